@@ -1,0 +1,5 @@
+"""`python -m dth`."""
+
+from dth.cli.main import run
+
+run()

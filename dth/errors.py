@@ -1,0 +1,312 @@
+"""Every error that dth raises, in one tree.
+
+    DthError
+    ├── SettingsError             bad, unknown or contradictory settings or URLs      exit 2
+    ├── WrongJob                  settings contradict those stored with the run       exit 2
+    ├── RunUnderWay               another finder or run of this job is active
+    ├── LeaseLost                 somebody else owns the message, run or upload now
+    ├── QueueError, LedgerError   the queue or the ledger failed
+    ├── DeletesRefused            a guard stopped deletion
+    ├── StartFailed               a process or server of ours did not start
+    ├── TransferError             moving one object failed
+    │   ├── ObjectChanged         the source's generation changed while it moved
+    │   ├── BodyMismatch          length or checksum does not add up
+    │   └── KeyRefused            the destination cannot hold this key
+    ├── TransportError            no HTTP answer, or not a valid one       retryable
+    │   ├── ConnectFailed         name, refused, unreachable, connect timeout         exit 4
+    │   ├── TlsFailed             certificate or handshake; never retried             exit 4
+    │   ├── TimedOut              first byte or idle timeout
+    │   ├── ConnectionLost        closed or reset in the middle
+    │   └── ProtocolViolation     the peer's HTTP does not add up
+    └── StoreError                the store answered with an error, or with nonsense
+        ├── NoSuchBucket          exit 4
+        ├── NoSuchKey, NoSuchUpload, NotFound
+        ├── AccessDenied          names the action that is missing                    exit 4
+        ├── BadCredentials        key unknown, signature wrong, token expired         exit 4
+        ├── WrongRegion           the store names another region                      exit 4
+        ├── PreconditionFailed    412: not the generation that was asked for
+        ├── ConditionConflict     409 on a conditional write
+        ├── Archived              the object must be restored first
+        ├── Throttled             slow down; carries Retry-After           retryable
+        ├── ServerFault           5xx and their kin                        retryable
+        ├── DigestRefused         BadDigest and kin: bytes arrived damaged retryable
+        ├── ListingBroken         pages that cannot be trusted
+        ├── AnswerInvalid         200 with an error inside, or an answer that lacks what it must hold  retryable
+        └── RequestRefused        any other 4xx
+
+Adapters translate foreign exceptions and answers at one gate, from status and code, never from message text. `code` is
+a stable word for reports; `retryable` says whether the same request may be sent again; messages are for people: what
+failed, on what, why, and what to do next. No secret is ever part of one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DthError(Exception):
+    """Root of all errors that dth raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    retryable: bool = False
+
+
+class SettingsError(DthError):
+    """A setting, URL or combination of them is wrong; the message names it and what is allowed."""
+
+    code = "settings"
+    exit_code = 2
+
+
+class WrongJob(DthError):
+    """This process was started with job settings that contradict those stored with the run."""
+
+    code = "wrong_job"
+    exit_code = 2
+
+
+class RunUnderWay(DthError):
+    """Another run of this job is still under way."""
+
+    code = "run_under_way"
+    exit_code = 0
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class LeaseLost(DthError):
+    """The lease on a run or an upload ended and somebody else may own it now."""
+
+    code = "lease_lost"
+
+
+class QueueError(DthError):
+    """The queue failed, or kept refusing some messages; `failed` holds the ids that were not sent."""
+
+    code = "queue"
+
+    def __init__(self, message: str, failed: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.failed = failed
+
+
+class LedgerError(DthError):
+    """The ledger failed."""
+
+    code = "ledger"
+
+
+class DeletesRefused(DthError):
+    """A guard (--max-delete, empty source, changed mapping) refused to delete."""
+
+    code = "deletes_refused"
+
+
+class StartFailed(DthError):
+    """A process or server that dth starts itself did not come up."""
+
+    code = "start_failed"
+
+
+class TransferError(DthError):
+    """Moving one object failed for a reason that is not one request's."""
+
+    code = "transfer"
+
+
+class ObjectChanged(TransferError):
+    """The source's generation is not the one that was planned; plan again."""
+
+    code = "object_changed"
+
+
+class BodyMismatch(TransferError):
+    """Bytes moved do not add up to what the source promised (length or checksum)."""
+
+    code = "body_mismatch"
+    retryable = True
+
+
+class KeyRefused(TransferError):
+    """The destination cannot hold this key, or would fold it into another."""
+
+    code = "key_refused"
+
+
+class TransportError(DthError):
+    """No valid HTTP answer came. `sent` is False when not one byte of the request can have been processed."""
+
+    code = "transport"
+    retryable = True
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class ConnectFailed(TransportError):
+    """No connection: name not found, refused, unreachable or connect timeout."""
+
+    code = "connect_failed"
+    exit_code = 4
+
+
+class TlsFailed(TransportError):
+    """Certificate or handshake refused. Trying again would not help."""
+
+    code = "tls_failed"
+    exit_code = 4
+    retryable = False
+
+
+class TimedOut(TransportError):
+    """The peer kept silent past the first-byte or the idle timeout."""
+
+    code = "timed_out"
+
+
+class ConnectionLost(TransportError):
+    """The peer closed or reset the connection before the answer was whole."""
+
+    code = "connection_lost"
+
+
+class ProtocolViolation(TransportError):
+    """The peer's HTTP does not add up (status line, headers, lengths, framing)."""
+
+    code = "protocol_violation"
+
+
+class StoreError(DthError):
+    """An object store's answer that is not a success.
+
+    `operation` is the S3 operation's name (`PutObject`), `status` the HTTP status (0 where there was none),
+    `store_code` the store's own error code (`SlowDown`), `request_id` what its support asks for.
+    """
+
+    code = "store"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str = "",
+        status: int = 0,
+        store_code: str = "",
+        request_id: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.status = status
+        self.store_code = store_code
+        self.request_id = request_id
+        self.retry_after = retry_after  # seconds, as the store asked
+
+
+class NotFound(StoreError):
+    """404 without a code that says what is missing (a HEAD has no body)."""
+
+    code = "not_found"
+
+
+class NoSuchBucket(NotFound):
+    """The bucket does not exist there."""
+
+    code = "no_such_bucket"
+    exit_code = 4
+
+
+class NoSuchKey(NotFound):
+    """The object does not exist."""
+
+    code = "no_such_key"
+
+
+class NoSuchUpload(NotFound):
+    """The multipart upload does not exist: completed, aborted or never made."""
+
+    code = "no_such_upload"
+
+
+class AccessDenied(StoreError):
+    """The credentials may not do this; the message names the action."""
+
+    code = "access_denied"
+    exit_code = 4
+
+
+class BadCredentials(StoreError):
+    """The store does not accept these credentials at all."""
+
+    code = "bad_credentials"
+    exit_code = 4
+
+
+class WrongRegion(StoreError):
+    """The bucket lives elsewhere; `region` is what the store said, "" where it did not."""
+
+    code = "wrong_region"
+    exit_code = 4
+    region: str = ""
+
+
+class PreconditionFailed(StoreError):
+    """412: the object is not the generation that was asked for, or exists already."""
+
+    code = "precondition_failed"
+
+
+class ConditionConflict(StoreError):
+    """409 on a conditional write; on Complete it needs a new upload."""
+
+    code = "condition_conflict"
+
+
+class Archived(StoreError):
+    """The object lies in an archive class and must be restored first."""
+
+    code = "needs_restore"
+
+
+class Throttled(StoreError):
+    """The store asks to slow down."""
+
+    code = "throttled"
+    retryable = True
+
+
+class ServerFault(StoreError):
+    """The store failed, or timed out on its side."""
+
+    code = "server_fault"
+    retryable = True
+
+
+class DigestRefused(StoreError):
+    """The store computed another checksum than the one sent with the bytes."""
+
+    code = "digest_refused"
+    retryable = True
+
+
+class ListingBroken(StoreError):
+    """A listing repeats, loops or ends without its end; nothing may be concluded from it."""
+
+    code = "listing_broken"
+
+
+class AnswerInvalid(StoreError):
+    """A 2xx answer that holds an error, or lacks what it must hold."""
+
+    code = "answer_invalid"
+    retryable = True
+
+
+class RequestRefused(StoreError):
+    """Any other 4xx: the same request will be refused again."""
+
+    code = "request_refused"

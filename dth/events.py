@@ -1,0 +1,187 @@
+"""What the engine says while it works. It prints nothing itself: faces (rich, plain lines, JSON lines) render these.
+
+Events are flat dataclasses of plain values, so that a child process can send them to its parent as JSON (`to_json`,
+`from_json`). They are for people and dashboards; the ledger and the report are the record.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A finder began."""
+
+    run_id: str
+    source: str
+    destination: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListingProgress(Event):
+    """Objects listed so far on each side, and changes found among them."""
+
+    run_id: str
+    source_objects: int
+    destination_objects: int
+    found: int
+    found_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SortProgress(Event):
+    """A listing that is not in byte order goes through the sort on disk."""
+
+    side: str
+    objects: int
+    spilled_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSealed(Event):
+    """The finder ended; totals are exact. `reasons` counts changes by reason."""
+
+    run_id: str
+    found: int
+    found_bytes: int
+    compared: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunAbandoned(Event):
+    """A finder died or gave up; what it sent is still worked."""
+
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStarted(Event):
+    """A worker process is receiving."""
+
+    process: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStopped(Event):
+    """A worker process ended; `exit_code` is negative for a signal."""
+
+    process: str
+    pid: int
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(Event):
+    """Entries that reached an outcome in one message, and bytes."""
+
+    run_id: str
+    done: int
+    skipped: int
+    failed: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BytesMoved(Event):
+    """Bytes of parts of objects that are still under way; not counted in `Moved` yet."""
+
+    run_id: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight(Event):
+    """What a worker process has in its hands, now and then."""
+
+    process: str
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFailed(Event):
+    """One object ended FAILED (`final`), or failed and will be tried again."""
+
+    run_id: str
+    key: str
+    error_code: str
+    error: str
+    attempt: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """A dry run's line: what would be done."""
+
+    action: str
+    key: str
+    dest_key: str
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requests(Event):
+    """HTTP requests of one process, by side and operation; sent when it ends."""
+
+    process: str
+    source: dict[str, int]
+    destination: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """Something worth a line: `level` is info or warning, `code` a stable word."""
+
+    level: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOver(Event):
+    """A run's totals are final."""
+
+    run_id: str
+    state: str
+    found: int | None
+    done: int
+    skipped: int
+    failed: int
+    bytes: int
+
+
+Emit = Callable[[Event], None]
+
+_kinds: dict[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, Moved,
+        BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
+    )
+}  # fmt: skip
+
+
+def to_json(event: Event) -> str:
+    """One ASCII line; the class's name is its `event` field."""
+    return json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, separators=(",", ":"))
+
+
+def from_json(line: str) -> Event:
+    """The reverse of `to_json`. Raises ValueError, KeyError or TypeError for anything else."""
+    fields: dict[str, Any] = json.loads(line)
+    return _kinds[fields.pop("event")](**fields)

@@ -1,0 +1,1 @@
+"""The finding half: list both sides, diff, send what differs."""

@@ -1,0 +1,157 @@
+"""What the engine asks of a ledger. Conditional writes only, so that DynamoDB fits as well as SQLite.
+
+No call lists more than one job's rows; none depends on a clock other than its own host's, and leases carry slack for
+that. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from dth.model import Counts, Generation
+from dth.states import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's row with its counters summed.
+
+    `found` is the exact number of entries that the finder sent, known once SEALED; None before, and for an ABANDONED
+    run, whose finder died. `job_settings` is the JSON text of the job's settings, without secrets. `reasons` counts
+    changes by reason, `found_bytes` sums their sizes. `lease_until` is the finder's.
+    """
+
+    run_id: str
+    job_id: str
+    state: RunState
+    job_settings: str
+    finder: str
+    lease_until: float
+    started_at: float
+    found: int | None
+    found_bytes: int
+    reasons: Mapping[str, int]
+    counts: Counts
+
+    @property
+    def counted(self) -> bool:
+        """Sealed, and every entry has reached its final outcome."""
+        return self.state is RunState.SEALED and self.counts.ended >= (self.found or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What became of one message: written once, by the first who finishes.
+
+    `bitmap` holds two bits an entry (see `worker.consume`), as hex. `remainder` is the JSON of the message that must
+    follow for the entries that are not final yet, "" where there is none; whoever finds the row sends exactly this text.
+    """
+
+    message_id: str
+    run_id: str
+    counts: Counts
+    bitmap: str
+    remainder: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload's intent and owner. Written before CreateMultipartUpload; one per job and destination key.
+
+    `upload_id` is "" until the store has answered. `generation` and `part_size` fix what a resume may continue.
+    `owner` may work on it until `owned_until`; `revision` rises with every change, for compare-and-swap.
+    """
+
+    job_id: str
+    run_id: str
+    dest_key: str
+    source_key: str
+    generation: Generation
+    part_size: int
+    upload_id: str
+    owner: str
+    owned_until: float
+    revision: int
+    created_at: float
+
+
+class Ledger(Protocol):
+    """Runs, outcomes and uploads. Every call is safe from several tasks and processes."""
+
+    async def start_run(self, run: Run, *, overlap: bool = False) -> None:
+        """Write a new LISTING run. Unless `overlap`, raises RunUnderWay where another run of the job is under way
+        (LISTING with a living lease, or SEALED and not counted); a LISTING one whose lease is over becomes ABANDONED."""
+        ...
+
+    async def extend_run(self, run_id: str, finder: str, lease_until: float) -> None:
+        """The finder's heartbeat. Raises LeaseLost where the run is no longer its LISTING run."""
+        ...
+
+    async def seal_run(
+        self, run_id: str, finder: str, found: int, found_bytes: int, reasons: Mapping[str, int]
+    ) -> None:
+        """Fix the totals. Repeating it with the same totals is no error. Raises LeaseLost as `extend_run`."""
+        ...
+
+    async def abandon_run(self, run_id: str, *, expired_before: float | None = None) -> bool:
+        """LISTING becomes ABANDONED; with `expired_before` only where the finder's lease ended before that time.
+        True where this call did it."""
+        ...
+
+    async def run(self, run_id: str) -> Run | None:
+        """The run with its counters, consistently read."""
+        ...
+
+    async def runs(self, job_id: str, limit: int) -> list[Run]:
+        """The job's newest runs first."""
+        ...
+
+    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
+        """Write the row and add its counts to the counter of `process` in one transaction, unless a row of that message
+        exists: then nothing changes. Returns the row in force: the caller's own or the first writer's."""
+        ...
+
+    async def outcome(self, message_id: str) -> OutcomeRow | None:
+        """The row of a message, for who receives it again."""
+        ...
+
+    async def claim_upload(self, row: UploadRow) -> UploadRow:
+        """Write the intent where the key has none, or where the owner of the present one has let it lapse
+        (`owned_until` passed): then its other fields stay and only the owner, `owned_until` and `run_id` become the
+        caller's. Returns the row in force; the caller owns it where `owner` is its own."""
+        ...
+
+    async def update_upload(self, row: UploadRow) -> UploadRow:
+        """Compare-and-swap on `row.revision`; returns the row with its new revision. Raises LeaseLost where it moved."""
+        ...
+
+    async def close_upload(self, row: UploadRow) -> None:
+        """Remove the row (completed or aborted). A row that has moved to another revision raises LeaseLost; an absent
+        one is no error."""
+        ...
+
+    def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
+        """All rows of the job, in key order."""
+        ...
+
+    async def get_note(self, job_id: str, name: str) -> str | None:
+        """A small durable value of the job (its mapping, a finder's checkpoint)."""
+        ...
+
+    async def put_note(self, job_id: str, name: str, value: str) -> None:
+        """Write such a value, "" to remove it."""
+        ...
+
+    async def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class Reclaimable(Protocol):
+    """An embedded ledger, whose other users are known to be dead while its state is locked."""
+
+    async def reclaim(self) -> None:
+        """End every run's and upload's lease."""
+        ...

@@ -1,0 +1,126 @@
+"""The wire: what travels through a queue, version 1.
+
+Keys travel as ASCII JSON, which survives any bytes (keys that are no UTF-8 hold lone surrogates, see `model.Entry`).
+Fields may be added with defaults, and unknown ones are ignored, so that old and new workers share a queue; a breaking
+change is a new version, and old versions decode for ever (golden files in tests/unit/golden).
+
+`attempt` counts failures, not deliveries: it belongs to entries; a message's own is their default.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+
+from dth.errors import DthError
+from dth.states import Reason
+
+VERSION = 1
+
+
+def _any_text(value: Any) -> str:
+    """Text as it is: pydantic's own check would refuse lone surrogates."""
+    if not isinstance(value, str):
+        raise ValueError("a key must be text")  # noqa: TRY004 - pydantic turns ValueError into its own
+    return value
+
+
+Key = Annotated[str, PlainValidator(_any_text)]
+
+
+class MessageInvalid(DthError):
+    """The text is no message of ours; it goes to the dead letters with this reason."""
+
+    code = "message_invalid"
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ObjectEntry(_Wire):
+    """One object to copy: what the finder saw at the source. `attempt` 0 means the message's."""
+
+    key: Key
+    size: int = Field(ge=0)
+    etag: str = ""
+    last_modified: str = ""
+    version_id: str | None = None
+    reason: Reason = Reason.UNCOMPARED
+    attempt: int = 0
+
+
+class _Envelope(_Wire):
+    version: Literal[1] = 1
+    job_id: str
+    run_id: str
+    message_id: str
+    attempt: int = 1
+
+
+class ObjectsMessage(_Envelope):
+    """One to many small objects, or one large one."""
+
+    kind: Literal["objects"] = "objects"
+    objects: list[ObjectEntry] = Field(min_length=1)
+
+
+class PartsMessage(_Envelope):
+    """A contiguous run of parts `first` up to but not including `stop` of one upload."""
+
+    kind: Literal["parts"] = "parts"
+    key: Key
+    dest_key: Key
+    size: int
+    etag: str
+    version_id: str | None = None
+    upload_id: str
+    part_size: int
+    first: int
+    stop: int
+
+
+class DeleteMessage(_Envelope):
+    """Keys of the destination that the source lacks, with the evidence that the finder saw."""
+
+    kind: Literal["delete"] = "delete"
+    objects: list[ObjectEntry] = Field(min_length=1)
+
+
+class ImageMessage(_Envelope):
+    """One image by reference and digest."""
+
+    kind: Literal["image"] = "image"
+    source: str
+    destination: str
+    digest: str
+
+
+Message = ObjectsMessage | PartsMessage | DeleteMessage | ImageMessage
+
+_adapter: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def encode(message: Message) -> str:
+    """ASCII JSON without spaces; defaults are left out, except what says which message it is."""
+    fields = message.model_dump(mode="python", exclude_defaults=True)
+    return json.dumps({"kind": message.kind, "version": message.version, **fields}, separators=(",", ":"))
+
+
+def decode(text: str) -> Message:
+    """The message. Raises MessageInvalid, naming what is wrong, for anything else."""
+    try:
+        return _adapter.validate_python(json.loads(text))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MessageInvalid(f"not a message of ours: {where or 'message'}: {first['msg']}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise MessageInvalid(f"not a message of ours: no JSON ({exc.__class__.__name__})") from exc
+
+
+def entry_size(entry: ObjectEntry) -> int:
+    """Bytes that the entry adds to an encoded message, an upper bound used for packing."""
+    return len(json.dumps(entry.key)) + len(entry.etag) + len(entry.version_id or "") + 160

@@ -1,0 +1,1 @@
+"""Multipart uploads: how they are planned, run, resumed and mended."""

@@ -1,0 +1,1 @@
+"""Work queues: the contract, and the adapters behind it."""

@@ -1,0 +1,56 @@
+"""The closed sets that rows, messages and reports speak in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Which of the two stores."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class Outcome(StrEnum):
+    """What became of one entry. SPLIT is not final: its parts are under way."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    SPLIT = "split"
+
+
+class Reason(StrEnum):
+    """Why a change was decided: the rung of the compare ladder that spoke."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    ETAG = "etag"
+    NEWER = "newer"
+    MTIME = "mtime"
+    CHECKSUM = "checksum"
+    UNCOMPARED = "uncompared"  # skip_compare: everything is sent
+    EXTRA = "extra"  # at the destination only
+    EQUAL = "equal"
+    ARCHIVED = "archived"  # the source must be restored first
+
+
+class RunState(StrEnum):
+    """A run's row. A run is over when it is SEALED and counted, or ABANDONED with nothing left in the queue."""
+
+    LISTING = "listing"
+    SEALED = "sealed"
+    ABANDONED = "abandoned"
+
+
+class VerifiedBy(StrEnum):
+    """What proved an object's bytes; `NOT_VERIFIABLE` is said, never implied."""
+
+    CONTENT_MD5 = "content_md5"  # the source's MD5 ETag, checked by the destination over the bytes that it got
+    OWN_MD5 = "own_md5"  # hashed here while streaming, equal to the source's MD5 ETag
+    ETAG = "etag"  # equal ETags of equal layout on both sides
+    CRC = "crc"  # a checksum of the source's, checked by the destination
+    PART_CRC = "part_crc"  # our CRC of what was sent equals the destination's answer: covers our leg, not the source's
+    STORE = "store"  # the store copied the bytes itself
+    NOT_VERIFIABLE = "not_verifiable"

@@ -1,0 +1,1 @@
+"""Object stores: the contract, and the adapters behind it."""

@@ -1,0 +1,252 @@
+"""What the engine asks of an object store, in the smallest pieces.
+
+Functions take the smallest capability that they need (`Lister`, `Reader`, `Writer`), never a whole client. Promises that
+hold for all of them:
+
+- Errors are children of `StoreError` or `TransportError`, named by side, bucket, key and operation.
+- Requests that are safe to repeat are repeated by the store itself (a bounded number of times, with jitter): listing,
+  HEAD, the head of a GET, and every write whose body is `bytes`. A streamed body is sent once: its error is the caller's
+  to handle by reading the source again.
+- Keys are raw text (see `model.Entry`); encoding is the store's business, done once for URL and signature.
+- ETags go in and out without quotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead
+from dth.transport.base import Body
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRules:
+    """Keys that a destination refuses or folds into others. `max_segment_bytes` 0 means unlimited."""
+
+    max_bytes: int = 1024
+    max_segment_bytes: int = 0
+    folds_empty_segments: bool = False  # `a//b` becomes `a/b`, `/a` becomes `a`
+    refuses_dot_segments: bool = False  # `.` and `..` between slashes
+    refuses_control: bool = False  # characters below 0x20
+
+    def refusal(self, key: str) -> str:
+        """Why the destination cannot hold `key`, as half a sentence; "" where it can. Pure."""
+        size = len(key.encode("utf-8", "surrogateescape"))
+        if not key or size > self.max_bytes:
+            return f"the key has {size} bytes, the destination takes 1 to {self.max_bytes}"
+        segments = key.split("/")
+        if self.folds_empty_segments and "" in segments[:-1]:
+            return (
+                "the destination folds empty path segments (`//` or a leading `/`), so another key would be overwritten"
+            )
+        if self.refuses_dot_segments and not {".", ".."}.isdisjoint(segments):
+            return "the destination refuses `.` and `..` between slashes"
+        if self.max_segment_bytes:
+            longest = max(len(segment.encode("utf-8", "surrogateescape")) for segment in segments)
+            if longest > self.max_segment_bytes:
+                return f"a path segment has {longest} bytes, the destination takes {self.max_segment_bytes}"
+        if self.refuses_control and any(ch < " " for ch in key):
+            return "the destination refuses control characters"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a kind of store can do: the engine's view of a provider profile. Sizes in bytes.
+
+    `ordered`: listings come in byte order. `start_after`: listing may begin after any key. `md5_etag`: a plain PUT's
+    ETag is the MD5 of its bytes. `multipart_etag`: a multipart ETag is the MD5 of the parts' MD5s and `-count`.
+    `checksums`: algorithms that it verifies on PUT and UploadPart and answers with, best first (`crc64nvme`, `crc32c`,
+    `crc32`); empty where such headers are ignored or refused. `needs_payload_hash`: this endpoint refuses
+    UNSIGNED-PAYLOAD, so a body must be whole before it is sent. `conditional_put`: If-None-Match on PUT works.
+    """
+
+    provider: str
+    ordered: bool
+    start_after: bool
+    md5_etag: bool
+    multipart_etag: bool
+    checksums: tuple[str, ...]
+    needs_payload_hash: bool
+    conditional_put: bool
+    server_side_copy: bool
+    part_min: int
+    part_max: int
+    parts_max: int
+    put_max: int
+    object_max: int
+    equal_parts: bool
+    key_rules: KeyRules
+
+
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """What a write carries besides its bytes. `content_md5` is hex; `checksum` is (algorithm, base64 value), sent as a
+    header, never as a trailer. Storage class, ACL and encryption are sent only where set (not "")."""
+
+    attributes: Attributes = Attributes()
+    content_md5: str = ""
+    checksum: tuple[str, str] | None = None
+    storage_class: str = ""
+    acl: str = ""
+    sse: str = ""  # "", AES256 or aws:kms
+    sse_kms_key_id: str = ""
+    if_none_match: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A successful write's answer: ETag, and checksums by lower-case algorithm where the store gave any."""
+
+    etag: str
+    checksums: tuple[tuple[str, str], ...] = ()
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    """One part that the store holds. `number` counts from 1."""
+
+    number: int
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload as ListMultipartUploads names it; `initiated` is the store's ISO 8601 text."""
+
+    key: str
+    upload_id: str
+    initiated: str
+
+
+class ObjectStream(Protocol):
+    """An object's bytes, of one generation, on their way. End it as a transport response: `read`, iterate, or `close`.
+
+    Both ways assert the length: fewer or more bytes than `length` is an error, never a short object.
+    """
+
+    @property
+    def head(self) -> ObjectHead:
+        """Taken from this very answer, so it belongs to these bytes."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Bytes that follow."""
+        ...
+
+    async def read(self) -> bytes:
+        """All of them. The caller holds a budget for them."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks as they arrive."""
+        ...
+
+    def close(self) -> None:
+        """Give up the rest. Idempotent."""
+        ...
+
+
+class Lister(Protocol):
+    """Lists keys."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of this endpoint, as profile and settings say."""
+        ...
+
+    def pages(self, prefix: str, *, after: str = "", until: str = "") -> AsyncIterator[Sequence[Entry]]:
+        """Pages of entries with `prefix`, after `after` (exclusive), up to `until` (inclusive; "" is the end).
+
+        In the store's order, which the caller guards. Each page is retried by itself. Raises ListingBroken where pages
+        repeat, loop or claim to go on without saying how. Never sends a start-after that sorts before `prefix`.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """Reads objects."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of this endpoint."""
+        ...
+
+    async def head(self, key: str, *, if_match: str = "") -> ObjectHead:
+        """Raises NoSuchKey for 404, AccessDenied for 403 (which is not absence), PreconditionFailed for 412."""
+        ...
+
+    async def get(self, key: str, *, pinned: Generation | None, span: ByteSpan | None = None) -> ObjectStream:
+        """Open the object, or `span` of it. `pinned` sends If-Match with its ETag (its version id where no ETag is
+        known): another generation raises PreconditionFailed, and an answer whose total size is not `pinned.size` raises
+        ObjectChanged before a byte is handed out. A 200 to a ranged request raises AnswerInvalid."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes objects."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of this endpoint."""
+        ...
+
+    async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
+        """One PutObject. Not a byte is visible at `key` unless this returns (or its answer was lost: then read)."""
+        ...
+
+    async def head(self, key: str, *, if_match: str = "") -> ObjectHead:
+        """As `Reader.head`; where HEAD is refused (403) but listing is allowed, callers use `Lister.pages`."""
+        ...
+
+    async def delete(self, key: str, *, if_match: str = "") -> None:
+        """Delete one key; absent is success."""
+        ...
+
+    async def create_upload(self, key: str, options: PutOptions, checksum_algorithm: str = "") -> str:
+        """The new upload's id. Not repeated after an answer was lost: that would leave an upload behind."""
+        ...
+
+    async def upload_part(
+        self, key: str, upload_id: str, number: int, body: Body, length: int, options: PutOptions
+    ) -> Written:
+        """One part, `number` from 1. Of `options` only `content_md5` and `checksum` apply."""
+        ...
+
+    async def complete_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
+    ) -> Written:
+        """A 200 that holds an error, or no result with an ETag, raises. Repeating after a lost answer may raise
+        NoSuchUpload although the object is there: the caller looks."""
+        ...
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Absent is success."""
+        ...
+
+    def uploaded_parts(self, key: str, upload_id: str) -> AsyncIterator[UploadedPart]:
+        """All parts that the store holds, in order, over all pages."""
+        ...
+
+    def open_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
+        """All uploads whose key starts with `prefix`, over all pages (keys that merely start with a wanted key are
+        among them: compare whole keys)."""
+        ...
+
+
+class ObjectStore(Lister, Reader, Writer, Protocol):
+    """All of it, as `app` builds it."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """HTTP requests sent so far, retries included, by operation name (`GetObject`)."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...

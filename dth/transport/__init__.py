@@ -1,0 +1,1 @@
+"""HTTP/1.1, spoken by dth itself: pooled, streaming, sceptical of what it is told."""

@@ -1,0 +1,1 @@
+"""The consuming half: messages in, verified objects out."""

@@ -1,0 +1,62 @@
+"""What a worker knows of a job, and what a copy says when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dth.model import KeyMapping
+from dth.states import Outcome, VerifiedBy
+from dth.stores.base import ObjectStore
+
+
+class Verify(StrEnum):
+    """How much proof is asked for: lengths only; whatever costs next to nothing; everything."""
+
+    OFF = "off"
+    TRANSFER = "transfer"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOptions:
+    """The job's settings that shape a copy. Empty text means: not sent. Sizes in bytes; `part_size` 0 lets the plan
+    choose."""
+
+    include_metadata: bool
+    storage_class: str
+    acl: str
+    sse: str
+    sse_kms_key_id: str
+    verify: Verify
+    no_clobber: bool
+    multipart_threshold: int
+    part_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings."""
+
+    job_id: str
+    source: ObjectStore
+    destination: ObjectStore
+    mapping: KeyMapping
+    options: CopyOptions
+
+
+OpenJob = Callable[[str], Awaitable[Job]]
+"""The job of a run id. Raises WrongJob where this process was started for another; LedgerError for an unknown run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """How a copy ended. FAILED never appears here: a copy that fails raises. SKIPPED says why in `note`."""
+
+    outcome: Outcome
+    bytes: int
+    source_etag: str
+    dest_etag: str
+    verified_by: VerifiedBy | None
+    note: str = ""
