@@ -84,6 +84,15 @@ class WorkerStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerFailed(Event):
+    """A worker process gave up for a reason of its own (not an object's); its parent raises it."""
+
+    process: str
+    error_code: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Moved(Event):
     """Entries that reached an outcome in one message, and bytes."""
 
@@ -170,7 +179,7 @@ Emit = Callable[[Event], None]
 _kinds: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, Moved,
+        RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
         BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
     )
 }  # fmt: skip

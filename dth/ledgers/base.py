@@ -152,6 +152,6 @@ class Ledger(Protocol):
 class Reclaimable(Protocol):
     """An embedded ledger, whose other users are known to be dead while its state is locked."""
 
-    async def reclaim(self) -> None:
-        """End every run's and upload's lease."""
+    async def reclaim(self, owner: str | None = None) -> None:
+        """End the leases on runs and uploads of `owner` (of everyone: None)."""
         ...

@@ -1,0 +1,173 @@
+"""The worker processes of this machine: started as work appears, watched, replaced, ended.
+
+A child is `python -m dth.cli.child`: spawned, never forked, so that no lock or connection is shared by accident. Its
+stdin carries one JSON line of settings and then stays open: `drain` asks for a graceful stop, and its end means that the
+parent is gone, however that happened. Its stdout carries events, a JSON line each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dth import errors
+from dth.errors import DthError, StartFailed
+from dth.events import Emit, WorkerFailed, WorkerStarted, WorkerStopped, from_json
+
+LINE_BYTES = 1 << 20  # an event with the longest key and error fits many times
+REPLACEMENTS = 20  # a child that keeps dying is a defect, not bad luck
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTask:
+    """What a child is told: its name among the children, the job, and whether it ends when the job's runs are over."""
+
+    process: str
+    settings: str
+    until_empty: bool
+
+    def line(self) -> bytes:
+        """As it goes through the pipe."""
+        fields = {"process": self.process, "settings": self.settings, "until_empty": self.until_empty}
+        return json.dumps(fields).encode("ascii") + b"\n"
+
+
+class Child:
+    """One worker process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, task: ChildTask, emit: Emit) -> None:
+        self.name = task.process
+        self._process = process
+        self._emit = emit
+        self.failure: WorkerFailed | None = None
+
+    @classmethod
+    async def start(cls, task: ChildTask, emit: Emit, lock: int) -> Child:
+        """Spawn it and hand it its task. It inherits `lock`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dth.cli.child",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES,
+            pass_fds=(lock,),
+            env={**os.environ, "PYTHONUNBUFFERED": "0"},
+        )
+        child = cls(process, task, emit)
+        emit(WorkerStarted(child.name, process.pid))
+        assert process.stdin
+        with contextlib.suppress(ConnectionError):  # dead already: `run` will say so
+            process.stdin.write(task.line())
+            await process.stdin.drain()
+        return child
+
+    async def run(self) -> int:
+        """Forward its events until it ends; its exit code (negative: the signal that killed it)."""
+        assert self._process.stdout
+        try:
+            async for line in self._process.stdout:
+                self._forward(line)
+            code = await self._process.wait()
+        except BaseException:
+            self.kill()
+            await asyncio.shield(self._process.wait())
+            raise
+        self._emit(WorkerStopped(self.name, self._process.pid, code))
+        return code
+
+    def _forward(self, line: bytes) -> None:
+        try:
+            event = from_json(line.decode("ascii"))
+        except (ValueError, KeyError, TypeError):
+            return  # the last line of a killed child may be cut
+        if isinstance(event, WorkerFailed):
+            self.failure = event
+        else:
+            self._emit(event)
+
+    def drain(self) -> None:
+        """Ask it to finish or give back what it holds, and end."""
+        stdin = self._process.stdin
+        if stdin and not stdin.is_closing():
+            stdin.write(b"drain\n")
+
+    def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+
+
+class Children:
+    """Keeps up to `most` workers alive until they end by themselves or are drained."""
+
+    def __init__(
+        self,
+        make_task: Callable[[int], ChildTask],
+        *,
+        most: int,
+        lock: int,
+        emit: Emit,
+        bereaved: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._make_task = make_task
+        self._most = most
+        self._lock = lock
+        self._emit = emit
+        self._bereaved = bereaved
+        self._alive: dict[str, Child] = {}
+        self._started = 0
+        self._deaths = 0
+        self._draining = False
+
+    @property
+    def alive(self) -> int:
+        """How many run."""
+        return len(self._alive)
+
+    async def ensure(self, wanted: int, group: asyncio.TaskGroup) -> None:
+        """Start children until `wanted` (at most `most`) run; they are watched by tasks of `group`."""
+        while not self._draining and len(self._alive) < min(wanted, self._most):
+            self._started += 1
+            child = await Child.start(self._make_task(self._started), self._emit, self._lock)
+            self._alive[child.name] = child
+            group.create_task(self._watch(child))
+
+    async def _watch(self, child: Child) -> None:
+        """Wait for its end; what a dead one held is freed at once. A failure that it named is raised here."""
+        try:
+            code = await child.run()
+        finally:
+            self._alive.pop(child.name, None)
+        if child.failure:
+            raise _as_error(child.failure)
+        if code == 0:
+            return
+        self._deaths += 1
+        await self._bereaved(child.name)
+        if self._deaths > REPLACEMENTS:
+            raise StartFailed(f"worker processes died {self._deaths} times, the last with exit code {code}; giving up")
+
+    def drain(self) -> None:
+        """Ask all to finish; none is started any more."""
+        self._draining = True
+        for child in self._alive.values():
+            child.drain()
+
+
+def _as_error(failure: WorkerFailed) -> DthError:
+    """The error that the child raised, as the same class where its message alone makes one."""
+    for cls in _descendants(DthError):
+        if cls.code == failure.error_code and cls is not errors.RunUnderWay:
+            return cls(failure.error)
+    return DthError(failure.error)
+
+
+def _descendants(cls: type[DthError]) -> list[type[DthError]]:
+    return [cls, *(deeper for child in cls.__subclasses__() for deeper in _descendants(child))]

@@ -1,0 +1,114 @@
+"""The state of one job on one machine: a folder with queue, ledger and a lock that outlives nobody.
+
+The lock is `flock` on an inherited file descriptor: worker processes hold it together with their parent, so that it is
+free only when the whole tree has ended, however it ended. `sync` holds it alone; `find` and `work` share it.
+Not for network file systems, where neither SQLite's locks nor these can be trusted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dth.errors import RunUnderWay, SettingsError
+
+
+class StateFolder:
+    """Paths of one job's state. Made on first use, readable by its owner only."""
+
+    def __init__(self, root: Path, job_id: str) -> None:
+        self.path = root / job_id
+        self.queue = self.path / "queue.db"
+        self.ledger = self.path / "ledger.db"
+        self.scratch = self.path / "scratch"
+        self._lock = self.path / "lock"
+
+    def make(self) -> None:
+        """Create the folder. Raises SettingsError where that cannot be."""
+        try:
+            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise SettingsError(
+                f"the state folder {self.path} cannot be made: {exc.strerror}; choose another with --state"
+            ) from exc
+
+    async def lock(self, *, alone: bool, patience_seconds: float) -> int:
+        """Take the lock; returns the descriptor that holds it (inheritable by children, closed by the caller).
+
+        A holder that is dead leaves children that are ending: wait for them up to `patience_seconds`. Raises RunUnderWay
+        at once where the holder lives.
+        """
+        self.make()
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            give_up = time.monotonic() + patience_seconds
+            while not _try_lock(descriptor, alone=alone):
+                holder = _read_pid(descriptor)
+                if _alive(holder) or time.monotonic() > give_up:
+                    raise RunUnderWay(
+                        f"another dth (pid {holder or 'unknown'}) is working on this job; its state is {self.path}", ""
+                    )
+                await asyncio.sleep(0.05)
+            if alone:
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+@contextlib.contextmanager
+def held(descriptor: int) -> Iterator[int]:
+    """Close the lock's descriptor at the end; the lock itself ends with its last holder."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, *, alone: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_pid(descriptor: int) -> int:
+    text = os.pread(descriptor, 32, 0).decode("ascii", "replace")
+    return int(text) if text.isdigit() else 0
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of that id runs. Zombies count as dead: they hold no descriptor."""
+    if pid <= 0 or pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state not in {"Z", "X"}
+
+
+def process_name() -> str:
+    """This process, for leases and counters: host, pid and start, so that a reused pid is no old owner."""
+    return f"{os.uname().nodename}:{os.getpid()}:{time.time_ns() // 1_000_000:x}"
+
+
+def is_dead_here(name: str) -> bool:
+    """True where `name` (see `process_name`) ran on this machine and its pid is gone."""
+    host, _, rest = name.partition(":")
+    pid = rest.partition(":")[0]
+    return host == os.uname().nodename and pid.isdigit() and not _alive(int(pid)) and int(pid) != os.getpid()
