@@ -1,0 +1,59 @@
+# What a newcomer needs: `make demo` and `make test`. Everything else is for who works on dth.
+# Needs make and Python 3.11 or newer (with venv); installs into .venv only. `make test` also installs
+# object stores with apt where it runs as root on Debian or Ubuntu.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP = -m pip --disable-pip-version-check --quiet install
+SOURCES := $(shell find dth -name '*.py') pyproject.toml
+TREE := build/tree
+
+.PHONY: demo test lint servers bench bench-quick lock clean help
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "dth needs Python 3.11 or newer: make demo PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/%.installed: locks/%.txt | .venv/bin/python
+	.venv/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+.venv/dth.installed: $(SOURCES) .venv/demo.installed
+	.venv/bin/python $(PIP) --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result
+	.venv/bin/dth demo
+
+lint: .venv/test.installed  ## Formatter, linter, types
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+# The tests run against the built wheel, in an environment and a folder that hold no checkout of dth.
+build/wheel.installed: $(SOURCES) .venv/test.installed
+	rm -rf build/dist build/venv && mkdir -p build
+	.venv/bin/python -m hatchling build -t wheel -d build/dist
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/python $(PIP) --require-hashes --only-binary :all: -r locks/test.txt
+	build/venv/bin/python $(PIP) --no-deps build/dist/*.whl
+	@touch $@
+
+test: servers lint build/wheel.installed  ## All tests, of the built wheel, on real servers
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md Makefile pyproject.toml locks $(TREE)/
+	cd $(TREE) && $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+
+servers:
+	@sh tests/servers/install.sh
+
+lock:  ## Pin all dependencies anew (needs uv)
+	for set in "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
+		"bench --group bench"; do set -- $$set; name=$$1; shift; \
+		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links pyproject.toml "$$@" -o locks/$$name.txt || exit 1; done
+
+clean:  ## Remove what the other targets made
+	rm -rf .venv build bench/out .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Installs what the tests need beyond Python packages, where that is possible: root on Debian or Ubuntu.
+# Elsewhere the tests that need a missing server are skipped, with a reason, and counted.
+set -eu
+missing=""
+command -v radosgw >/dev/null 2>&1 || missing="$missing radosgw"
+command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
+command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
+command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "not installed:$missing; tests that need them will be skipped" >&2
+  exit 0
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq update
+# shellcheck disable=SC2086 - a list of words
+apt-get -qq -y --no-install-recommends install $missing >/dev/null
