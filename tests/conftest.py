@@ -1,0 +1,84 @@
+"""What every test stands on: an environment that can't leak in, and real servers that start when first asked for."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from .servers import ceph, running
+from .servers import seaweed as seaweedfs
+from .servers.s3server import S3Server
+
+SERVERS = {"rgw": ceph, "seaweed": seaweedfs}
+_LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+_home = pytest.StashKey[str]()
+_skipped = pytest.StashKey[dict[str, int]]()
+
+# A shared machine may pause any test at any point: time is no property of an example.
+hypothesis.settings.register_profile("dth", deadline=None)
+hypothesis.settings.load_profile("dth")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nobody's credentials, settings or proxies, and a home of our own."""
+    for name in list(os.environ):
+        leaks = name.startswith(_LEAKS) and not name.startswith("DTH_TEST_")
+        if leaks or name.lower() in _PROXIES:
+            del os.environ[name]
+    home = tempfile.mkdtemp(prefix="dth-home-")
+    os.environ.update(HOME=home, AWS_EC2_METADATA_DISABLED="true")
+    config.stash[_home] = home
+    config.stash[_skipped] = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_home], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses a server's fixture carries its marker, so that `-m "not rgw"` means what it says."""
+    for item in items:
+        for kind in SERVERS:
+            if kind in getattr(item, "fixturenames", ()):
+                item.add_marker(kind)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A missing server skips its tests, and says so; where servers are required, it fails them."""
+    for kind, server in SERVERS.items():
+        if item.get_closest_marker(kind) is None:
+            continue
+        reason = server.missing()
+        if not reason:
+            continue
+        if os.environ.get("DTH_TEST_REQUIRE_SERVERS") == "1":
+            pytest.fail(f"{reason}; DTH_TEST_REQUIRE_SERVERS=1 asks for it", pytrace=False)
+        counts = item.config.stash[_skipped]
+        counts[kind] = counts.get(kind, 0) + 1
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for kind, count in config.stash[_skipped].items():
+        terminalreporter.write_line(f"{count} tests skipped for want of a server: {kind}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def rgw() -> Iterator[S3Server]:
+    """Ceph RGW with accounts a and b. 17 s once per session, unless DTH_TEST_KEEP=1 finds one running."""
+    server, release = running.obtain("rgw", ceph.start)
+    yield server
+    release()
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[S3Server]:
+    """SeaweedFS with accounts a and b. 3 to 6 s once per session, unless DTH_TEST_KEEP=1 finds one running."""
+    server, release = running.obtain("seaweed", seaweedfs.start)
+    yield server
+    release()
