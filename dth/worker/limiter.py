@@ -1,0 +1,205 @@
+"""How much a worker process has in flight: a fixed number, or as much as the two stores take and throughput rewards.
+
+The adaptive limit is additive increase, multiplicative decrease (Chiu and Jain, 1989), with two additions: it starts by
+doubling while that pays, and it goes back where more in flight moved nothing more, because past that point requests
+only wait for each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from types import TracebackType
+
+START = 32  # enough to see a gain by doubling; a store that throttles this many says so
+WINDOW_SECONDS = 0.5  # shortest time over which throughput is judged
+PATIENCE_SECONDS = 5.0  # how long a limit that did not grow stands before it is probed again
+GAIN_DOUBLING = 1.2  # doubling goes on while it brings this much throughput
+GAIN_PROBING = 1.02  # an additive step stays where it brings this much
+PAUSE_CAP_SECONDS = 30.0  # a Retry-After is honoured up to here
+WEIGHT_BYTES = 1 << 20  # throughput counts an object as one plus its mebibytes
+
+
+class Limiter:
+    """Bounds what is in flight; slots are handed out first come, first served.
+
+    The worker holds a slot for each object while it is copied. Inside that, parts that move in parallel take a slot
+    each; the first of them at any time rides on the object's own, so that nesting can never block itself: with a limit
+    of one an object's parts move one after the other.
+
+    `fixed` > 0 holds the limit there; 0 adapts it between 1 and `upper`.
+    """
+
+    def __init__(self, *, fixed: int, upper: int, clock: Callable[[], float] = time.monotonic) -> None:
+        if upper < 1 or fixed < 0:
+            raise ValueError("a limiter lets at least one through")
+        self._adaptive = fixed == 0
+        self._upper = upper
+        self._limit = min(fixed or START, upper)
+        self._clock = clock
+        self._in_flight = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._paused_until = 0.0
+        self._wake: asyncio.TimerHandle | None = None
+        # Judging throughput, window by window.
+        self._opened = clock()
+        self._ended = 0
+        self._work = 0.0
+        self._saturated = False
+        self._doubling = True
+        self._last_rate = 0.0
+        self._step_back_to = 0  # the limit before the last step, 0 where no step is being judged
+        self._stand_until = 0.0
+
+    @property
+    def limit(self) -> int:
+        """How many may be in flight now."""
+        return self._limit
+
+    @property
+    def in_flight(self) -> int:
+        """How many are."""
+        return self._in_flight
+
+    def slot(self, size: int = 0) -> Slot:
+        """`async with limiter.slot(size):` one object or part of `size` bytes in flight."""
+        return Slot(self, size)
+
+    def throttled(self, retry_after: float | None = None) -> None:
+        """A store asked to slow down, or kept silent: halve, once per window, because what is in flight together is
+        refused together. Nothing new starts for `retry_after` seconds (at most 30)."""
+        now = self._clock()
+        if retry_after:
+            self._paused_until = max(self._paused_until, now + min(retry_after, PAUSE_CAP_SECONDS))
+        if not self._adaptive or (self._stand_until - now > PATIENCE_SECONDS - WINDOW_SECONDS):
+            return
+        self._limit = max(1, self._limit // 2)
+        self._doubling = False
+        self._step_back_to = 0
+        self._stand_until = now + PATIENCE_SECONDS
+        self._open_window(now)
+
+    async def acquire(self) -> None:
+        """Wait for a slot. Cancellation gives it back."""
+        if not self._waiting and self._in_flight < self._limit and self._clock() >= self._paused_until:
+            self._in_flight += 1
+            return
+        self._saturated = True
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._admit()
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._in_flight -= 1
+            self._admit()
+            raise
+
+    def release(self, size: int = 0, *, succeeded: bool = True) -> None:
+        """Give the slot back; what succeeded counts as throughput."""
+        self._in_flight -= 1
+        if succeeded and self._adaptive:
+            self._ended += 1
+            self._work += 1 + size / WEIGHT_BYTES
+            self._judge()
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._in_flight < self._limit:
+            if self._waiting[0].cancelled():
+                self._waiting.popleft()
+                continue
+            pause = self._paused_until - self._clock()
+            if pause > 0:
+                self._wake_in(pause)
+                return
+            self._in_flight += 1
+            self._waiting.popleft().set_result(None)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._wake is None:
+            self._wake = asyncio.get_running_loop().call_later(seconds, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._admit()
+
+    def _judge(self) -> None:
+        """Close the window once it is long enough and each slot had its turn; then grow, stand or go back."""
+        now = self._clock()
+        seconds = now - self._opened
+        if seconds < WINDOW_SECONDS or self._ended < self._limit:
+            return
+        rate, saturated = self._work / seconds, self._saturated
+        if saturated and now >= self._stand_until:
+            self._step(rate, now)
+        self._last_rate = rate
+        self._open_window(now)
+
+    def _step(self, rate: float, now: float) -> None:
+        if self._step_back_to:
+            gain = GAIN_DOUBLING if self._doubling else GAIN_PROBING
+            if rate < self._last_rate * gain:
+                self._limit, self._step_back_to = self._step_back_to, 0
+                self._doubling = False
+                self._stand_until = now + PATIENCE_SECONDS
+                return
+        self._step_back_to = self._limit
+        step = self._limit if self._doubling else max(1, self._limit // 8)
+        self._limit = min(self._limit + step, self._upper)
+        if self._limit == self._step_back_to:
+            self._step_back_to = 0
+
+    def _open_window(self, now: float) -> None:
+        self._opened, self._ended, self._work = now, 0, 0.0
+        self._saturated = bool(self._waiting)
+
+
+class _Rider:
+    """An object's slot, which one of its parts at a time may use."""
+
+    __slots__ = ("free", "limiter")
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self.free = True
+
+
+_rider: ContextVar[_Rider | None] = ContextVar("rider", default=None)
+
+
+class Slot:
+    """One slot, held for the length of an `async with` block."""
+
+    __slots__ = ("_limiter", "_riding", "_size", "_token")
+
+    def __init__(self, limiter: Limiter, size: int) -> None:
+        self._limiter = limiter
+        self._size = size
+        self._riding: _Rider | None = None
+        self._token: Token[_Rider | None] | None = None
+
+    async def __aenter__(self) -> None:
+        rider = _rider.get()
+        if rider is None or rider.limiter is not self._limiter:
+            await self._limiter.acquire()
+            self._token = _rider.set(_Rider(self._limiter))
+        elif rider.free:
+            rider.free = False
+            self._riding = rider
+        else:
+            await self._limiter.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._riding is not None:
+            self._riding.free = True
+            return
+        if self._token is not None:
+            _rider.reset(self._token)
+        self._limiter.release(self._size, succeeded=error is None)
