@@ -1,0 +1,89 @@
+"""The worker process that a parent spawns: `python -m dth.cli.child`. See `dth.children` for what goes through the pipes.
+
+Kept light: it must not import the command line's libraries, because every core pays for this start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import uvloop
+
+from dth.errors import DthError
+from dth.events import Event, WorkerFailed, to_json
+
+PARENT_GONE = 70
+
+
+def main() -> None:
+    """Read the task, work, end. Ctrl-C reaches the whole group of processes: the parent decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    task = json.loads(sys.stdin.buffer.readline() or b"null")
+    if task is None:
+        os._exit(PARENT_GONE)
+    sys.exit(uvloop.run(_work(task)))
+
+
+async def _work(task: dict[str, str | bool]) -> int:
+    from dth import app  # noqa: PLC0415 - after the signal handler: importing takes a moment
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    transport, _ = await loop.connect_read_pipe(lambda: _Orders(stop), sys.stdin)
+    process = str(task["process"])
+    try:
+        await app.run_child(
+            str(task["settings"]), process, until_empty=bool(task["until_empty"]), emit=_tell, stop=stop
+        )
+    except DthError as error:
+        _tell(WorkerFailed(process, error.code, str(error)))
+        return error.exit_code
+    finally:
+        transport.close()
+    return 0
+
+
+class _Orders(asyncio.Protocol):
+    """What the parent says: `drain`, or, by its death, the end."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def data_received(self, data: bytes) -> None:
+        if b"drain" in data:
+            self._stop.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._stop.is_set() or exc is not None:
+            _vanish()
+
+    def eof_received(self) -> None:
+        _vanish()
+
+
+def _vanish() -> None:
+    """End at once: whatever is under way is safe to repeat, and a worker without a parent must not go on."""
+    os._exit(PARENT_GONE)
+
+
+def _tell(event: Event) -> None:
+    line = to_json(event).encode("ascii") + b"\n"
+    try:
+        os.write(1, line) if len(line) <= 4096 else _write_all(line)  # noqa: PLR2004 - PIPE_BUF: atomic up to here
+    except BrokenPipeError:
+        _vanish()
+
+
+def _write_all(line: bytes) -> None:
+    view = memoryview(line)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Imports go down only; adapters are known to the composition root alone."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(importlib.util.find_spec("dth").origin).parent  # type: ignore[union-attr, arg-type]
+
+VALUES = {"errors", "model", "states", "events", "retry", "messages", "settings", "summary", "dth"}
+BASES = {"stores.base", "queues.base", "ledgers.base"}
+
+ALLOWED: dict[str, set[str]] = {
+    # who: what else it may import, besides its own package and VALUES
+    "cli": {"app", "children", "embedded", "demo", *BASES},
+    "demo": {"app", "stores", "transport", *BASES},
+    "app": {
+        "children", "embedded", "finder", "worker", "multipart", "stores", "queues", "ledgers", "transport", *BASES,
+    },
+    "children": set(),
+    "embedded": set(),
+    "finder": {*BASES},
+    "worker": {"multipart", *BASES},
+    "multipart": {"worker.job", *BASES},
+    "stores": {"transport"},
+    "stores.base": {"transport.base"},
+    "transport": set(),
+    "queues": {"sqlite_file"},
+    "ledgers": {"sqlite_file"},
+    "sqlite_file": set(),
+}  # fmt: skip
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        found.append((name, path))
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "dth"}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dth":
+            if node.module == "dth":
+                names |= {f"dth.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    return {name.removeprefix("dth.") for name in names}
+
+
+def allows(importer: str, target: str) -> bool:
+    package = importer.split(".", maxsplit=1)[0]
+    if target in VALUES or target.startswith("settings."):
+        return True
+    if target == package or target.startswith(package + "."):
+        return True
+    rules = ALLOWED.get(importer) or ALLOWED.get(package)
+    if rules is None:
+        return package in VALUES and target.split(".", maxsplit=1)[0] in VALUES
+    return any(target == rule or target.startswith(rule + ".") for rule in rules)
+
+
+@pytest.mark.parametrize(("name", "path"), [m for m in modules() if m[0] != "__main__"], ids=lambda v: str(v)[-40:])
+def test_every_module_imports_only_what_lies_below_it(name: str, path: Path) -> None:
+    upward = sorted(target for target in imported(path) if not allows(name, target))
+    assert not upward, f"dth.{name} imports {upward}: not in the table of allowed edges"
+
+
+def test_no_file_is_over_400_lines_without_a_reason_in_its_docstring() -> None:
+    for name, path in modules():
+        text = path.read_text()
+        if text.count("\n") > 400:
+            assert "400 lines" in (ast.get_docstring(ast.parse(text)) or ""), name
