@@ -65,12 +65,14 @@ rgw_max_concurrent_requests = 256
 def missing() -> str:
     """Why it cannot run here; "" if it can."""
     absent = [name for name in PROGRAMS if binary(name) is None]
-    return f"Ceph RGW is not installed: no {', '.join(absent)} (apt: radosgw ceph-mon ceph-mgr ceph-osd)" if absent else ""
+    return (
+        f"Ceph RGW is not installed: no {', '.join(absent)} (apt: radosgw ceph-mon ceph-mgr ceph-osd)" if absent else ""
+    )
 
 
 def start(folder: Path, *, keep: bool) -> Running:
     """A cluster of one monitor, manager, disk and gateway, with two users. Returns when a request is answered."""
-    cluster = _Cluster(folder, keep)
+    cluster = _Cluster(folder, keep=keep)
     try:
         cluster.monitor()
         cluster.disk()
@@ -83,7 +85,7 @@ def start(folder: Path, *, keep: bool) -> Running:
 
 
 class _Cluster:
-    def __init__(self, folder: Path, keep: bool) -> None:
+    def __init__(self, folder: Path, *, keep: bool) -> None:
         self.folder = folder
         self.keep = keep
         self.pids: list[int] = []

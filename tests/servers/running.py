@@ -7,7 +7,6 @@ With DTH_TEST_KEEP=1 servers stay up between runs, found again through `.servers
 import fcntl
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -96,7 +95,7 @@ def end_kept() -> list[str]:
         if running is not None:
             running.stop()
             ended.append(path.stem)
-    shutil.rmtree(STATE, ignore_errors=True)
+        path.unlink()
     return ended
 
 
