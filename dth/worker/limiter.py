@@ -22,6 +22,9 @@ GAIN_PROBING = 1.02  # an additive step stays where it brings this much
 PAUSE_CAP_SECONDS = 30.0  # a Retry-After is honoured up to here
 WEIGHT_BYTES = 1 << 20  # throughput counts an object as one plus its mebibytes
 
+Turn = asyncio.Future[bool]
+"""A place in the line; its result says whether it rides on a slot that is held already."""
+
 
 class Limiter:
     """Bounds what is in flight; slots are handed out first come, first served.
@@ -41,7 +44,7 @@ class Limiter:
         self._limit = min(fixed or START, upper)
         self._clock = clock
         self._in_flight = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Turn] = deque()
         self._paused_until = 0.0
         self._wake: asyncio.TimerHandle | None = None
         # Judging throughput, window by window.
@@ -53,6 +56,7 @@ class Limiter:
         self._last_rate = 0.0
         self._step_back_to = 0  # the limit before the last step, 0 where no step is being judged
         self._stand_until = 0.0
+        self._halved_at = -WINDOW_SECONDS
 
     @property
     def limit(self) -> int:
@@ -74,28 +78,37 @@ class Limiter:
         now = self._clock()
         if retry_after:
             self._paused_until = max(self._paused_until, now + min(retry_after, PAUSE_CAP_SECONDS))
-        if not self._adaptive or (self._stand_until - now > PATIENCE_SECONDS - WINDOW_SECONDS):
+        if not self._adaptive or now - self._halved_at < WINDOW_SECONDS:
             return
+        self._halved_at = now
         self._limit = max(1, self._limit // 2)
         self._doubling = False
         self._step_back_to = 0
         self._stand_until = now + PATIENCE_SECONDS
         self._open_window(now)
 
-    async def acquire(self) -> None:
-        """Wait for a slot. Cancellation gives it back."""
+    async def acquire(self, rider: Rider | None = None) -> bool:
+        """Wait for a slot, or for the ride on `rider`, whichever is free first; True for the ride. Cancellation frees
+        what was given."""
+        if rider is not None and rider.board():
+            return True
         if not self._waiting and self._in_flight < self._limit and self._clock() >= self._paused_until:
             self._in_flight += 1
-            return
+            return False
         self._saturated = True
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        turn: Turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        if rider is not None:
+            rider.waiting.append(turn)
         self._admit()
         try:
-            await turn
+            return await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
-                self._in_flight -= 1
+                if rider is not None and turn.result():
+                    rider.leave()
+                else:
+                    self._in_flight -= 1
             self._admit()
             raise
 
@@ -110,7 +123,7 @@ class Limiter:
 
     def _admit(self) -> None:
         while self._waiting and self._in_flight < self._limit:
-            if self._waiting[0].cancelled():
+            if self._waiting[0].done():  # cancelled, or it rides already
                 self._waiting.popleft()
                 continue
             pause = self._paused_until - self._clock()
@@ -118,7 +131,7 @@ class Limiter:
                 self._wake_in(pause)
                 return
             self._in_flight += 1
-            self._waiting.popleft().set_result(None)
+            self._waiting.popleft().set_result(False)
 
     def _wake_in(self, seconds: float) -> None:
         if self._wake is None:
@@ -159,17 +172,34 @@ class Limiter:
         self._saturated = bool(self._waiting)
 
 
-class _Rider:
+class Rider:
     """An object's slot, which one of its parts at a time may use."""
 
-    __slots__ = ("free", "limiter")
+    __slots__ = ("_taken", "limiter", "waiting")
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
-        self.free = True
+        self.waiting: deque[Turn] = deque()
+        self._taken = False
+
+    def board(self) -> bool:
+        """Take the ride where it is free."""
+        if self._taken:
+            return False
+        self._taken = True
+        return True
+
+    def leave(self) -> None:
+        """Hand the ride to the next part that waits, or free it."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():  # else cancelled, or it got a slot of its own
+                turn.set_result(True)
+                return
+        self._taken = False
 
 
-_rider: ContextVar[_Rider | None] = ContextVar("rider", default=None)
+_rider: ContextVar[Rider | None] = ContextVar("rider", default=None)
 
 
 class Slot:
@@ -180,25 +210,22 @@ class Slot:
     def __init__(self, limiter: Limiter, size: int) -> None:
         self._limiter = limiter
         self._size = size
-        self._riding: _Rider | None = None
-        self._token: Token[_Rider | None] | None = None
+        self._riding: Rider | None = None
+        self._token: Token[Rider | None] | None = None
 
     async def __aenter__(self) -> None:
         rider = _rider.get()
         if rider is None or rider.limiter is not self._limiter:
             await self._limiter.acquire()
-            self._token = _rider.set(_Rider(self._limiter))
-        elif rider.free:
-            rider.free = False
+            self._token = _rider.set(Rider(self._limiter))
+        elif await self._limiter.acquire(rider):
             self._riding = rider
-        else:
-            await self._limiter.acquire()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._riding is not None:
-            self._riding.free = True
+            self._riding.leave()
             return
         if self._token is not None:
             _rider.reset(self._token)

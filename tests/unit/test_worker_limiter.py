@@ -1,0 +1,195 @@
+"""The limiter: bounded, never blocking itself, growing where it pays and shrinking where a store says so."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dth.worker import limiter as module
+from dth.worker.limiter import Limiter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def _settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_the_fixed_number_are_in_flight() -> None:
+    limiter = Limiter(fixed=3, upper=1000)
+    highest = 0
+
+    async def one() -> None:
+        nonlocal highest
+        async with limiter.slot():
+            highest = max(highest, limiter.in_flight)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(50):
+            group.create_task(one())
+    assert highest == 3
+    assert limiter.in_flight == 0
+
+
+@pytest.mark.parametrize("fixed", [1, 2, 5])
+async def test_parts_inside_an_object_complete_whatever_the_limit(fixed: int) -> None:
+    limiter = Limiter(fixed=fixed, upper=1000)
+    moved = 0
+
+    async def part() -> None:
+        nonlocal moved
+        async with limiter.slot(8):
+            await asyncio.sleep(0)
+            moved += 1
+
+    async def one() -> None:
+        async with limiter.slot(), asyncio.TaskGroup() as parts:
+            for _ in range(7):
+                parts.create_task(part())
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        for _ in range(6):
+            group.create_task(one())
+    assert moved == 42
+    assert limiter.in_flight == 0
+
+
+async def test_cancelled_parts_give_slot_and_ride_back() -> None:
+    limiter = Limiter(fixed=1, upper=1000)
+
+    async def one() -> None:
+        async with limiter.slot(), asyncio.TaskGroup() as parts:
+            for _ in range(3):
+                parts.create_task(hang())
+
+    async def hang() -> None:
+        async with limiter.slot():
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(one()) for _ in range(3)]
+    await _settle()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert limiter.in_flight == 0
+    async with asyncio.timeout(5), limiter.slot(), limiter.slot():
+        assert limiter.in_flight == 1
+
+
+async def test_a_ride_given_in_the_instant_of_cancellation_is_passed_on() -> None:
+    limiter = Limiter(fixed=1, upper=1000)
+    free = asyncio.Event()
+    through = asyncio.Event()
+
+    async def first() -> None:
+        async with limiter.slot():
+            await free.wait()
+
+    async def later() -> None:
+        async with limiter.slot():
+            through.set()
+
+    async with limiter.slot():
+        one = asyncio.create_task(first())
+        await _settle()
+        two = asyncio.create_task(later())
+        three = asyncio.create_task(later())
+        await _settle()
+        free.set()
+        await one
+        two.cancel()
+        await asyncio.wait_for(through.wait(), 5)
+        await asyncio.wait([two, three])
+
+
+async def test_throttling_halves_once_for_what_was_in_flight_together() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    before = limiter.limit
+    for _ in range(20):
+        limiter.throttled()
+    assert limiter.limit == before // 2
+    clock.now += 1
+    limiter.throttled()
+    assert limiter.limit == before // 4
+
+
+async def test_throttling_never_goes_below_one() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    for _ in range(30):
+        clock.now += 1
+        limiter.throttled()
+    assert limiter.limit == 1
+    async with limiter.slot():
+        pass
+
+
+async def test_a_fixed_limit_stays_when_throttled() -> None:
+    limiter = Limiter(fixed=7, upper=1000)
+    limiter.throttled()
+    assert limiter.limit == 7
+
+
+async def test_retry_after_holds_new_work_back_and_lets_it_go_again() -> None:
+    limiter = Limiter(fixed=4, upper=1000)
+    limiter.throttled(0.05)
+    waiting = asyncio.create_task(limiter.acquire())
+    await _settle()
+    assert not waiting.done()
+    await asyncio.wait_for(waiting, 10)
+    assert limiter.in_flight == 1
+
+
+async def _drive(limiter: Limiter, clock: Clock, rate_at: object, windows: int) -> None:
+    """Let simulated time pass: `rate_at(limit)` objects a second, always more waiting than the limit lets through."""
+    assert callable(rate_at)
+    for _ in range(windows):
+        ends = max(limiter.limit, 1)
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(limiter.limit + 1)]
+        await _settle()
+        seconds = max(module.WINDOW_SECONDS, ends / rate_at(limiter.limit))
+        count = max(ends, int(rate_at(limiter.limit) * seconds))
+        for n in range(count):
+            if n == count - 1:
+                clock.now += seconds
+            limiter._in_flight += 1
+            limiter.release()
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        limiter._in_flight = 0
+
+
+async def test_the_limit_grows_while_throughput_grows_with_it() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    assert limiter.limit == 1000
+
+
+async def test_the_limit_settles_where_more_in_flight_moves_nothing_more() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    await _drive(limiter, clock, lambda limit: min(limit, 64) * 10, 30)
+    assert 32 <= limiter.limit <= 160
+
+
+async def test_the_limit_recovers_after_throttling_ends() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    for _ in range(8):
+        clock.now += 1
+        limiter.throttled()
+    assert limiter.limit == 1
+    await _drive(limiter, clock, lambda limit: limit * 10, 120)
+    assert limiter.limit > 64
