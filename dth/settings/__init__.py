@@ -1,0 +1,39 @@
+"""Settings: declared once, spelt four ways (flag, environment, job file in our names or the guide's)."""
+
+from dth.settings.fields import Setting
+from dth.settings.identity import (
+    contradicted,
+    dest_location,
+    from_run_settings,
+    job_id,
+    mapping,
+    run_settings_json,
+    source_location,
+    sse_header,
+)
+from dth.settings.load import load_settings
+from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
+from dth.settings.units import format_size, parse_size
+from dth.settings.urls import S3Url, folder, parse_s3_url
+
+__all__ = [
+    "NOT_YET",
+    "JobBase",
+    "S3Url",
+    "Setting",
+    "TransferJob",
+    "contradicted",
+    "dest_location",
+    "folder",
+    "format_size",
+    "from_run_settings",
+    "job_id",
+    "load_settings",
+    "mapping",
+    "parse_s3_url",
+    "parse_size",
+    "run_settings_json",
+    "settings_of",
+    "source_location",
+    "sse_header",
+]

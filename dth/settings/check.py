@@ -1,0 +1,97 @@
+"""What single values cannot show: settings that contradict each other, or whose feature does not exist yet. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from dth.settings.identity import mapping, partition
+from dth.settings.transfer import NOT_YET, TransferJob, settings_of
+
+_KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
+_NEEDS_ENDPOINT = {"MinIO", "Ceph_RGW", "SeaweedFS", "S3_Compatible"}
+_NEEDS_REGION = {"Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Huawei_OBS", "Baidu_BOS"}
+
+
+def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
+    """One line for each problem, none when the job may start. `origins` says where settings came from."""
+    found = _not_yet(job, origins)
+    for side in ("src", "dest"):
+        found += _one_side(job, side)
+    if job.dest_sse_kms_key_id and job.dest_sse != "AWS_KMS":
+        found.append(
+            f"dest_sse_kms_key_id{_from(origins, 'dest_sse_kms_key_id')} contradicts dest_sse = {job.dest_sse!r}"
+            f"{_from(origins, 'dest_sse')}: a key id needs dest_sse = 'AWS_KMS'"
+        )
+    if job.skip_compare and job.compare != "auto":
+        found.append(
+            f"skip_compare{_from(origins, 'skip_compare')} contradicts compare = {job.compare!r}"
+            f"{_from(origins, 'compare')}: set one of them"
+        )
+    if job.lease_seconds > job.lease_cap_seconds:
+        found.append(
+            f"lease_seconds = {job.lease_seconds:g}{_from(origins, 'lease_seconds')} is more than "
+            f"lease_cap_seconds = {job.lease_cap_seconds:g}{_from(origins, 'lease_cap_seconds')}"
+        )
+    return found + _overlap(job)
+
+
+def _from(origins: Mapping[str, str], name: str) -> str:
+    return f" (from {origins[name]})" if name in origins else ""
+
+
+def _not_yet(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
+    found = []
+    for rule, feature in NOT_YET.items():
+        name, _, value = rule.partition("=")
+        now = getattr(job, name)
+        if now == value if value else now != settings_of(TransferJob)[name].default:
+            found.append(f"{rule}{_from(origins, name)} is not available in this version: {feature} is not there yet")
+    return found
+
+
+def _one_side(job: TransferJob, side: str) -> list[str]:
+    bucket, kind, endpoint, region, secret, profile = (
+        str(getattr(job, f"{side}_{name}"))
+        for name in ("bucket", "type", "endpoint", "region", "credentials", "profile")
+    )
+    found = []
+    if _KEY_ITSELF.match(secret):  # the value is not shown: it may be one
+        found.append(f"{side}_credentials takes the name of a secret or `anonymous`, never the keys themselves")
+    if secret and profile:
+        found.append(f"{side}_credentials and {side}_profile both say whose keys to use: set one of them")
+    if not endpoint and kind in _NEEDS_ENDPOINT:
+        found.append(f"{side}_type = {kind!r} needs {side}_endpoint: it has no address of its own")
+    if bucket.endswith("--x-s3") and (not endpoint or ".amazonaws.com" in endpoint):
+        found.append(f"{side}_bucket = {bucket!r} is a directory bucket (S3 Express), which this version cannot open")
+    if not endpoint and not region and kind in _NEEDS_REGION:
+        found.append(f"{side}_type = {kind!r} needs {side}_region or {side}_endpoint: its addresses hold the region")
+    return found
+
+
+def _overlap(job: TransferJob) -> list[str]:
+    """A job whose sides contain each other would copy its own copies, or overwrite what it still has to read."""
+    if not job.src_bucket or job.src_bucket != job.dest_bucket or not _same_store(job):
+        return []
+    read, written = job.src_prefix, mapping(job).dest_listing_prefix
+    if not read.startswith(written) and not written.startswith(read):
+        return []
+    source, target = f"s3://{job.src_bucket}/{read}", f"s3://{job.dest_bucket}/{written}"
+    if source == target:
+        return [f"source and destination are the same place: {source}"]
+    contains = f"one side contains the other: objects are read below {source} and written below {target}"
+    return [f"{contains}; choose a prefix outside, or name endpoints or regions where these are different stores"]
+
+
+def _same_store(job: TransferJob) -> bool:
+    """Whether both sides may be one store. Without an endpoint AWS's partition decides; an unknown one may be any."""
+    source, target = job.src_endpoint, job.dest_endpoint
+    aws = [not one or ".amazonaws.com" in one for one in (source, target)]
+    if all(aws):
+        ours = [_partition(source, job.src_region), _partition(target, job.dest_region)]
+        return ours[0] == ours[1] or "" in ours
+    return source.lower() == target.lower()
+
+
+def _partition(endpoint: str, region: str) -> str:
+    return "aws-cn" if endpoint.endswith(".amazonaws.com.cn") else partition(region)

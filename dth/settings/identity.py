@@ -1,0 +1,124 @@
+"""What a job is, from its settings: its two locations, its mapping of keys, its id, and what the ledger keeps of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from dth.errors import SettingsError
+from dth.model import KeyMapping, Location
+from dth.settings.transfer import TransferJob, settings_of
+from dth.states import Side
+
+
+def source_location(job: TransferJob) -> Location:
+    """Where objects come from. `provider` is "" where an endpoint is given and no type: the profile table knows hosts."""
+    return Location(
+        side=Side.SOURCE,
+        provider=_provider(job.src_type, job.src_endpoint),
+        endpoint=job.src_endpoint,
+        region=job.src_region,
+        bucket=job.src_bucket,
+        prefix=job.src_prefix,
+        credentials=job.src_credentials,
+        profile=job.src_profile,
+        addressing=job.src_addressing,
+        request_payer=job.src_request_payer,
+    )
+
+
+def dest_location(job: TransferJob) -> Location:
+    """Where objects go. Its `prefix` is the setting's; what all mapped keys share is `mapping(job).dest_listing_prefix`."""
+    return Location(
+        side=Side.DESTINATION,
+        provider=_provider(job.dest_type, job.dest_endpoint),
+        endpoint=job.dest_endpoint,
+        region=job.dest_region,
+        bucket=job.dest_bucket,
+        prefix=job.dest_prefix,
+        credentials=job.dest_credentials,
+        profile=job.dest_profile,
+        addressing=job.dest_addressing,
+    )
+
+
+def _provider(named: str, endpoint: str) -> str:
+    return named or ("" if endpoint else "Amazon_S3")
+
+
+def mapping(job: TransferJob) -> KeyMapping:
+    """How source keys become destination keys."""
+    return KeyMapping(source_prefix=job.src_prefix, dest_prefix=job.dest_prefix, strip=job.strip_src_prefix)
+
+
+def sse_header(job: TransferJob) -> str:
+    """The value of `x-amz-server-side-encryption`, "" where none is sent."""
+    return {"None": "", "AES256": "AES256", "AWS_KMS": "aws:kms"}[job.dest_sse]
+
+
+def partition(region: str) -> str:
+    """The AWS partition of a region; bucket names are unique within one. "" for an unknown region."""
+    if not region:
+        return ""
+    return next((name for start, name in _PARTITIONS if region.startswith(start)), "aws")
+
+
+_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b"))
+
+
+def job_id(job: TransferJob) -> str:
+    """The job's name: the one given, else 16 hex digits of a hash of both locations and the mapping.
+
+    The same for the same places, whatever the credentials: renaming a secret or adding a region that was discovered
+    before does not make another job. Without an endpoint the region's partition counts, because the same bucket name
+    may exist in two of them.
+    """
+    if job.job_id:
+        return job.job_id
+    places = [
+        [_store(source_location(job)), job.src_bucket, job.src_prefix],
+        [_store(dest_location(job)), job.dest_bucket, job.dest_prefix],
+        job.strip_src_prefix,
+    ]
+    return hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
+
+
+def _store(location: Location) -> str:
+    if location.endpoint:
+        return location.endpoint
+    return (partition(location.region) or "aws") if location.provider == "Amazon_S3" else location.provider
+
+
+def _names(scope: str) -> set[str]:
+    return {name for name, known in settings_of(TransferJob).items() if known.scope == scope}
+
+
+def run_settings_json(job: TransferJob) -> str:
+    """The job's settings as the ledger keeps them with a run: no secrets (a secret's name is none), nothing of the
+    process. Every value is written out, so that a later version with other defaults reads the same job."""
+    fields = job.model_dump(mode="json", include=_names("job"))
+    fields["job_id"] = job_id(job)
+    return json.dumps(fields, separators=(",", ":"), sort_keys=True)
+
+
+def from_run_settings(text: str, process: TransferJob | None = None) -> TransferJob:
+    """The job of a run: job settings from the ledger, those of the process from `process` (None: defaults).
+
+    Settings that this version does not know raise SettingsError: a newer finder asked for what this worker cannot do.
+    """
+    fields = json.loads(text)
+    unknown = fields.keys() - _names("job")
+    if unknown:
+        raise SettingsError(
+            f"the run was made by another version of dth: this one does not know {', '.join(sorted(unknown))}"
+        )
+    own = process.model_dump(include=_names("process")) if process else {}
+    return TransferJob(**own, **fields)
+
+
+def contradicted(given: TransferJob, text: str) -> list[str]:
+    """Names of job settings that were set for this process and differ from those stored with the run; an empty list
+    means that `given` may work on it. Settings left at their defaults contradict nothing."""
+    stored = from_run_settings(text)
+    explicit = given.model_fields_set & _names("job")
+    return sorted(name for name in explicit if getattr(given, name) != getattr(stored, name))

@@ -1,0 +1,126 @@
+"""From flags, environment and a job file to a job: flags beat environment beats file beats default.
+
+Nothing is ignored: an unknown name, a value out of range, two spellings of one setting or a contradiction is a
+SettingsError that names the setting, its value, where it came from and what is allowed; all problems at once, a line
+each.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dth.errors import SettingsError
+from dth.settings.check import problems
+from dth.settings.fields import Setting
+from dth.settings.jobfile import DEPLOYMENT_ONLY, read_job_file
+from dth.settings.transfer import TransferJob, default_state, settings_of
+from dth.settings.urls import redacted
+
+_PREFIX = "DTH_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: Any
+    origin: str
+
+
+def load_settings(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    job_file: Path | None,
+    *,
+    origins: Mapping[str, str] | None = None,
+    locations_required: bool = True,
+) -> TransferJob:
+    """The job. `flags` maps setting names to raw values (None: not given); `origins` renames where some of them came
+    from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets."""
+    known = settings_of(TransferJob)
+    if job_file is None and environ.get(_PREFIX + "JOB"):
+        job_file = Path(environ[_PREFIX + "JOB"])
+    given = _from_file(job_file, known) if job_file else {}
+    given |= _from_environment(environ, known)
+    for name, value in flags.items():
+        if value is not None:
+            given[name] = _Given(value, (origins or {}).get(name) or known[name].flag)
+    job = _validated(given, known, environ)
+    found = problems(job, {name: one.origin for name, one in given.items()})
+    if not (job.job_id and not locations_required):
+        found += [
+            f"{name} is required: {known[name].flag}, {known[name].env}, or {name} in a job file"
+            for name in ("src_bucket", "dest_bucket")
+            if not getattr(job, name)
+        ]
+    if found:
+        raise SettingsError("\n".join(found))
+    return job
+
+
+def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(_PREFIX) or variable == _PREFIX + "JOB":
+            continue
+        name = variable.removeprefix(_PREFIX).lower()
+        if name not in known:
+            raise SettingsError(f"the environment variable {variable} is no setting{_closest(name, known, upper=True)}")
+        if _meant(value, known[name]):
+            given[name] = _Given(value, variable)
+    return given
+
+
+def _from_file(path: Path, known: Mapping[str, Setting]) -> dict[str, _Given]:
+    by_guide = {setting.guide: name for name, setting in known.items() if setting.guide}
+    given: dict[str, _Given] = {}
+    for written, value in read_job_file(path).items():
+        if written in DEPLOYMENT_ONLY:
+            continue
+        name = by_guide.get(written, written)
+        if name not in known:
+            raise SettingsError(f"{written} in {path} is no setting{_closest(written, {**known, **by_guide})}")
+        if name in given:
+            raise SettingsError(f"{path} sets {name} twice: {given[name].origin}, and {written}")
+        if _meant(value, known[name]):
+            given[name] = _Given(value, f"{written} in {path}")
+    return given
+
+
+def _meant(value: object, setting: Setting) -> bool:
+    """False for an empty text where only something else makes sense: parameter files and compose files write such."""
+    return value != "" or setting.kind == "text" or "" in setting.choices
+
+
+def _closest(name: str, names: Mapping[str, object], *, upper: bool = False) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"; did you mean {_PREFIX + close[0].upper() if upper else close[0]}?" if close else ""
+
+
+def _validated(given: Mapping[str, _Given], known: Mapping[str, Setting], environ: Mapping[str, str]) -> TransferJob:
+    wrong = [
+        _refused(known[name], one)
+        for name, one in given.items()
+        if isinstance(one.value, bool) and known[name].kind != "flag"
+    ]
+    if wrong:  # pydantic would read true as 1
+        raise SettingsError("\n".join(wrong))
+    values = {"state": default_state(environ), **{name: one.value for name, one in given.items()}}
+    try:
+        return TransferJob(**values)
+    except ValidationError as exc:
+        lines: dict[str, str] = {}
+        for error in exc.errors(include_url=False, include_input=False):
+            name = str(error["loc"][0])
+            reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else ""
+            lines[name] = _refused(known[name], given[name], reason)
+        raise SettingsError("\n".join(lines.values())) from None
+
+
+def _refused(setting: Setting, one: _Given, reason: str = "") -> str:
+    must = setting.allowed if setting.kind != "text" or setting.rule or not reason else reason
+    return f"{setting.name} = {redacted(str(one.value))!r} (from {one.origin}) is not allowed: {must}"
