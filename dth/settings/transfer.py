@@ -68,8 +68,8 @@ class JobBase(BaseModel):
     queue: str = _state("", "Queue", "URL of the SQS queue; empty: an embedded queue in the state directory.")
     table: str = _state("", "Table", "Name of the DynamoDB table; empty: an embedded ledger in the state directory.")
     report: str = _state("", "Report", "File of the report, one JSON line an object; empty: in the state directory.")
-    report_level: Literal["all", "failed"] = _state(
-        "all", "Report level", "Report all objects, or only those that were skipped or failed."
+    report_level: Literal["all", "failures"] = _state(
+        "all", "Report level", "Report all objects, or only those that failed."
     )
     ledger_records: Literal["message", "object"] = _state(
         "message", "Ledger records", "Keep a ledger row per message, or one per object."
@@ -267,7 +267,6 @@ NOT_YET: dict[str, str] = {
     "giant_threshold": "sharing one object among workers",
     "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",
-    "stall_seconds": "replacing stalled workers",
     "compare=checksum": "comparing by checksum",
 }
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a
