@@ -1,0 +1,213 @@
+"""What a command achieved, added up from the event stream; the exit code follows from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from dth.events import (
+    Event,
+    ListingProgress,
+    Moved,
+    ObjectFailed,
+    Planned,
+    Requests,
+    RunAbandoned,
+    RunOver,
+    RunSealed,
+    RunStarted,
+)
+from dth.states import RunState
+
+FAILURES_KEPT = 20  # named in the summary; all are in the report
+
+
+class ExitCode(IntEnum):
+    """What a command's end means to a script."""
+
+    COMPLETE = 0
+    BROKEN = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    UNREACHABLE = 4
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """One run as far as this command saw it. `found` is None until the run is sealed."""
+
+    run_id: str
+    state: str = RunState.LISTING.value
+    found: int | None = None
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    bytes: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Sealed, and every object that it found has ended."""
+        ended = self.done + self.skipped + self.failed
+        return self.state == RunState.SEALED and self.found is not None and ended >= self.found
+
+
+@dataclass(frozen=True, slots=True)
+class FailedObject:
+    """One object that ended FAILED."""
+
+    key: str
+    code: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a command. Sums are over `runs`; `compared` counts source objects looked at; `requests` are HTTP
+    requests by side and operation; `failures` are the first ones, `failure_codes` counts all of them by code."""
+
+    runs: tuple[RunTotals, ...]
+    compared: int
+    seconds: float
+    exit_code: int
+    planned: int = 0
+    planned_bytes: int = 0
+    requests: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    failures: tuple[FailedObject, ...] = ()
+    failure_codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def found(self) -> int:
+        """Objects that had to be moved."""
+        return sum(run.found or 0 for run in self.runs)
+
+    @property
+    def done(self) -> int:
+        """Objects that were moved."""
+        return sum(run.done for run in self.runs)
+
+    @property
+    def skipped(self) -> int:
+        """Objects that needed nothing after all."""
+        return sum(run.skipped for run in self.runs)
+
+    @property
+    def failed(self) -> int:
+        """Objects that could not be moved."""
+        return sum(run.failed for run in self.runs)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the objects that were moved."""
+        return sum(run.bytes for run in self.runs)
+
+    @property
+    def complete(self) -> bool:
+        """Every run that this command saw is over, sealed and counted."""
+        return all(run.complete for run in self.runs)
+
+    def to_json(self) -> str:
+        """One ASCII line; its `event` field is `Summary`."""
+        sums = {name: getattr(self, name) for name in ("found", "done", "skipped", "failed", "bytes", "complete")}
+        fields = {**sums, **dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
+        return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
+
+
+class Tally:
+    """Adds events up. Give it every event of a command, then ask for the `summary`."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, RunTotals] = {}
+        self.listed = (0, 0)
+        self.found_so_far = 0
+        self.found_bytes = 0
+        self.compared = 0
+        self.planned = 0
+        self.planned_bytes = 0
+        self.failures: list[FailedObject] = []
+        self.failure_codes: Counter[str] = Counter()
+        self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
+        self._found_bytes: dict[str, int] = {}
+        self._began = time.monotonic()
+
+    def __call__(self, event: Event) -> None:  # noqa: C901 - one flat case for each kind
+        """Take one event; kinds that add nothing are let pass."""
+        match event:
+            case RunStarted():
+                self._change(event.run_id)
+            case ListingProgress():
+                self.listed = (event.source_objects, event.destination_objects)
+                self.compared = max(self.compared, event.source_objects)
+                self._found(event.run_id, event.found, event.found_bytes)
+            case RunSealed():
+                self._change(event.run_id, state=RunState.SEALED.value, found=event.found)
+                self.compared = max(self.compared, event.compared)
+                self._found(event.run_id, event.found, event.found_bytes)
+            case RunAbandoned():
+                self._change(event.run_id, state=RunState.ABANDONED.value)
+            case Moved():
+                self._moved(event)
+            case ObjectFailed(final=True):
+                self.failure_codes[event.error_code] += 1
+                if len(self.failures) < FAILURES_KEPT:
+                    self.failures.append(FailedObject(event.key, event.error_code, event.error))
+            case Planned():
+                self.planned += 1
+                self.planned_bytes += event.size
+            case Requests():
+                self._requests["source"].update(event.source)
+                self._requests["destination"].update(event.destination)
+            case RunOver():
+                self._over(event)
+            case _:
+                pass
+
+    def _run(self, run_id: str) -> RunTotals:
+        return self.runs.get(run_id) or RunTotals(run_id)
+
+    def _change(self, run_id: str, *, state: str | None = None, found: int | None = None) -> None:
+        run = self._run(run_id)
+        self.runs[run_id] = dataclasses.replace(
+            run, state=state or run.state, found=run.found if found is None else found
+        )
+
+    def _found(self, run_id: str, found: int, found_bytes: int) -> None:
+        self.found_so_far = found
+        self._found_bytes[run_id] = found_bytes
+        self.found_bytes = sum(self._found_bytes.values())
+
+    def _moved(self, event: Moved) -> None:
+        run = self._run(event.run_id)
+        self.runs[event.run_id] = dataclasses.replace(
+            run,
+            done=run.done + event.done,
+            skipped=run.skipped + event.skipped,
+            failed=run.failed + event.failed,
+            bytes=run.bytes + event.bytes,
+        )
+
+    def _over(self, event: RunOver) -> None:
+        """The ledger's own totals replace what events added up: those may repeat, or miss what a dead worker did."""
+        self.runs[event.run_id] = RunTotals(
+            event.run_id, event.state, event.found, event.done, event.skipped, event.failed, event.bytes
+        )
+
+    def summary(self, *, exit_code: int | None = None) -> Summary:
+        """The sums until now. Unless given, the exit code is 3 where an object failed or a run was abandoned, else 0."""
+        failed = any(run.failed or run.state == RunState.ABANDONED for run in self.runs.values())
+        return Summary(
+            runs=tuple(self.runs.values()),
+            compared=self.compared,
+            seconds=time.monotonic() - self._began,
+            exit_code=(ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE) if exit_code is None else exit_code,
+            planned=self.planned,
+            planned_bytes=self.planned_bytes,
+            requests={side: dict(counts) for side, counts in self._requests.items()},
+            failures=tuple(self.failures),
+            failure_codes=dict(self.failure_codes),
+        )
