@@ -1,0 +1,74 @@
+"""Packing changes into messages: many small objects in one, a large one alone. Pure.
+
+One queue request and one ledger row per 10 KB object would cost more than moving it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from dth.messages import ObjectEntry, ObjectsMessage, entry_size
+from dth.model import Change
+
+_ENVELOPE_BYTES = 160  # field names, punctuation, attempt, and a message number of 20 digits
+
+
+class Packer:
+    """Fills messages up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
+
+    An object of more than `pack_bytes` travels alone. An entry that is by itself over `message_bytes` (a key is 1,024 bytes
+    at most, 6 KiB as JSON) travels alone too. Ids are `<run>-<n>`: a run has one finder, so they are unique in the run.
+    """
+
+    def __init__(self, job_id: str, run_id: str, pack_objects: int, pack_bytes: int, message_bytes: int) -> None:
+        self._job_id = job_id
+        self._run_id = run_id
+        self._pack_objects = pack_objects
+        self._pack_bytes = pack_bytes
+        # The run id stands there twice: by itself and in the message's id.
+        self._room = message_bytes - _ENVELOPE_BYTES - len(json.dumps(job_id)) - 2 * len(json.dumps(run_id))
+        self._entries: list[ObjectEntry] = []
+        self._content = 0
+        self._json = 0
+        self._number = 0
+
+    def add(self, changes: Sequence[Change]) -> list[ObjectsMessage]:
+        """Messages that are full now; the rest waits for more."""
+        full: list[ObjectsMessage] = []
+        for change in changes:
+            listed = change.entry
+            entry = ObjectEntry(
+                key=listed.key,
+                size=listed.size,
+                etag=listed.etag,
+                last_modified=listed.last_modified,
+                reason=change.reason,
+            )
+            if listed.size > self._pack_bytes:
+                full.append(self._message([entry]))
+                continue
+            size = entry_size(entry)
+            if self._entries and (self._content + listed.size > self._pack_bytes or self._json + size > self._room):
+                full += self.flush()
+            self._entries.append(entry)
+            self._content += listed.size
+            self._json += size
+            if len(self._entries) >= self._pack_objects:
+                full += self.flush()
+        return full
+
+    def flush(self) -> list[ObjectsMessage]:
+        """The message being filled, where there is one."""
+        entries, self._entries = self._entries, []
+        self._content = self._json = 0
+        return [self._message(entries)] if entries else []
+
+    def _message(self, entries: list[ObjectEntry]) -> ObjectsMessage:
+        self._number += 1
+        return ObjectsMessage(
+            job_id=self._job_id,
+            run_id=self._run_id,
+            message_id=f"{self._run_id}-{self._number}",
+            objects=entries,
+        )

@@ -1,0 +1,246 @@
+"""A finder's run: what differs goes to the queue, and the run is sealed with exact totals, or abandoned.
+
+Record, then send: the run's row is written before its first message, because workers load the job's settings by `run_id`; it
+is sealed after the queue took the last one, because a sealed run promises that everything counted was sent. A death in
+between leaves a LISTING run whose lease ends: the next finder abandons it, and what was sent is still worked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from dth.errors import DthError, LedgerError
+from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
+from dth.finder.accepted import Accepted
+from dth.finder.compare import CompareMode, deciding
+from dth.finder.listing import EVERYTHING, Listing
+from dth.finder.outbox import Outbox
+from dth.finder.pack import Packer
+from dth.finder.plan import Accept, RangePlan, Tally, first_error
+from dth.ledgers.base import Ledger, Run
+from dth.messages import encode
+from dth.model import Change, Counts, KeyMapping
+from dth.queues.base import Queue
+from dth.states import Reason, RunState, Side
+from dth.stores.base import Lister
+
+_PROGRESS_SECONDS = 0.5
+_FLUSH_SECONDS = 1.0  # a message that is not full waits no longer, so that workers start while the listing goes on
+_ABANDON_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class FinderSettings:
+    """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
+    the run, without secrets. Sizes in bytes; `high_water` counts messages."""
+
+    job_id: str
+    run_id: str
+    finder: str
+    job_settings: str
+    mapping: KeyMapping
+    compare: CompareMode
+    skip_compare: bool
+    pack_objects: int
+    pack_bytes: int
+    high_water: int
+    sort_memory: int
+    sort_directory: str
+    lease_seconds: float
+    overlap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
+    which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the
+    source lacks."""
+
+    found: int
+    found_bytes: int
+    compared: int
+    dest_objects: int
+    reasons: dict[str, int]
+    needs_restore: int
+    extra: int
+
+
+async def find(
+    source: Lister, destination: Lister, queue: Queue, ledger: Ledger, settings: FinderSettings, emit: Emit
+) -> Found:
+    """Send every difference, each key once, and seal the run with exact totals.
+
+    Raises RunUnderWay where another run of the job is; nothing was written then. After any other error, and when cancelled,
+    the run is ABANDONED, never sealed: a listing that failed is not an empty one.
+    """
+    deciding(settings.compare, source.capabilities, destination.capabilities)  # refuses before anything is written
+    lease_until = time.time() + settings.lease_seconds
+    await ledger.start_run(_new_run(settings, lease_until), overlap=settings.overlap)
+    try:
+        found = await _list_and_send(source, destination, queue, ledger, settings, lease_until, emit)
+        await ledger.seal_run(settings.run_id, settings.finder, found.found, found.found_bytes, found.reasons)
+    except BaseException as caught:  # noqa: BLE001 - raised again below, unwrapped
+        error = first_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
+        await _abandon(ledger, settings.run_id, error, emit)
+        raise error from error.__cause__
+    emit(RunSealed(settings.run_id, found.found, found.found_bytes, found.compared, found.reasons))
+    return found
+
+
+async def preview(source: Lister, destination: Lister, settings: FinderSettings, emit: Emit) -> Found:
+    """What `find` would send, as a Planned event for each change in key order; `skip` for what must be restored first.
+    Touches no queue and no ledger."""
+    tally = Tally()
+    progress = _Progress(settings.run_id, tally, emit)
+
+    async def accept(changes: Sequence[Change]) -> None:
+        for change in changes:
+            entry = change.entry
+            action = "skip" if change.reason is Reason.ARCHIVED else "copy"
+            emit(Planned(action, entry.key, settings.mapping.dest_key(entry.key), entry.size, change.reason))
+        progress.note()
+
+    await _plan(source, destination, settings, tally, accept, emit).run()
+    return _finished(tally, emit)
+
+
+async def _list_and_send(
+    source: Lister,
+    destination: Lister,
+    queue: Queue,
+    ledger: Ledger,
+    settings: FinderSettings,
+    lease_until: float,
+    emit: Emit,
+) -> Found:
+    """Everything between the run's row and its seal: when this returns, the queue holds every message."""
+    tally = Tally()
+    progress = _Progress(settings.run_id, tally, emit)
+    outbox = Outbox(queue, settings.high_water, emit)
+    packer = Packer(settings.job_id, settings.run_id, settings.pack_objects, settings.pack_bytes, queue.message_bytes)
+    flushed = time.monotonic()
+
+    async def accept(changes: Sequence[Change]) -> None:
+        nonlocal flushed
+        messages = packer.add([change for change in changes if change.reason is not Reason.ARCHIVED])
+        if time.monotonic() - flushed >= _FLUSH_SECONDS:
+            messages += packer.flush()
+            flushed = time.monotonic()
+        await outbox.put([encode(message) for message in messages])
+        progress.note()
+
+    async with asyncio.TaskGroup() as tasks:
+        heart = tasks.create_task(_heartbeat(ledger, settings, lease_until, emit))
+        sending = tasks.create_task(outbox.run())
+        await _plan(source, destination, settings, tally, accept, emit).run()
+        await outbox.put([encode(message) for message in packer.flush()])
+        await outbox.close()
+        await sending
+        heart.cancel()
+    return _finished(tally, emit)
+
+
+def _plan(
+    source: Lister, destination: Lister, settings: FinderSettings, tally: Tally, accept: Accept, emit: Emit
+) -> RangePlan:
+    """The plan of the one range that holds everything."""
+    mapping, memory, directory = settings.mapping, settings.sort_memory, settings.sort_directory
+    return RangePlan(
+        source=Listing(source, Side.SOURCE, mapping.source_prefix, EVERYTHING, memory, directory, emit),
+        destination=None
+        if settings.skip_compare
+        else Listing(destination, Side.DESTINATION, mapping.dest_listing_prefix, EVERYTHING, memory, directory, emit),
+        mapping=mapping,
+        decide=deciding(settings.compare, source.capabilities, destination.capabilities),
+        accepted=Accepted(directory),
+        tally=tally,
+        accept=accept,
+    )
+
+
+def _new_run(settings: FinderSettings, lease_until: float) -> Run:
+    return Run(
+        run_id=settings.run_id,
+        job_id=settings.job_id,
+        state=RunState.LISTING,
+        job_settings=settings.job_settings,
+        finder=settings.finder,
+        lease_until=lease_until,
+        started_at=time.time(),
+        found=None,
+        found_bytes=0,
+        reasons={},
+        counts=Counts(),
+    )
+
+
+def _finished(tally: Tally, emit: Emit) -> Found:
+    reasons = {str(reason): count for reason, count in tally.reasons.items()}
+    if tally.needs_restore:
+        reasons[Reason.ARCHIVED.value] = tally.needs_restore
+        emit(
+            Notice(
+                "warning",
+                "needs_restore",
+                f"{tally.needs_restore} objects lie in an archive class at the source and were not sent: restore them, "
+                "then run again",
+            )
+        )
+    return Found(
+        found=tally.found,
+        found_bytes=tally.found_bytes,
+        compared=tally.compared,
+        dest_objects=tally.dest_objects,
+        reasons=reasons,
+        needs_restore=tally.needs_restore,
+        extra=tally.extra,
+    )
+
+
+async def _heartbeat(ledger: Ledger, settings: FinderSettings, lease_until: float, emit: Emit) -> None:
+    """Extend the run's lease three times as often as it ends. Raises LeaseLost where another took the run, and the
+    ledger's error once the lease would be over: a ledger that is away for a moment stops nothing."""
+    while True:
+        await asyncio.sleep(settings.lease_seconds / 3)
+        wanted = time.time() + settings.lease_seconds
+        try:
+            await ledger.extend_run(settings.run_id, settings.finder, wanted)
+        except LedgerError as error:
+            if time.time() >= lease_until:
+                raise
+            emit(Notice("warning", error.code, f"the lease of run {settings.run_id} was not extended: {error}"))
+        else:
+            lease_until = wanted
+
+
+async def _abandon(ledger: Ledger, run_id: str, error: BaseException, emit: Emit) -> None:
+    """Say in the ledger that nothing more comes, also when cancelled; where that fails too, the lease ends by itself."""
+    with suppress(DthError, TimeoutError):
+        async with asyncio.timeout(_ABANDON_SECONDS):
+            if not await ledger.abandon_run(run_id):
+                return
+    reason = "interrupted" if isinstance(error, asyncio.CancelledError) else str(error) or type(error).__name__
+    emit(RunAbandoned(run_id, reason))
+
+
+class _Progress:
+    """Emits ListingProgress about twice a second at most."""
+
+    def __init__(self, run_id: str, tally: Tally, emit: Emit) -> None:
+        self._run_id = run_id
+        self._tally = tally
+        self._emit = emit
+        self._next = 0.0
+
+    def note(self) -> None:
+        """Something was counted."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _PROGRESS_SECONDS
+        tally = self._tally
+        self._emit(ListingProgress(self._run_id, tally.compared, tally.dest_objects, tally.found, tally.found_bytes))
