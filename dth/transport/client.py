@@ -1,0 +1,88 @@
+"""`transport.base.HttpClient` over a pool of connections."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+from dth.errors import ConnectionLost, ProtocolViolation
+from dth.transport.base import Body, Origin, Timeouts
+from dth.transport.framing import Malformed, request_head
+from dth.transport.pool import Pool
+from dth.transport.response import Answer
+
+WINDOW: Final = 1024 * 1024
+"""Bytes of an answer's body that wait for a slow reader."""
+KEEP_ALIVE_SECONDS: Final = 20.0
+"""How long an idle connection is kept. Stores drop theirs after 5 to 60 seconds without a word."""
+
+
+class PooledClient:
+    """HTTP/1.1 to one origin over at most `max_connections`, opened when needed. TLS where `origin.scheme` is https, which
+    takes an `ssl_context` (see `tls.make_ssl_context`)."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        timeouts: Timeouts,
+        max_connections: int,
+        ssl_context: ssl.SSLContext | None = None,
+        window: int = WINDOW,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+    ) -> None:
+        if origin.scheme not in {"http", "https"}:
+            raise ValueError(f"{origin.scheme} is no scheme that this client speaks")
+        if (origin.scheme == "https") != (ssl_context is not None):
+            raise ValueError("https takes an ssl_context, and http takes none")
+        if max_connections < 1:
+            raise ValueError("a client without connections would wait for ever")
+        self._pool = Pool(
+            origin,
+            timeouts=timeouts,
+            limit=max_connections,
+            window=window,
+            keep_alive=keep_alive,
+            ssl_context=ssl_context,
+        )
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: Body = b"",
+        length: int | None = None,
+    ) -> Answer:
+        """See `HttpClient.send`."""
+        whole = isinstance(body, bytes)
+        if isinstance(body, bytes):
+            length = len(body)
+        elif length is None:
+            raise ValueError("a streamed body needs its length")
+        declared = length if length or not whole or method in {"PUT", "POST"} else None
+        pool = self._pool
+        try:
+            head = request_head(method, target, headers, declared)
+        except Malformed as exc:
+            error = ProtocolViolation(f"{pool.origin_text}: {exc}", sent=False)
+            error.retryable = False
+            raise error from exc
+        connection = await pool.acquire()
+        if not whole and connection.served and not connection.is_quiet():
+            connection = await pool.replace(connection)  # a stream can't be sent twice, so look first
+        try:
+            return await connection.exchange(method, head, body, length)
+        except ConnectionLost:
+            stale = connection.served > 0 and connection.unanswered
+            if not (stale and whole and method != "POST"):
+                raise
+        connection = await pool.acquire()
+        if connection.served:
+            connection = await pool.replace(connection)
+        return await connection.exchange(method, head, body, length)
+
+    async def close(self) -> None:
+        """See `HttpClient.close`."""
+        await self._pool.close()

@@ -1,0 +1,148 @@
+"""HTTP/1.1 heads as bytes: what is sent is checked, what is received is believed only as far as it is well formed.
+
+Pure. Stricter than RFC 9112 asks for where leniency is how two readers come to disagree about where a message ends: bare
+CR or LF, folded headers, repeated Content-Length and unknown transfer codings are refused.
+Text is UTF-8 with surrogateescape both ways, so any bytes of a header survive being received and sent again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a head, or of all trailers. S3's own answers stay below 8 KiB."""
+HEADERS_LIMIT: Final = 200
+
+CHUNKED: Final = -1
+UNTIL_CLOSE: Final = -2
+
+_CONTROLS = bytes(c for c in range(0x20) if c not in b"\t\r\n") + b"\x7f"
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_KNOWN_NAMES_LIMIT = 1024
+_known_names: dict[str, str] = {}  # header names as seen -> lower case; saves a regular expression per header
+
+
+class Malformed(Exception):
+    """What was wrong, as half a sentence; whoever knows the origin makes a ProtocolViolation of it."""
+
+
+class Head(NamedTuple):
+    """An answer's head. `keep_alive` is what it says of the connection, nothing more."""
+
+    status: int
+    headers: dict[str, str]
+    keep_alive: bool
+    minor: int
+
+
+def _lower_name(name: str) -> str:
+    """The lower-case name. Raises Malformed where it is no token (which covers spaces before the colon and folds)."""
+    if not _TOKEN.fullmatch(name):
+        raise Malformed(f"a header's name is not valid: {name[:40]!r}")
+    lower = name.lower()
+    if len(_known_names) < _KNOWN_NAMES_LIMIT:
+        _known_names[name] = lower
+    return lower
+
+
+def _check_bytes(raw: bytes, lines: int) -> None:
+    """Raise Malformed unless `raw` is made of `lines` lines, each ended by CRLF, without other control characters."""
+    if raw.count(b"\n") != lines or raw.count(b"\r") != lines or raw.count(b"\r\n") != lines:
+        raise Malformed("a bare CR or LF")
+    if len(raw.translate(None, _CONTROLS)) != len(raw):
+        raise Malformed("a control character")
+
+
+def parse_fields(lines: Sequence[str]) -> dict[str, str]:
+    """Headers by lower-case name, repeated ones joined. Raises Malformed."""
+    if len(lines) > HEADERS_LIMIT:
+        raise Malformed(f"more than {HEADERS_LIMIT} headers")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise Malformed(f"a header without a colon: {line[:40]!r}")
+        lower = _known_names.get(name) or _lower_name(name)
+        value = value.strip(" \t")
+        if lower not in headers:
+            headers[lower] = value
+        elif lower == "content-length":
+            raise Malformed("Content-Length is given more than once")
+        else:
+            headers[lower] = f"{headers[lower]}, {value}"
+    return headers
+
+
+def parse_head(raw: bytes) -> Head:
+    """The head in `raw`, which ends with its empty line. Raises Malformed."""
+    lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
+    _check_bytes(raw, len(lines) - 1)
+    if not (raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) and raw[9:12].isdigit() and raw[12:13] in b" \r"):
+        raise Malformed(f"not an HTTP/1 status line: {lines[0][:60]!r}")
+    status = int(raw[9:12])
+    if status < 100:  # noqa: PLR2004 - the least status there is
+        raise Malformed(f"status {status}")
+    del lines[-2:], lines[0]
+    headers = parse_fields(lines)
+    minor = raw[7] - 0x30
+    connection = headers.get("connection")
+    if connection is None:
+        keep_alive = minor == 1
+    else:
+        tokens = {token.strip(" \t") for token in connection.lower().split(",")}
+        keep_alive = "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
+    return Head(status, headers, keep_alive, minor)
+
+
+def body_length(method: str, head: Head) -> int:
+    """Bytes of the body that follows, or CHUNKED, or UNTIL_CLOSE (RFC 9112, 6.3). Raises Malformed."""
+    headers = head.headers
+    coding = headers.get("transfer-encoding")
+    declared = headers.get("content-length")
+    if coding is not None:
+        if declared is not None:
+            raise Malformed("both Content-Length and Transfer-Encoding")
+        if coding.lower() != "chunked" or head.minor == 0:
+            raise Malformed(f"transfer coding {coding[:40]!r} in HTTP/1.{head.minor}")
+    length = UNTIL_CLOSE if declared is None else _declared_length(declared)
+    if method == "HEAD" or head.status in {204, 304}:
+        return 0
+    return length if coding is None else CHUNKED
+
+
+def _declared_length(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):  # noqa: PLR2004 - below 2**63
+        raise Malformed(f"Content-Length {text[:40]!r}")
+    return int(text)
+
+
+def request_head(method: str, target: str, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
+    """The request's head, with Content-Length where `length` is one. Raises Malformed for what must not be sent."""
+    if not (_TOKEN.fullmatch(method) and target.isascii() and target.isprintable() and target) or " " in target:
+        raise Malformed(f"refused to send method {method!r} with target {target[:60]!r}")
+    lines = [f"{method} {target} HTTP/1.1\r\n"]
+    for name, value in headers:
+        lower = _known_names.get(name) or _lower_name(name)
+        if lower in {"content-length", "transfer-encoding"}:
+            raise Malformed(f"refused to send a {lower} of the caller's: framing is the transport's")
+        lines.append(f"{name}: {value}\r\n")
+    if length is not None:
+        lines.append(f"content-length: {length}\r\n")
+    lines.append("\r\n")
+    try:
+        raw = "".join(lines).encode("utf-8", "surrogateescape")
+        _check_bytes(raw, len(lines))
+    except (UnicodeEncodeError, Malformed) as exc:
+        raise Malformed(f"refused to send a header with {exc}") from exc
+    return raw
+
+
+def keep_alive_seconds(headers: Mapping[str, str]) -> float | None:
+    """How long the peer says that it keeps an idle connection (`Keep-Alive: timeout=5`); None where it doesn't say."""
+    text = headers.get("keep-alive")
+    if text is None:
+        return None
+    found = re.search(r"\btimeout=(\d{1,6})\b", text, re.IGNORECASE | re.ASCII)
+    return float(found[1]) if found else None
