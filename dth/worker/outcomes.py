@@ -1,0 +1,244 @@
+"""What becomes of a message's entries: pure decisions, from errors to the row, the remainder and the dead letters.
+
+| what happened to an entry | what becomes of it |
+|---|---|
+| copied, or rightly left alone | DONE, SKIPPED |
+| gone at the source, or archived there | SKIPPED, with the code |
+| it alone is to blame and another try cannot help | FAILED, dead letter |
+| it failed otherwise | again with `attempt` + 1; FAILED, dead letter once `max_attempts` are used up |
+| throttled, endpoint or credentials out of order, owned by another | again, same attempt |
+| not begun or cut off (stop, hand-over) | again, same attempt |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from dth.errors import (
+    AccessDenied,
+    Archived,
+    BadCredentials,
+    ConnectFailed,
+    DthError,
+    KeyRefused,
+    LeaseLost,
+    NoSuchBucket,
+    NoSuchKey,
+    RequestRefused,
+    SettingsError,
+    Throttled,
+    TlsFailed,
+    WrongRegion,
+)
+from dth.ledgers.base import OutcomeRow
+from dth.messages import Message, ObjectEntry, ObjectsMessage, encode
+from dth.model import Counts, ObjectRecord
+from dth.states import Outcome
+from dth.worker.job import Copied
+
+SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
+"""Errors that say something of the endpoint or the credentials, never of one key."""
+
+
+class Verdict(Enum):
+    """What an error means for the entry that met it."""
+
+    SKIP = auto()  # final: there is nothing to copy
+    FAIL = auto()  # final: another try cannot help
+    RETRY = auto()  # a failed attempt
+    WAIT = auto()  # not this entry's fault
+
+
+def judge(error: Exception) -> Verdict:
+    """The table above, by type alone. What is no `DthError` is a defect of ours, and counts as a failed attempt, so
+    that an entry which sets one off cannot stop the worker."""
+    match error:
+        case NoSuchKey() | Archived():
+            return Verdict.SKIP
+        case Throttled() | LeaseLost() | ConnectFailed() | BadCredentials() | NoSuchBucket() | WrongRegion():
+            return Verdict.WAIT
+        case TlsFailed():
+            return Verdict.WAIT
+        case KeyRefused() | AccessDenied() | RequestRefused() | SettingsError():
+            return Verdict.FAIL
+        case _:
+            return Verdict.RETRY
+
+
+def error_code(error: Exception) -> str:
+    """The stable word for reports."""
+    return error.code if isinstance(error, DthError) else "internal"
+
+
+def error_text(error: Exception) -> str:
+    """One line for people."""
+    return str(error) if isinstance(error, DthError) else f"internal error: {error!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
+    where the copy raised; SPLIT neither counts nor remains: its upload's end counts it."""
+
+    outcome: Outcome | None
+    attempt: int
+    copied: Copied | None = None
+    error_code: str = ""
+    error: str = ""
+
+
+def after_copy(copied: Copied, attempt: int) -> Ended:
+    """The copy returned."""
+    return Ended(copied.outcome, attempt, copied)
+
+
+def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: bool) -> Ended:
+    """The copy raised. `patient` while nothing has succeeded in this process: then a denial may be everyone's, and is a
+    failed attempt instead of the end, so that the breaker can speak before any entry is lost to it."""
+    code, text = error_code(error), error_text(error)
+    verdict = judge(error)
+    if verdict is Verdict.FAIL and patient and isinstance(error, AccessDenied):
+        verdict = Verdict.RETRY
+    if verdict is Verdict.SKIP:
+        return Ended(Outcome.SKIPPED, attempt, None, code, text)
+    if verdict is Verdict.WAIT:
+        return Ended(None, attempt, None, code, text)
+    if verdict is Verdict.FAIL or attempt >= max_attempts:
+        return Ended(Outcome.FAILED, attempt, None, code, text)
+    return Ended(None, attempt + 1, None, code, text)
+
+
+def attempt_of(entry: ObjectEntry, message: ObjectsMessage) -> int:
+    """Which attempt this is, from 1."""
+    return entry.attempt or message.attempt
+
+
+def counts_of(ended: Sequence[Ended | None]) -> Counts:
+    """How many are final, and the bytes of those DONE."""
+    outcomes = [end.outcome for end in ended if end]
+    return Counts(
+        done=outcomes.count(Outcome.DONE),
+        skipped=outcomes.count(Outcome.SKIPPED),
+        failed=outcomes.count(Outcome.FAILED),
+        bytes=sum(end.copied.bytes for end in ended if end and end.copied and end.outcome is Outcome.DONE),
+    )
+
+
+_BITS = {Outcome.DONE: 1, Outcome.SKIPPED: 2, Outcome.FAILED: 3}
+
+
+def bitmap_of(outcomes: Sequence[Outcome | None]) -> str:
+    """Two bits an entry as hex, entry 0 lowest: 1 DONE, 2 SKIPPED, 3 FAILED, 0 not ended here."""
+    bits = 0
+    for index, outcome in enumerate(outcomes):
+        bits |= (_BITS.get(outcome, 0) if outcome else 0) << (2 * index)
+    return f"{bits:x}"
+
+
+def failed_in(bitmap: str, count: int) -> list[int]:
+    """The entries that a row calls FAILED, by position."""
+    bits = int(bitmap or "0", 16)
+    return [index for index in range(count) if bits >> (2 * index) & 3 == _BITS[Outcome.FAILED]]
+
+
+def next_id(message_id: str) -> str:
+    """`run-12` is followed by `run-12/1`, that by `run-12/2`: unique, and known before it is sent."""
+    first, slash, generation = message_id.rpartition("/")
+    if slash and generation.isdecimal():
+        return f"{first}/{int(generation) + 1}"
+    return f"{message_id}/1"
+
+
+def remainder_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> str:
+    """The encoded message that must follow, "" where every entry has ended. It carries no more bytes for attempts than
+    it must: the lowest is the message's own."""
+    left = [
+        (entry, end.attempt if end else attempt_of(entry, message))
+        for entry, end in zip(message.objects, ended, strict=True)
+        if end is None or end.outcome is None
+    ]
+    if not left:
+        return ""
+    base = min(attempt for _, attempt in left)
+    entries = [entry.model_copy(update={"attempt": 0 if attempt == base else attempt}) for entry, attempt in left]
+    return encode(
+        message.model_copy(
+            update={"message_id": next_id(message.message_id), "attempt": base, "objects": entries},
+        )
+    )
+
+
+def row_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> OutcomeRow:
+    """What this worker would like to be recorded."""
+    return OutcomeRow(
+        message_id=message.message_id,
+        run_id=message.run_id,
+        counts=counts_of(ended),
+        bitmap=bitmap_of([end.outcome if end else None for end in ended]),
+        remainder=remainder_of(message, ended),
+    )
+
+
+def refused_row(message: Message, entries: int) -> OutcomeRow:
+    """All entries of a message that this version cannot work are FAILED, so that its run can end."""
+    return OutcomeRow(
+        message_id=message.message_id,
+        run_id=message.run_id,
+        counts=Counts(failed=entries),
+        bitmap=bitmap_of([Outcome.FAILED] * entries),
+        remainder="",
+    )
+
+
+def nothing_happened(message: ObjectsMessage, ended: Sequence[Ended | None]) -> bool:
+    """True where giving the message back says the same as a remainder would: no end, and no attempt used up."""
+    return all(
+        end is None or (end.outcome is None and end.attempt == attempt_of(entry, message))
+        for entry, end in zip(message.objects, ended, strict=True)
+    )
+
+
+def letters_of(message: ObjectsMessage, bitmap: str, reasons: Mapping[int, str]) -> list[tuple[str, str]]:
+    """A dead letter (body, reason) for each entry that the row in force calls FAILED.
+
+    Ids are `<message id>/dead-<position>`, so that a letter buried twice (its worker died before it acknowledged) can
+    be told. Where this worker does not know the reason, the letter says where to look.
+    """
+    unknown = "failed for good; the worker that recorded it died before it could say why here, see its report"
+    return [
+        (
+            encode(
+                message.model_copy(
+                    update={
+                        "message_id": f"{message.message_id}/dead-{index}",
+                        "attempt": 1,
+                        "objects": [message.objects[index].model_copy(update={"attempt": 0})],
+                    }
+                )
+            ),
+            reasons.get(index, unknown),
+        )
+        for index in failed_in(bitmap, len(message.objects))
+    ]
+
+
+def record_of(message: ObjectsMessage, entry: ObjectEntry, end: Ended, dest_key: str) -> ObjectRecord:
+    """The report's line of an entry that has ended."""
+    copied = end.copied
+    assert end.outcome is not None
+    return ObjectRecord(
+        run_id=message.run_id,
+        key=entry.key,
+        dest_key=dest_key,
+        size=entry.size,
+        outcome=end.outcome,
+        reason=entry.reason,
+        source_etag=copied.source_etag if copied else entry.etag,
+        dest_etag=copied.dest_etag if copied else "",
+        verified_by=copied.verified_by if copied else None,
+        attempt=end.attempt,
+        error_code=end.error_code,
+        error=end.error or (copied.note if copied else ""),
+    )

@@ -1,0 +1,76 @@
+"""The report: one line of JSON for each object that ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from dth.errors import DthError
+from dth.model import ObjectRecord
+from dth.states import Outcome
+
+
+class ReportFailed(DthError):
+    """The report cannot be written; the message names the file."""
+
+    code = "report"
+
+
+class ReportLevel(StrEnum):
+    """Which ends are written down."""
+
+    ALL = "all"
+    FAILURES = "failures"
+
+
+class Report(Protocol):
+    """Where records of ended objects go. A worker's death may repeat records, never lose those of a recorded message;
+    of several for one key and run the last one holds."""
+
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
+        """Keep these; they are in the operating system's hands when this returns."""
+        ...
+
+
+class NullReport:
+    """Keeps nothing."""
+
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
+        """Forget them."""
+
+
+class JsonlReport:
+    """Appends ASCII JSON lines to a file that several processes may share.
+
+    Each batch is one `O_APPEND` write, which local file systems do not interleave; so lines stay whole. Raises
+    ReportFailed where the file cannot be written.
+    """
+
+    def __init__(self, path: Path, level: ReportLevel) -> None:
+        self._path = path
+        self._level = level
+
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
+        """Append those that the level asks for."""
+        kept = [record for record in records if self._level is ReportLevel.ALL or record.outcome is Outcome.FAILED]
+        if kept:
+            try:
+                await asyncio.to_thread(_append, self._path, kept)
+            except OSError as error:
+                raise ReportFailed(f"cannot write the report {self._path}: {error}") from error
+
+
+def _append(path: Path, records: Sequence[ObjectRecord]) -> None:
+    lines = "".join(json.dumps(asdict(record), separators=(",", ":")) + "\n" for record in records).encode("ascii")
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while lines:  # a short write happens only on a full disk, where the next one raises
+            lines = lines[os.write(handle, lines) :]
+    finally:
+        os.close(handle)

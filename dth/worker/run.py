@@ -1,0 +1,154 @@
+"""One worker process, from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+
+from dth.errors import LedgerError, QueueError
+from dth.events import Emit, Notice, RunAbandoned, WorkerStarted
+from dth.ledgers.base import Ledger
+from dth.model import Counts
+from dth.queues.base import Queue
+from dth.states import RunState
+from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer, CopyObject, WorkerSettings, leading
+from dth.worker.copy import copy_object
+from dth.worker.job import OpenJob
+from dth.worker.report import Report
+
+__all__ = ["WorkerSettings", "work"]
+
+NEWEST_RUNS = 20  # looked at to see whether the job is over; older ones cannot be under way
+EMPTY_RECEIVES = 3  # in a row, where the queue's depth is only an estimate
+SHORTEST_PAUSE_SECONDS = 0.2  # between two looks at the ledger
+
+
+async def work(
+    open_job: OpenJob,
+    queue: Queue,
+    ledger: Ledger,
+    settings: WorkerSettings,
+    emit: Emit,
+    report: Report,
+    stop: asyncio.Event,
+    *,
+    copy: CopyObject = copy_object,
+) -> Counts:
+    """Work the queue until `stop` is set or, with `until_empty`, until the job's runs are over; what this process
+    recorded.
+
+    On `stop`: receives no more, finishes what has begun within `grace_seconds`, gives back the rest. Raises WrongJob
+    where the queue holds another job's messages; the error of a breaker that tripped (exit code 4); QueueError,
+    LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case.
+    """
+    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy)
+    emit(WorkerStarted(settings.process, os.getpid()))
+    try:
+        async with asyncio.TaskGroup() as watchers:
+            watching = [watchers.create_task(_drain_on(stop, consumer))]
+            if settings.until_empty:
+                ending = Ending(consumer, queue, ledger, settings, emit)
+                watching.append(watchers.create_task(ending.drain_when_over()))
+            await consumer.run()
+            for watcher in watching:
+                watcher.cancel()
+    except BaseExceptionGroup as group:
+        raise leading(group) from None
+    return consumer.counts
+
+
+async def _drain_on(stop: asyncio.Event, consumer: Consumer) -> None:
+    await stop.wait()
+    consumer.drain()
+
+
+class Ending:
+    """Sees when a job's runs are over.
+
+    A run is over when it is sealed and counted, or ABANDONED (also by this very call, where its finder's lease has
+    lapsed) with nothing visible or leased in the queue. Never while a finder's lease lives. A sealed run that stays
+    short although the queue is empty for `stall_seconds` has messages among the dead letters: then this says so and
+    ends as well, because no worker can bring them back.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        queue: Queue,
+        ledger: Ledger,
+        settings: WorkerSettings,
+        emit: Emit,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._consumer = consumer
+        self._queue = queue
+        self._ledger = ledger
+        self._settings = settings
+        self._emit = emit
+        self._clock = clock
+        self._empty_since: float | None = None
+
+    async def drain_when_over(self) -> None:
+        """Look whenever this process has nothing in hand; drain the consumer once all is over."""
+        pause = max(self._settings.poll_seconds, SHORTEST_PAUSE_SECONDS)
+        failures = 0
+        while True:
+            await self._consumer.quiet.wait()
+            try:
+                if await self.over():
+                    self._consumer.drain()
+                    return
+                failures = 0
+            except (QueueError, LedgerError) as error:
+                failures += 1
+                self._emit(Notice("warning", error.code, f"cannot see whether the runs are over: {error}"))
+                if failures >= TROUBLES_IN_A_ROW:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def over(self) -> bool:
+        """True where no run of the job can need a worker any more."""
+        short: list[str] = []
+        needs_empty = True
+        runs = await self._ledger.runs(self._settings.job_id, NEWEST_RUNS)
+        for run in runs:
+            if run.state is RunState.LISTING:
+                if not await self._abandoned(run.run_id):
+                    return False
+            elif run.state is RunState.SEALED and not run.counted:
+                short.append(run.run_id)
+        if runs and not short:
+            needs_empty = any(run.state is not RunState.SEALED for run in runs)
+        if not needs_empty:
+            return True
+        if not await self._queue_is_empty():
+            self._empty_since = None
+            return False
+        return not short or self._stalled(short)
+
+    async def _abandoned(self, run_id: str) -> bool:
+        if not await self._ledger.abandon_run(run_id, expired_before=self._clock()):
+            return False
+        self._emit(RunAbandoned(run_id, "its finder's lease ended; what it sent is still worked"))
+        return True
+
+    async def _queue_is_empty(self) -> bool:
+        depth = await self._queue.depth()
+        if depth.visible or depth.leased:
+            return False
+        return depth.exact or self._consumer.empty_receives >= EMPTY_RECEIVES
+
+    def _stalled(self, short: list[str]) -> bool:
+        now = self._clock()
+        if self._empty_since is None:
+            self._empty_since = now
+        if now - self._empty_since < self._settings.stall_seconds:
+            return False
+        text = (
+            f"the queue is empty, but not every entry of {', '.join(short)} has an outcome: messages that no worker "
+            "finished are among the dead letters; `dth complete-multipart` counts them, `dth redrive` sends them again"
+        )
+        self._emit(Notice("warning", "run_short", text))
+        return True
