@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncIterable
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 from dth.errors import ConnectionLost, ProtocolViolation, TimedOut, TransportError
-from dth.transport.base import Timeouts
+from dth.transport.base import Body, Timeouts
 from dth.transport.chunked import ChunkedDecoder
 from dth.transport.framing import (
     CHUNKED,
     HEAD_LIMIT,
     UNTIL_CLOSE,
+    Head,
     Malformed,
     body_length,
     keep_alive_seconds,
     parse_head,
 )
 from dth.transport.response import Answer
+from dth.transport.sending import PIECE, Sender
 
 ONE_WRITE: Final = 64 * 1024
 """Bodies up to here are copied behind their head: one system call, one TLS record more."""
-PIECE: Final = 256 * 1024
-"""Larger ones go out in pieces: over TLS, writes of 64 to 256 KiB were cheapest."""
 INTERIM_LIMIT: Final = 32
 """Answers of 1xx before the final one."""
+
+FINAL: Final = 200
+SWITCHING_PROTOCOLS: Final = 101
 
 _HEAD, _FIXED, _CHUNKED, _UNTIL_CLOSE = range(4)
 
@@ -64,9 +66,9 @@ class Connection(asyncio.Protocol):
     """See the module. `served` counts exchanges that ended well; `unanswered` is True when the last exchange died before
     a byte of its answer came."""
 
-    __slots__ = ("_answer", "_chunks", "_drained", "_heard", "_interim", "_interrupted", "_keep", "_left", "_loop",
-                 "_method", "_owner", "_partial", "_pending", "_producer", "_reading_paused", "_sending", "_since", "_state",
-                 "_transport", "_waiter", "_write_paused", "closed", "idle_since", "keep_alive", "origin_text", "served",
+    __slots__ = ("_answer", "_chunks", "_heard", "_interim", "_keep", "_left", "_loop",
+                 "_method", "_owner", "_partial", "_pending", "_reading_paused", "_sender", "_since", "_state",
+                 "_transport", "_waiter", "closed", "idle_since", "keep_alive", "origin_text", "served",
                  "unanswered")  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
@@ -90,17 +92,13 @@ class Connection(asyncio.Protocol):
         self._keep = True
         self._waiter: asyncio.Future[None] | None = None  # of the head
         self._reading_paused = False
-        self._sending = False
-        self._write_paused = False
-        self._drained: asyncio.Future[None] | None = None
-        self._producer: asyncio.Task[Any] | None = None  # who waits for the next piece of the request's body
-        self._interrupted = False
+        self._sender: Sender | None = None  # while a large body is being sent
         self._since = 0.0
         self._pending = 0
 
     # Requests
 
-    async def exchange(self, method: str, head: bytes, body: bytes | AsyncIterable[Any], length: int) -> Answer:
+    async def exchange(self, method: str, head: bytes, body: Body, length: int) -> Answer:
         """Send a request whose head is whole; the answer once its head is here. On any error, and on cancellation, the
         connection has been dropped."""
         owner = self._owner
@@ -109,102 +107,32 @@ class Connection(asyncio.Protocol):
         self._heard = self.unanswered = False
         self._since = owner.clock
         try:
-            if isinstance(body, bytes) and length <= ONE_WRITE:
+            if length <= ONE_WRITE and isinstance(body, bytes):
                 self._transport.write(head + body if body else head)
             else:
                 await self._send_large(head, body, length)
-            while answer.status == 0 and answer.error is None:
+            if answer.status == 0 and answer.error is None:
                 self._waiter = self._loop.create_future()
                 await self._waiter
         except BaseException as exc:
             if self._answer is answer:
-                error = exc if isinstance(exc, TransportError) else TransportError("the request was given up")
-                self.fail(error)
+                self.fail(exc if isinstance(exc, TransportError) else TransportError("the request was given up"))
             raise
         finally:
-            self._waiter = None
-        if answer.error is not None and answer.status == 0:
+            self._waiter = self._sender = None
+        if answer.status == 0 and answer.error is not None:
             raise answer.error
         return answer
 
-    async def _send_large(self, head: bytes, body: bytes | AsyncIterable[Any], length: int) -> None:
-        self._sending = True
+    async def _send_large(self, head: bytes, body: Body, length: int) -> None:
+        self._sender = sender = Sender(self._transport)
         self._transport.write(head)
         if isinstance(body, bytes):
-            await self._write(memoryview(body))
+            await sender.write(body)
         else:
-            await self._send_stream(body, length)
-        self._sending = False
+            await sender.send_stream(body, length)
+        self._sender = None
         self._since = self._owner.clock
-
-    async def _send_stream(self, body: AsyncIterable[Any], length: int) -> None:
-        """Write what `body` yields until it ends or the exchange is decided. Asks for a buffer only when the last one was
-        copied or belongs to the transport."""
-        left = length
-        task = asyncio.current_task()
-        assert task is not None
-        cancelling = task.cancelling()
-        iterator = body.__aiter__()
-        try:
-            while self._still_sending():
-                self._producer = task
-                try:
-                    chunk = await anext(iterator)
-                except StopAsyncIteration:
-                    break
-                finally:
-                    self._producer = None
-                if type(chunk) is not bytes:
-                    chunk = bytes(chunk)
-                left -= len(chunk)
-                if left < 0:
-                    raise TransportError(f"{self.origin_text}: the request's body is longer than its {length} bytes")
-                await self._write(chunk if len(chunk) <= PIECE else memoryview(chunk))
-            if left and self._still_sending():
-                raise TransportError(f"{self.origin_text}: the request's body ended {left} bytes short of its {length}")
-        except asyncio.CancelledError:
-            if not self._interrupted or task.cancelling() > cancelling + 1:
-                raise
-        except Exception:
-            if not self._interrupted:
-                raise
-        finally:
-            if self._interrupted:
-                task.uncancel()
-                self._interrupted = False
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
-
-    def _still_sending(self) -> bool:
-        return self._answer is not None and self._answer.status == 0
-
-    async def _write(self, data: bytes | memoryview) -> None:
-        """Write with back-pressure; returns early once the exchange is decided."""
-        for at in range(0, len(data), PIECE):
-            if not self._still_sending():
-                return
-            self._transport.write(data if len(data) <= PIECE else data[at : at + PIECE])
-            if self._write_paused:
-                await self._drain()
-
-    async def _drain(self) -> None:
-        while self._write_paused and self._still_sending():
-            self._drained = self._loop.create_future()
-            try:
-                await self._drained
-            finally:
-                self._drained = None
-
-    def _stop_sending(self) -> None:
-        """The exchange is decided: wake the sender wherever it waits."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
-        if self._producer is not None:
-            # As asyncio.timeout does it: the sender recognises this cancellation as ours and takes it back.
-            self._interrupted = True
-            self._producer.cancel()
-            self._producer = None
 
     # Answers
 
@@ -228,57 +156,64 @@ class Connection(asyncio.Protocol):
             self.fail(ProtocolViolation(f"{self.origin_text} sent an answer that is not valid HTTP: {exc}"))
 
     def _head(self, answer: Answer, data: bytes) -> None:
+        """Take bytes while the final answer's head is not whole; those behind it are the body's."""
         while True:
-            if self._partial:
-                scanned = max(0, len(self._partial) - 3)
-                self._partial += data
-                end = self._partial.find(b"\r\n\r\n", scanned)
-                data = bytes(self._partial) if end >= 0 else data
-            else:
-                end = data.find(b"\r\n\r\n")
-                if end < 0:
-                    self._partial += data
-            if end > HEAD_LIMIT or (end < 0 and len(self._partial) > HEAD_LIMIT):
-                raise Malformed(f"a head of more than {HEAD_LIMIT} bytes")
-            if end < 0:
+            end = self._end_of_head(data)
+            if end == 0:
                 return
             if self._partial:
+                data = bytes(self._partial)
                 self._partial.clear()
-            head = parse_head(data[: end + 4])
-            data = data[end + 4 :]
-            if head.status >= 200:  # noqa: PLR2004 - final
+            head = parse_head(data[:end])
+            data = data[end:]
+            self._since = self._owner.clock
+            if head.status >= FINAL:
                 break
             self._interim += 1
-            if head.status == 101 or self._interim > INTERIM_LIMIT:  # noqa: PLR2004 - Switching Protocols
-                raise Malformed(f"status {head.status}, the {self._interim}. answer before the final one")
-            self._since = self._owner.clock
+            if head.status == SWITCHING_PROTOCOLS or self._interim > INTERIM_LIMIT:
+                raise Malformed(f"status {head.status}, answer number {self._interim} before the final one")
             if not data:
                 return
+        self._begin_body(answer, head)
+        if self._state == _FIXED:
+            self._fixed(answer, data)
+        elif data:
+            self._stream(answer, data)
+
+    def _end_of_head(self, data: bytes) -> int:
+        """Where the body begins in `data` or, where there are any, in the partial bytes with `data`; 0: not here yet."""
+        if not self._partial:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._partial += data
+        else:
+            scanned = max(0, len(self._partial) - 3)
+            self._partial += data
+            end = self._partial.find(b"\r\n\r\n", scanned)
+        if end > HEAD_LIMIT or (end < 0 and len(self._partial) > HEAD_LIMIT):
+            raise Malformed(f"a head of more than {HEAD_LIMIT} bytes")
+        return end + 4 if end >= 0 else 0
+
+    def _begin_body(self, answer: Answer, head: Head) -> None:
         length = body_length(self._method, head)
-        self._since = self._owner.clock
         self._keep = head.keep_alive and length != UNTIL_CLOSE
-        if self._keep and "keep-alive" in head.headers:
+        if "keep-alive" in head.headers:
             self.keep_alive = keep_alive_seconds(head.headers)
         answer.headers = head.headers
         answer.length = length if length >= 0 else None
         answer.status = head.status
-        if self._sending:
-            self._keep = False
-            self._stop_sending()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
         if length >= 0:
             self._state = _FIXED
             self._left = length
-            self._fixed(answer, data)
-            return
-        if length == CHUNKED:
+        elif length == CHUNKED:
             self._state = _CHUNKED
             self._chunks = ChunkedDecoder()
         else:
             self._state = _UNTIL_CLOSE
-        if data:
-            self._stream(answer, data)
+        if self._sender is not None:
+            self._keep = False  # the request will not be whole, so what follows it could be read as its body
+            self._sender.stop()
+        self._wake()
 
     def _fixed(self, answer: Answer, data: bytes) -> None:
         left = self._left - len(data)
@@ -312,7 +247,7 @@ class Connection(asyncio.Protocol):
         answer.finish()
         self.resume()
         transport = self._transport
-        fit = self._keep and not surplus and not self._sending and not transport.is_closing()
+        fit = self._keep and not surplus and not transport.is_closing()
         if fit and transport.get_write_buffer_size() == 0:
             self.served += 1
             self._owner.release(self)
@@ -329,9 +264,9 @@ class Connection(asyncio.Protocol):
             return
         self.unanswered = not self._heard
         answer.break_off(error)
-        self._stop_sending()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._sender is not None:
+            self._sender.stop()
+        self._wake()
         self.abort()
         self._owner.discard(self)
 
@@ -344,6 +279,10 @@ class Connection(asyncio.Protocol):
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def abort(self) -> None:
         """Close the socket at once. The owner is told by whoever calls."""
@@ -386,13 +325,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport holds enough."""
-        self._write_paused = True
+        if self._sender is not None:
+            self._sender.paused = True
 
     def resume_writing(self) -> None:
         """The transport holds little again."""
-        self._write_paused = False
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        if self._sender is not None:
+            self._sender.resume()
 
     def pause(self) -> None:
         """Let the peer wait."""
@@ -411,7 +350,8 @@ class Connection(asyncio.Protocol):
         """Fail with TimedOut where the peer has been silent too long. Waiting for our own side is not its silence."""
         if self._answer is None or self._reading_paused:
             return
-        if self._producer is not None:
+        sender = self._sender
+        if sender is not None and sender.awaits_producer:
             self._since = clock
             return
         if self._state == _HEAD:
@@ -421,7 +361,7 @@ class Connection(asyncio.Protocol):
                 self._since = clock
             limit, what = (
                 (self._owner.timeouts.idle, "took no byte of the request")
-                if pending or self._sending
+                if pending or sender is not None
                 else (self._owner.timeouts.first_byte, "did not answer")
             )
         else:
