@@ -53,4 +53,5 @@ class VerifiedBy(StrEnum):
     CRC = "crc"  # a checksum of the source's, checked by the destination
     PART_CRC = "part_crc"  # our CRC of what was sent equals the destination's answer: covers our leg, not the source's
     STORE = "store"  # the store copied the bytes itself
+    READ_BACK = "read_back"  # read again at the destination: equal to what was read at the source
     NOT_VERIFIABLE = "not_verifiable"

@@ -1,0 +1,43 @@
+"""What lies at the destination, asked in the way that its policy allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dth.errors import AccessDenied, NoSuchBucket, NotFound
+from dth.stores.base import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object at the destination. `last_modified` is the store's text, to be compared only with its like."""
+
+    etag: str
+    size: int
+    last_modified: str
+
+
+async def look(store: ObjectStore, key: str) -> Seen | None:
+    """The object at `key`, None where there is none.
+
+    HEAD needs s3:GetObject, which a writer need not have: where it is refused, a listing of this one key answers.
+    """
+    try:
+        head = await store.head(key)
+    except NoSuchBucket:
+        raise
+    except NotFound:
+        return None
+    except AccessDenied:
+        return await _listed(store, key)
+    return Seen(head.generation.etag, head.generation.size, head.last_modified)
+
+
+async def _listed(store: ObjectStore, key: str) -> Seen | None:
+    async for page in store.pages(key, until=key):
+        for entry in page:
+            if entry.key == key:
+                return Seen(entry.etag, entry.size, entry.last_modified)
+            if store.capabilities.ordered:
+                return None  # the key itself is the first that begins with it
+    return None

@@ -1,0 +1,28 @@
+"""What a copy runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dth.events import Emit
+from dth.ledgers.base import Ledger
+from dth.worker.budget import ByteBudget
+from dth.worker.job import Job
+from dth.worker.limiter import Limiter
+
+
+@dataclass(frozen=True, slots=True)
+class CopyContext:
+    """One delivery's surroundings. `process` names this worker process; `lease_until` says (epoch seconds) until when the
+    message is held, extensions included; `redelivered`: somebody may have copied the object already."""
+
+    job: Job
+    run_id: str
+    process: str
+    budget: ByteBudget
+    limiter: Limiter
+    ledger: Ledger
+    emit: Emit
+    lease_until: Callable[[], float]
+    redelivered: bool

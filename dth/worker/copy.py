@@ -1,0 +1,91 @@
+"""Copies one object, whichever way fits its size, and says what proved it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from dth.errors import AccessDenied, Archived, KeyRefused, NoSuchKey, ObjectChanged
+from dth.messages import ObjectEntry
+from dth.model import Generation
+from dth.multipart.checksum import is_content_etag
+from dth.multipart.look import look
+from dth.states import Outcome, Reason, VerifiedBy
+from dth.worker.context import CopyContext
+from dth.worker.job import Copied
+from dth.worker.large import copy_large
+from dth.worker.single import copy_single, skipped
+
+__all__ = ["REPLANS", "CopyContext", "copy_object"]
+
+REPLANS: Final = 3  # an object that changes faster than it can be read is left to the next run
+
+# Where the finder decided by the bytes, equal bytes at the destination mean that somebody has copied them since.
+_DECIDED_BY_BYTES = frozenset({Reason.MISSING, Reason.SIZE, Reason.ETAG})
+
+
+async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
+    """The destination holds a whole generation of the object when this returns DONE: the listed one, or the newest where
+    it changed meanwhile.
+
+    SKIPPED: the source is gone or archived, or the destination must not be overwritten. Safe to run any number of
+    times, and at the same time as another. Takes limiter slots and memory itself, slot first: one for a small object,
+    one per part of a large one; the caller may hold a slot, but no memory. Raises a DthError otherwise: KeyRefused
+    before any request, UploadOwned (a LeaseLost) where another worker moves the same large object, ObjectChanged where
+    it changed too often.
+    """
+    dest_key = ctx.job.mapping.dest_key(entry.key)
+    if refusal := ctx.job.destination.capabilities.key_rules.refusal(dest_key):
+        raise KeyRefused(f"{dest_key!r}: {refusal}")
+    generation = Generation(entry.etag, entry.size, entry.version_id)
+    try:
+        if ctx.redelivered and (copied := await _already_there(entry, dest_key, ctx)):
+            return copied
+        return await _newest(entry.key, dest_key, generation, ctx)
+    except NoSuchKey:
+        return skipped(entry.etag, "source gone")
+    except Archived:
+        return skipped(entry.etag, "needs_restore")
+
+
+async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
+    """Copy this generation; where it is no longer the current one, plan again with the one that is."""
+    changes = 0
+    while True:
+        try:
+            return await _copy_generation(key, dest_key, generation, ctx)
+        except ObjectChanged:
+            changes += 1
+            if changes > REPLANS:
+                raise
+        except AccessDenied:
+            # s3:GetObjectVersion is a permission of its own; the current generation needs only s3:GetObject.
+            if generation.etag or generation.version_id is None:
+                raise
+        generation = (await ctx.job.source.head(key)).generation
+        generation = replace(generation, version_id=None)
+
+
+async def _copy_generation(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
+    """One way or the other; raises ObjectChanged where it is not, or no longer, the current generation."""
+    options, destination = ctx.job.options, ctx.job.destination
+    multipart = generation.size > min(options.multipart_threshold, destination.capabilities.put_max)
+    asks_first = options.no_clobber and (multipart or not destination.capabilities.conditional_put)
+    if asks_first and await look(destination, dest_key) is not None:
+        return skipped(generation.etag, "exists at the destination")
+    if multipart:
+        return await copy_large(key, dest_key, generation, ctx)
+    return await copy_single(key, dest_key, generation, ctx)
+
+
+async def _already_there(entry: ObjectEntry, dest_key: str, ctx: CopyContext) -> Copied | None:
+    """DONE where an earlier delivery has certainly copied this very generation; None in every doubtful case.
+
+    Certain: an ETag made of the bytes alone, equal on both sides, where the finder saw other bytes or none.
+    """
+    if entry.reason not in _DECIDED_BY_BYTES or not is_content_etag(entry.etag):
+        return None
+    seen = await look(ctx.job.destination, dest_key)
+    if seen is None or (seen.etag, seen.size) != (entry.etag, entry.size):
+        return None
+    return Copied(Outcome.DONE, entry.size, entry.etag, seen.etag, VerifiedBy.ETAG, note="already there")

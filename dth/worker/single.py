@@ -1,0 +1,257 @@
+"""One GET, one PUT: objects up to the multipart threshold, and empty ones.
+
+The source's attributes, MD5 and checksums come from the GET's own answer, so they belong to the bytes that follow; no
+HEAD is sent before. Up to `WHOLE_MAX` the body is held (one write with its head, and the store repeats it by itself);
+above, it streams through two windows, and what fails is read again from the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dth.errors import (
+    BodyMismatch,
+    ConditionConflict,
+    DigestRefused,
+    NoSuchKey,
+    ObjectChanged,
+    PreconditionFailed,
+)
+from dth.model import Attributes, Generation, ObjectHead
+from dth.multipart.checksum import Crc
+from dth.multipart.context import slow_down
+from dth.multipart.relay import STREAM_WINDOW, Relay, check_answer, relayed
+from dth.retry import RetryPolicy, retrying
+from dth.states import Outcome, VerifiedBy
+from dth.stores.base import ObjectStream, PutOptions, Written
+from dth.worker.context import CopyContext
+from dth.worker.job import Copied, CopyOptions, Verify
+from dth.worker.verify import (
+    etags_decide,
+    own_crc,
+    put_proof,
+    read_hashes,
+    source_checksum,
+    suspicious,
+)
+
+WHOLE_MAX = 1 << 20
+STREAM_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=20)
+REFUSALS = 3  # how often a destination may say that the bytes arrived damaged
+
+
+async def copy_single(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
+    """Raises ObjectChanged where the source is not, or after the copy no longer, of this generation."""
+    single = _Single(key, dest_key, generation, ctx)
+    try:
+        head, sent, own, written = await single.put()
+    except _Exists:
+        return skipped(generation.etag, "exists at the destination")
+    proof = await single.proof(head, sent, own, written)
+    if not etags_decide(head, written.etag):
+        await assert_unchanged(key, head.generation, ctx)
+    return Copied(Outcome.DONE, head.generation.size, head.generation.etag, written.etag, proof)
+
+
+def skipped(etag: str, note: str) -> Copied:
+    """Nothing was moved, and why."""
+    return Copied(Outcome.SKIPPED, 0, etag, "", None, note)
+
+
+def put_options(attributes: Attributes, options: CopyOptions) -> PutOptions:
+    """What every write of the job carries, PUT or multipart."""
+    return PutOptions(
+        attributes=carried(attributes) if options.include_metadata else Attributes(),
+        storage_class=options.storage_class,
+        acl=options.acl,
+        sse=options.sse,
+        sse_kms_key_id=options.sse_kms_key_id,
+    )
+
+
+def carried(attributes: Attributes) -> Attributes:
+    """The attributes without what belonged to their own upload: clients that sent `aws-chunked` bodies made some
+    stores keep that as a content coding, although the stored bytes have none."""
+    headers = []
+    for name, value in attributes.headers:
+        if name == "content-encoding":
+            codings = [coding.strip() for coding in value.split(",")]
+            kept = [coding for coding in codings if coding.lower() != "aws-chunked"]
+            if kept != codings:
+                if kept:
+                    headers.append((name, ",".join(kept)))
+                continue
+        headers.append((name, value))
+    return Attributes(tuple(headers), attributes.metadata)
+
+
+async def assert_unchanged(key: str, generation: Generation, ctx: CopyContext) -> None:
+    """Raises ObjectChanged where the source holds another generation by now. A source that is gone by now is no
+    change: what was copied was there."""
+    if not generation.etag:
+        return
+    try:
+        head = await ctx.job.source.head(key, if_match=generation.etag)
+    except PreconditionFailed as error:
+        raise ObjectChanged(f"{key!r} changed at the source while it was copied") from error
+    except NoSuchKey:
+        return
+    if head.generation.etag != generation.etag:
+        raise ObjectChanged(f"{key!r} changed at the source while it was copied")
+
+
+class _Exists(Exception):
+    """no_clobber: the destination holds the key."""
+
+
+_Put = tuple[ObjectHead, PutOptions, Crc | None, Written]
+
+
+class _Single:
+    """One object's copy, over as many tries as it takes."""
+
+    def __init__(self, key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> None:
+        self._key = key
+        self._dest_key = dest_key
+        self._generation = generation
+        self._ctx = ctx
+        self._source = ctx.job.source
+        self._destination = ctx.job.destination
+        self._options = ctx.job.options
+        self._believes_md5 = True
+        self._head: ObjectHead | None = None
+
+    async def put(self) -> _Put:
+        """Read and write until the destination took the bytes. Raises DigestRefused where it keeps saying that they
+        arrive damaged."""
+        size = self._generation.size
+        whole = size <= WHOLE_MAX or self._destination.capabilities.needs_payload_hash
+        refusals = 0
+        while True:
+            try:
+                return await (self._put_whole() if whole else self._put_streamed())
+            except (DigestRefused, ConditionConflict) as error:
+                refusals += 1
+                if refusals >= REFUSALS:
+                    raise
+                if isinstance(error, DigestRefused):
+                    await self._doubt_md5()
+
+    async def _put_whole(self) -> _Put:
+        async def read() -> tuple[ObjectStream, bytes]:
+            stream = await self._open()
+            try:
+                return stream, await stream.read()
+            finally:
+                stream.close()
+
+        size = self._generation.size
+        async with self._ctx.limiter.slot(size), self._ctx.budget.reserve(size):
+            stream, body = await retrying(read, STREAM_POLICY, on_retry=slow_down(self._ctx.limiter))
+            own = self._own_crc(stream.head)
+            if own is not None:
+                own.update(body)
+            sent = self._put_options(stream.head, own)
+            return stream.head, sent, own, await self._write(body, stream.length, sent)
+
+    async def _put_streamed(self) -> _Put:
+        async def attempt() -> _Put | DigestRefused:
+            async with self._ctx.limiter.slot(self._generation.size), self._ctx.budget.reserve(STREAM_WINDOW):
+                stream = await self._open()
+                own = self._own_crc(stream.head)
+                sent = self._put_options(stream.head, None)
+                try:
+                    written = await relayed(stream, own, lambda body: self._write(body, stream.length, sent))
+                    check_answer(own, written)
+                except DigestRefused as error:
+                    return error  # not to be sent again as it is: `put` looks into it
+                return stream.head, sent, own, written
+
+        result = await retrying(attempt, STREAM_POLICY, on_retry=slow_down(self._ctx.limiter))
+        if isinstance(result, DigestRefused):
+            raise result
+        return result
+
+    async def _open(self) -> ObjectStream:
+        try:
+            stream = await self._source.get(self._key, pinned=self._generation)
+        except PreconditionFailed as error:
+            raise ObjectChanged(f"{self._key!r} changed at the source") from error
+        if stream.length != self._generation.size:
+            stream.close()
+            raise ObjectChanged(f"{self._key!r} has {stream.length} bytes, {self._generation.size} were listed")
+        self._head = stream.head
+        return stream
+
+    async def _write(self, body: bytes | Relay, length: int, sent: PutOptions) -> Written:
+        try:
+            return await self._destination.put(self._dest_key, body, length, sent)
+        except PreconditionFailed as error:
+            if sent.if_none_match:
+                raise _Exists from error
+            raise
+
+    def _put_options(self, head: ObjectHead, own: Crc | None) -> PutOptions:
+        """With the strongest check that the destination can make: the source's MD5, its checksum, or our own."""
+        options = put_options(head.attributes, self._options)
+        if self._options.no_clobber and self._destination.capabilities.conditional_put:
+            options = replace(options, if_none_match=True)
+        if self._options.verify is Verify.OFF:
+            return options
+        if head.md5 and self._believes_md5:
+            return replace(options, content_md5=head.md5)
+        if checksum := source_checksum(head, self._destination.capabilities):
+            return replace(options, checksum=checksum)
+        if own is not None and own.algorithm in self._destination.capabilities.checksums:
+            return replace(options, checksum=(own.algorithm, own.base64))
+        return options
+
+    def _own_crc(self, head: ObjectHead) -> Crc | None:
+        """None too where the source's MD5 or checksum, checked by the destination, says more."""
+        verify = self._options.verify
+        if verify is Verify.OFF or (head.md5 and self._believes_md5):
+            return None
+        if source_checksum(head, self._destination.capabilities):
+            return None
+        return own_crc(self._destination.capabilities, read_back=verify is Verify.FULL)
+
+    async def _doubt_md5(self) -> None:
+        """After the destination refused the source's MD5: damaged bytes, or is it no MD5 at all (KMS, SSE-C and
+        directory buckets have ETags that look like one)? Two reads that agree with each other, but not with it, say
+        the latter."""
+        head = self._head
+        if head is None or not head.md5 or not self._believes_md5:
+            return
+        _, first = await read_hashes(self._source, self._key, head.generation, "crc64nvme", self._ctx)
+        if first == head.md5:
+            return  # damaged on the way; send it again
+        _, second = await read_hashes(self._source, self._key, head.generation, "crc64nvme", self._ctx)
+        if first != second:
+            raise BodyMismatch(f"two reads of {self._key!r} at the source gave different bytes")
+        self._believes_md5 = False
+
+    async def proof(self, head: ObjectHead, sent: PutOptions, own: Crc | None, written: Written) -> VerifiedBy:
+        """What proves the copy, after whatever the job's `verify` asks for. Raises BodyMismatch."""
+        if not self._believes_md5:
+            head = replace(head, md5="")
+        if suspicious(sent, written, self._destination.capabilities):
+            seen = await self._destination.head(self._dest_key)
+            if seen.md5 and seen.md5 != head.md5:
+                raise BodyMismatch(f"{self._dest_key!r} holds MD5 {seen.md5}, the source {head.md5}")
+        proof = put_proof(head, sent, own, written)
+        if self._options.verify is not Verify.FULL or proof not in {VerifiedBy.PART_CRC, VerifiedBy.NOT_VERIFIABLE}:
+            return proof
+        assert own is not None
+        return await read_back(self._dest_key, written.etag, head, own, self._ctx)
+
+
+async def read_back(dest_key: str, etag: str, head: ObjectHead, own: Crc, ctx: CopyContext) -> VerifiedBy:
+    """Read what the destination holds and compare: with the source's MD5 where one is proven, else with what was sent.
+
+    Raises BodyMismatch; needs s3:GetObject at the destination.
+    """
+    written = Generation(etag, head.generation.size)
+    crc, md5 = await read_hashes(ctx.job.destination, dest_key, written, own.algorithm, ctx)
+    if crc.value != own.value or (head.md5 and head.md5 != md5):
+        raise BodyMismatch(f"{dest_key!r} read back at the destination differs from what was read at the source")
+    return VerifiedBy.OWN_MD5 if head.md5 else VerifiedBy.READ_BACK
