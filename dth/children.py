@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 from dth import errors
 from dth.errors import DthError, StartFailed
-from dth.events import Emit, WorkerFailed, WorkerStarted, WorkerStopped, from_json
+from dth.events import Emit, WorkerFailed, WorkerStopped, from_json
 
 LINE_BYTES = 1 << 20  # an event with the longest key and error fits many times
 REPLACEMENTS = 20  # a child that keeps dying is a defect, not bad luck
@@ -26,16 +27,17 @@ REPLACEMENTS = 20  # a child that keeps dying is a defect, not bad luck
 
 @dataclass(frozen=True, slots=True)
 class ChildTask:
-    """What a child is told: its name among the children, the job, and whether it ends when the job's runs are over."""
+    """What a child is told: its name among the children, the settings, whether runs of other settings are refused
+    (`strict`), and whether it ends when the job's runs are over."""
 
     process: str
     settings: str
+    strict: bool
     until_empty: bool
 
     def line(self) -> bytes:
         """As it goes through the pipe."""
-        fields = {"process": self.process, "settings": self.settings, "until_empty": self.until_empty}
-        return json.dumps(fields).encode("ascii") + b"\n"
+        return json.dumps(dataclasses.asdict(self)).encode("ascii") + b"\n"
 
 
 class Child:
@@ -61,7 +63,6 @@ class Child:
             env={**os.environ, "PYTHONUNBUFFERED": "0"},
         )
         child = cls(process, task, emit)
-        emit(WorkerStarted(child.name, process.pid))
         assert process.stdin
         with contextlib.suppress(ConnectionError):  # dead already: `run` will say so
             process.stdin.write(task.line())

@@ -8,11 +8,9 @@ Not for network file systems, where neither SQLite's locks nor these can be trus
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from dth.errors import RunUnderWay, SettingsError
@@ -61,15 +59,6 @@ class StateFolder:
             os.close(descriptor)
             raise
         return descriptor
-
-
-@contextlib.contextmanager
-def held(descriptor: int) -> Iterator[int]:
-    """Close the lock's descriptor at the end; the lock itself ends with its last holder."""
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _try_lock(descriptor: int, *, alone: bool) -> bool:

@@ -38,7 +38,12 @@ async def _work(task: dict[str, str | bool]) -> int:
     process = str(task["process"])
     try:
         await app.run_child(
-            str(task["settings"]), process, until_empty=bool(task["until_empty"]), emit=_tell, stop=stop
+            str(task["settings"]),
+            process,
+            strict=bool(task["strict"]),
+            until_empty=bool(task["until_empty"]),
+            emit=_tell,
+            stop=stop,
         )
     except DthError as error:
         _tell(WorkerFailed(process, error.code, str(error)))

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"app", "children", "embedded", "demo", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "multipart", "stores", "queues", "ledgers", "transport", *BASES,
+        "children", "embedded", "finder", "worker", "multipart", "stores", "queues", "ledgers", "transport", "worker", *BASES,
     },
     "children": set(),
     "embedded": set(),
@@ -28,9 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "stores": {"transport"},
     "stores.base": {"transport.base"},
     "transport": set(),
-    "queues": {"sqlite_file"},
-    "ledgers": {"sqlite_file"},
-    "sqlite_file": set(),
+    "queues": {"database"},
+    "ledgers": {"database"},
+    "database": set(),
 }  # fmt: skip
 
 

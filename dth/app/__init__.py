@@ -1,0 +1,10 @@
+"""The composition root: settings become stores, queue, ledger and processes here, and nowhere else.
+
+One function a verb. They emit events, return a `Summary` and raise `DthError`; what the user sees is the faces' business.
+"""
+
+from dth.app.build import run_child
+from dth.app.oneoff import sync
+from dth.app.verbs import Status, find, status, work
+
+__all__ = ["Status", "find", "run_child", "status", "sync", "work"]

@@ -1,0 +1,251 @@
+"""Settings into ports: which adapters stand behind the contracts is decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from dth import settings
+from dth.embedded import StateFolder, process_name
+from dth.errors import LedgerError, WrongJob
+from dth.events import Emit, Requests
+from dth.ledgers.sqlite import SqliteLedger
+from dth.model import Counts, Location
+from dth.queues.sqlite import SqliteQueue
+from dth.settings import TransferJob
+from dth.states import RunState
+from dth.stores.s3 import S3Store
+from dth.worker.job import CopyOptions, Job, Verify
+from dth.worker.report import JsonlReport, ReportLevel
+from dth.worker.run import WorkerSettings, work
+
+LISTING_CONNECTIONS = 16  # per side; listers are few
+MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
+LOCK_PATIENCE_SECONDS = 20.0  # how long children of a killed parent may take to end
+RUNS_LOOKED_AT = 20  # newest first; older ones cannot be under way
+POLL_SECONDS = 0.1  # how long a worker waits before it asks an empty embedded queue again
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both stores of a job, open."""
+
+    source: S3Store
+    destination: S3Store
+
+    async def check(self, job: TransferJob) -> None:
+        """One cheap listing on each side: a wrong bucket, key, region or endpoint is named before anything starts."""
+        mapping = settings.mapping(job)
+        await self.source.check(mapping.source_prefix)
+        await self.destination.check(mapping.dest_listing_prefix)
+
+    def requests(self, process: str) -> Requests:
+        """What this process has asked of them."""
+        return Requests(process, dict(self.source.requests), dict(self.destination.requests))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.source.close()
+        await self.destination.close()
+
+
+def open_store(location: Location, job: TransferJob, connections: int) -> S3Store:
+    """The store of one side; no request is sent."""
+    return S3Store.open(
+        location,
+        connect_seconds=job.connect_seconds,
+        first_byte_seconds=job.first_byte_seconds,
+        idle_seconds=job.idle_seconds,
+        ca_bundle=job.ca_bundle,
+        max_connections=connections,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_sides(job: TransferJob, *, connections: int) -> AsyncIterator[Sides]:
+    """Both stores, closed at the end."""
+    sides = Sides(
+        open_store(settings.source_location(job), job, connections),
+        open_store(settings.dest_location(job), job, connections),
+    )
+    try:
+        yield sides
+    finally:
+        await sides.close()
+
+
+def make_job(job: TransferJob, sides: Sides) -> Job:
+    """What moving an object of this job needs."""
+    return Job(
+        job_id=settings.job_id(job),
+        source=sides.source,
+        destination=sides.destination,
+        mapping=settings.mapping(job),
+        options=CopyOptions(
+            include_metadata=job.include_metadata,
+            storage_class=job.dest_storage_class,
+            acl=job.dest_acl,
+            sse=settings.sse_header(job),
+            sse_kms_key_id=job.dest_sse_kms_key_id,
+            verify=Verify(job.verify),
+            no_clobber=job.no_clobber,
+            multipart_threshold=job.multipart_threshold,
+            part_size=job.part_size,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A job's queue and ledger on this machine, under its lock."""
+
+    folder: StateFolder
+    job_id: str
+    queue: SqliteQueue
+    ledger: SqliteLedger
+    lock: int
+    process: str
+
+    async def free_the_dead(self, owner: str | None = None) -> None:
+        """End the leases of a process that is known to be dead (of all: None, and then their runs are ABANDONED)."""
+        await self.queue.reclaim(owner)
+        await self.ledger.reclaim(owner)
+        if owner is None:
+            for run in await self.ledger.runs(self.job_id, RUNS_LOOKED_AT):
+                if run.state is RunState.LISTING:
+                    await self.ledger.abandon_run(run.run_id)
+
+    async def over(self) -> bool:
+        """Whether nothing is left to do for any run of the job."""
+        runs = await self.ledger.runs(self.job_id, RUNS_LOOKED_AT)
+        if any(run.state is RunState.LISTING or (run.state is RunState.SEALED and not run.counted) for run in runs):
+            return False
+        depth = await self.queue.depth()
+        return not depth.visible and not depth.leased
+
+
+class Lock(Enum):
+    """How a verb holds a job's state."""
+
+    ALONE = "alone"  # nobody else works on it, so all leases in it are the dead's
+    SHARED = "shared"
+    NONE = "none"  # only looks
+
+
+@contextlib.asynccontextmanager
+async def open_embedded(job: TransferJob, *, lock: Lock) -> AsyncIterator[Embedded]:
+    """Lock the job's state and open it."""
+    folder = StateFolder(job.state, settings.job_id(job))
+    folder.make()
+    process = process_name()
+    async with contextlib.AsyncExitStack() as stack:
+        descriptor = -1
+        if lock is not Lock.NONE:
+            descriptor = await folder.lock(alone=lock is Lock.ALONE, patience_seconds=LOCK_PATIENCE_SECONDS)
+            stack.callback(os.close, descriptor)
+        queue, ledger = await _open_state(folder, process, job)
+        stack.push_async_callback(queue.close)
+        stack.push_async_callback(ledger.close)
+        here = Embedded(folder, settings.job_id(job), queue, ledger, descriptor, process)
+        if lock is Lock.ALONE:
+            await here.free_the_dead()
+        yield here
+
+
+async def _open_state(folder: StateFolder, owner: str, job: TransferJob) -> tuple[SqliteQueue, SqliteLedger]:
+    queue = await SqliteQueue.open(
+        folder.queue, owner=owner, lease_seconds=job.lease_seconds, message_bytes=job.message_bytes
+    )
+    try:
+        return queue, await SqliteLedger.open(folder.ledger)
+    except BaseException:
+        await queue.close()
+        raise
+
+
+class JobOpener:
+    """Opens the jobs of run ids for one worker process, each distinct job once."""
+
+    def __init__(self, job: TransferJob, ledger: SqliteLedger, *, strict: bool) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._strict = strict
+        self._by_run: dict[str, Job] = {}
+        self._by_settings: dict[str, tuple[Job, Sides]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self, run_id: str) -> Job:
+        """See `worker.job.OpenJob`."""
+        if found := self._by_run.get(run_id):
+            return found
+        async with self._one_at_a_time:
+            run = await self._ledger.run(run_id)
+            if run is None:
+                raise LedgerError(f"the ledger knows no run {run_id!r}")
+            if self._strict and (names := settings.contradicted(self._job, run.job_settings)):
+                raise WrongJob(
+                    f"run {run_id} was made with other settings than this worker was given ({', '.join(names)}); start "
+                    "the worker without job settings, or with the run's"
+                )
+            if run.job_settings not in self._by_settings:
+                stored = settings.from_run_settings(run.job_settings, process=self._job)
+                sides = Sides(
+                    open_store(settings.source_location(stored), stored, MOVING_CONNECTIONS),
+                    open_store(settings.dest_location(stored), stored, MOVING_CONNECTIONS),
+                )
+                self._by_settings[run.job_settings] = make_job(stored, sides), sides
+            self._by_run[run_id] = self._by_settings[run.job_settings][0]
+            return self._by_run[run_id]
+
+    async def close(self, process: str, emit: Emit) -> None:
+        """Close the stores and say what was asked of them."""
+        for _, sides in self._by_settings.values():
+            emit(sides.requests(process))
+            await sides.close()
+
+
+def worker_settings(job: TransferJob, process: str, *, until_empty: bool) -> WorkerSettings:
+    """The process's share of the settings."""
+    return WorkerSettings(
+        process=process,
+        job_id=settings.job_id(job),
+        worker_number=job.worker_number,
+        max_in_flight=1000,
+        memory_budget=job.memory_budget,
+        lease_seconds=job.lease_seconds,
+        lease_cap_seconds=job.lease_cap_seconds,
+        grace_seconds=job.grace_seconds,
+        max_attempts=job.max_attempts,
+        until_empty=until_empty,
+        poll_seconds=POLL_SECONDS,
+        stall_seconds=job.stall_seconds,
+    )
+
+
+async def run_child(
+    job_settings: str, process: str, *, strict: bool, until_empty: bool, emit: Emit, stop: asyncio.Event
+) -> Counts:
+    """One worker process's whole life, over the embedded state that its parent has locked."""
+    job = TransferJob.model_validate_json(job_settings)
+    folder = StateFolder(job.state, settings.job_id(job))
+    queue, ledger = await _open_state(folder, process, job)
+    open_job = JobOpener(job, ledger, strict=strict)
+    report = JsonlReport(report_path(job, folder), ReportLevel(job.report_level))
+    try:
+        return await work(
+            open_job, queue, ledger, worker_settings(job, process, until_empty=until_empty), emit, report, stop
+        )
+    finally:
+        await open_job.close(process, emit)
+        await queue.close()
+        await ledger.close()
+
+
+def report_path(job: TransferJob, folder: StateFolder) -> Path:
+    """Where the job's report goes."""
+    return Path(job.report) if job.report else folder.path / "report.jsonl"

@@ -1,0 +1,137 @@
+"""`dth sync`: finder and workers in one go on one machine, over an embedded queue and ledger; resumable by running it again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_sides
+from dth.app.find import find_once, preview_only
+from dth.app.record import Record
+from dth.children import Children, ChildTask
+from dth.errors import DthError
+from dth.events import Emit, Notice
+from dth.multipart.complete import sweep_uploads
+from dth.settings import TransferJob
+from dth.summary import Summary
+
+WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted
+
+
+async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
+    """Make the destination equal to the source as the job says. What an earlier, interrupted sync left is finished first.
+
+    Nothing is started before both sides have answered. `stop` ends it gracefully: what is in flight is finished or given
+    back, and the next sync goes on from there.
+    """
+    record = Record(emit)
+    async with open_sides(job, connections=LISTING_CONNECTIONS) as sides:
+        await sides.check(job)
+        if dry_run:
+            await preview_only(job, sides, record)
+            return record.summary(interrupted=stop.is_set())
+        async with open_embedded(job, lock=Lock.ALONE) as here:
+            workers = LocalWorkers(job, here, record.note, strict=False)
+            if not await here.over():
+                record.note(Notice("info", "resuming", "finishing what an earlier sync left"))
+                await workers.run_until_over(None, stop)
+            if not stop.is_set():
+                await workers.run_until_over(find_once(job, sides, here, record), stop)
+            if await here.over():
+                await sweep_uploads(make_job(job, sides), here.ledger, now=time.time(), emit=record.note)
+            await record.read_runs(here.ledger)
+        record.note(sides.requests(here.process))
+    return record.summary(interrupted=stop.is_set())
+
+
+class LocalWorkers:
+    """The worker processes of a sync, started as the queue fills: a run that finds nothing starts none."""
+
+    def __init__(self, job: TransferJob, here: Embedded, emit: Emit, *, strict: bool) -> None:
+        self._job = job
+        self._here = here
+        self._emit = emit
+        self._strict = strict
+        self._most = job.processes or len(os.sched_getaffinity(0))
+
+    def children(self, *, until_empty: bool) -> Children:
+        """The set of children, none of them started yet."""
+        text = self._job.model_dump_json(exclude_unset=True)
+
+        def task(number: int) -> ChildTask:
+            name = f"{self._here.process}/{number}"
+            return ChildTask(name, text, strict=self._strict, until_empty=until_empty)
+
+        return Children(task, most=self._most, lock=self._here.lock, emit=self._emit, bereaved=self._here.free_the_dead)
+
+    async def run_until_over(self, finder: Coroutine[Any, Any, None] | None, stop: asyncio.Event) -> None:
+        """Run the finder (if any) and workers until every run of the job is over, or `stop`.
+
+        A finder that fails leaves what it has sent to the workers; its error is raised when they are done. A worker's own
+        failure (not an object's) ends everything at once.
+        """
+        children = self.children(until_empty=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                finding = group.create_task(_contained(finder)) if finder else None
+                while not stop.is_set():
+                    found_all = finding is None or finding.done()
+                    depth = await self._here.queue.depth()
+                    left = depth.visible + depth.leased
+                    if found_all and not left and not children.alive:
+                        break
+                    await children.ensure(left, group)
+                    await _wait(stop, WATCH_SECONDS)
+                else:
+                    if finding:
+                        finding.cancel()
+                    children.drain()
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+        if finding and not finding.cancelled() and (failure := finding.result()):
+            raise failure
+
+    async def run_until_stopped(self, stop: asyncio.Event, *, until_empty: bool) -> None:
+        """Keep one worker a core until `stop`, replacing the dead; with `until_empty` until all have ended by themselves."""
+        children = self.children(until_empty=until_empty)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not stop.is_set():
+                    if until_empty and not children.alive and await self._here.over():
+                        break
+                    await children.ensure(self._most, group)
+                    await _wait(stop, WATCH_SECONDS)
+                else:
+                    children.drain()
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+
+
+async def _contained(finder: Coroutine[Any, Any, None]) -> DthError | None:
+    """The finder's failure as a value, so that it doesn't tear down the workers."""
+    try:
+        await finder
+    except DthError as error:
+        return error
+    return None
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of ours in a group, else the first of any kind."""
+    leaves = list(_leaves(errors))
+    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

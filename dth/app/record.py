@@ -1,0 +1,41 @@
+"""What a verb did, as its summary will tell: every event is counted on its way to the faces."""
+
+from __future__ import annotations
+
+from dth.events import Emit, Event, RunOver
+from dth.ledgers.base import Ledger
+from dth.states import RunState
+from dth.summary import ExitCode, Summary, Tally
+
+
+class Record:
+    """Passes events on and adds them up."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._tally = Tally()
+
+    def note(self, event: Event) -> None:
+        """Take one event."""
+        self._tally(event)
+        self._emit(event)
+
+    async def read_runs(self, ledger: Ledger) -> None:
+        """Replace what events added up by the ledger's own totals: events of a killed worker are missing or doubled."""
+        for run_id in list(self._tally.runs):
+            run = await ledger.run(run_id)
+            if run is not None:
+                counts = run.counts
+                self.note(
+                    RunOver(
+                        run_id, run.state.value, run.found, counts.done, counts.skipped, counts.failed, counts.bytes
+                    )
+                )
+
+    def summary(self, *, interrupted: bool) -> Summary:
+        """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again."""
+        if interrupted:
+            return self._tally.summary(exit_code=ExitCode.INTERRUPTED)
+        runs = list(self._tally.runs.values())
+        failed = any(run.failed for run in runs) or (bool(runs) and runs[-1].state == RunState.ABANDONED)
+        return self._tally.summary(exit_code=ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE)
