@@ -39,11 +39,7 @@ async def running(folder: Path, access_key: str, secret_key: str) -> AsyncIterat
     Killed, not asked: on SIGTERM it lingers for half a minute while its health check still answers.
     """
     binary = _binary()
-    folder.mkdir(parents=True)
-    config = folder / "identities.json"
-    keys = [{"accessKey": access_key, "secretKey": secret_key}]
-    identity = {"name": "demo", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-    config.write_text(json.dumps({"identities": [identity]}))
+    config = _prepare(folder, access_key, secret_key)
     master, volume, filer, s3 = _free_ports(4)
     log = (folder / "server.log").open("wb")
     process = await asyncio.create_subprocess_exec(
@@ -81,6 +77,23 @@ async def running(folder: Path, access_key: str, secret_key: str) -> AsyncIterat
         log.close()
 
 
+def _prepare(folder: Path, access_key: str, secret_key: str) -> Path:
+    """The data folder and the file of identities in it."""
+    folder.mkdir(parents=True)
+    config = folder / "identities.json"
+    keys = [{"accessKey": access_key, "secretKey": secret_key}]
+    identity = {"name": "demo", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    config.write_text(json.dumps({"identities": [identity]}))
+    return config
+
+
+def make_bucket(server: Seaweed, bucket: str) -> None:
+    """A bucket is a folder of the filer."""
+    request = urllib.request.Request(f"{server.filer}/buckets/{bucket}/", data=b"", method="POST")  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        answer.read()
+
+
 def _binary() -> str:
     scripts = sysconfig.get_path("scripts")
     found = shutil.which("weed", path=os.pathsep.join([scripts, os.environ.get("PATH", "")]))
@@ -111,7 +124,7 @@ async def _ready(server: Seaweed, process: asyncio.subprocess.Process, log: Path
     deadline = asyncio.get_running_loop().time() + READY_SECONDS
     while asyncio.get_running_loop().time() < deadline:
         if process.returncode is not None:
-            tail = log.read_text(errors="replace")[-600:]
+            tail = (await asyncio.to_thread(log.read_text, errors="replace"))[-600:]
             raise StartFailed(f"SeaweedFS ended with code {process.returncode} before it was ready:\n{tail}")
         if await asyncio.to_thread(_takes_writes, server):
             return

@@ -49,7 +49,7 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "dth"}
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dth":
             if node.module == "dth":
-                names |= {f"dth.{alias.name}" for alias in node.names}
+                names |= {f"dth.{alias.name}" for alias in node.names if not alias.name.startswith("__")}
             else:
                 names.add(node.module)
     return {name.removeprefix("dth.") for name in names}
