@@ -1,0 +1,58 @@
+"""The end of a command in words: a headline, then what explains it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dth.cli.text import counted, shown_bytes, shown_key, shown_seconds
+from dth.summary import ExitCode, Summary
+
+_SHORTEST = 0.001  # a rate over less time says nothing
+
+
+def headline(summary: Summary) -> str:
+    """One line: how it ended and how much was done."""
+    if summary.planned:
+        what = f"{counted(summary.planned, 'object')}, {shown_bytes(summary.planned_bytes)}"
+        return f"Dry run: {what} would be copied; nothing was written"
+    seconds = shown_seconds(summary.seconds)
+    moved = f"{counted(summary.done, 'object')} copied, {shown_bytes(summary.bytes)} in {seconds}"
+    match summary.exit_code:
+        case ExitCode.INTERRUPTED:
+            return f"Interrupted: {moved}; run it again to go on from here"
+        case 0:
+            return _good_end(summary, moved, seconds)
+        case _:
+            return f"Not complete: {summary.failed:,} failed, {moved}"
+
+
+def _good_end(summary: Summary, moved: str, seconds: str) -> str:
+    if not summary.found and not summary.done:
+        return f"Nothing to copy: {counted(summary.compared, 'object')} compared in {seconds}"
+    if summary.found and not summary.done + summary.skipped:
+        return f"Found {counted(summary.found, 'object')} to copy in {seconds}"
+    if summary.seconds < _SHORTEST:
+        return f"Complete: {moved}"
+    rates = f"{summary.done / summary.seconds:,.0f} objects/s, {shown_bytes(summary.bytes / summary.seconds)}/s"
+    return f"{'Complete' if summary.complete else 'Stopped'}: {moved} ({rates})"
+
+
+def details(summary: Summary, *, verbose: bool) -> list[str]:
+    """Lines below the headline."""
+    lines = []
+    if summary.compared and summary.found:
+        skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
+        lines.append(f"compared {counted(summary.compared, 'object')}, {summary.found:,} had to be copied{skipped}")
+    if summary.failures:
+        lines += ["failed, by error code: " + _counts(summary.failure_codes)]
+        lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
+        if summary.failed > len(summary.failures):
+            lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
+    if verbose:
+        lines += [f"requests to the {side}: {_counts(counts)}" for side, counts in summary.requests.items() if counts]
+    return lines
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in ordered)

@@ -1,0 +1,211 @@
+"""The faces for people: a live display on a terminal, a plain line every few seconds elsewhere.
+
+Progress, notices and failures go to standard error; what was asked for (the summary, a plan, a status) to standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from dth.cli.closing import details, headline
+from dth.cli.progress import Meter
+from dth.cli.text import shown_bytes, shown_key
+from dth.events import (
+    Event,
+    Notice,
+    ObjectFailed,
+    Planned,
+    RunAbandoned,
+    RunStarted,
+    SortProgress,
+    WorkerStarted,
+    WorkerStopped,
+)
+from dth.ledgers.base import Run
+from dth.queues.base import QueueDepth
+from dth.summary import FAILURES_KEPT, Summary
+
+PLAIN_SECONDS = 5.0
+WIDE = 160  # columns where nobody's terminal says
+
+
+class PlainFace:
+    """Lines of text, for logs and pipes."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._meter = Meter()
+        self._failures = 0
+        self._planned = 0
+        self._said = time.monotonic()
+        self._last = ""
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+    def __enter__(self) -> PlainFace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to take down."""
+
+    def event(self, event: Event) -> None:
+        """Say what is worth a line now; count the rest."""
+        self._meter(event)
+        if isinstance(event, Planned):
+            where = "" if event.dest_key == event.key else f" -> {shown_key(event.dest_key)}"
+            _out(f"{event.action} {shown_key(event.key)}{where} ({shown_bytes(event.size)}, {event.reason})")
+        elif line := self._line(event):
+            self._say(*line)
+
+    def _line(self, event: Event) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - a table of sentences
+        """The event's line and its style, or None."""
+        match event:
+            case ObjectFailed(final=True):
+                self._failures += 1
+                if self._failures > FAILURES_KEPT:
+                    more = "more failures are counted, not named; all are in the report"
+                    return (more, "yellow") if self._failures == FAILURES_KEPT + 1 else None
+                return f"failed: {shown_key(event.key)}: {event.error_code}: {shown_key(event.error)}", "red"
+            case ObjectFailed() if self._verbose:
+                return f"will be tried again: {shown_key(event.key)}: {shown_key(event.error)}", "yellow"
+            case Notice():
+                if event.level == "info" and not self._verbose and event.code not in _TOLD:
+                    return None
+                return f"{event.level}: {event.text}", "yellow" if event.level == "warning" else ""
+            case RunAbandoned():
+                return f"run {event.run_id} was abandoned: {event.reason}", "yellow"
+            case RunStarted() if self._verbose:
+                return f"run {event.run_id}: {event.source} to {event.destination}", ""
+            case SortProgress() if self._verbose:
+                return f"sorting the {event.side}'s listing: {event.objects:,} objects", ""
+            case WorkerStarted() if self._verbose:
+                return f"worker {event.process} started, pid {event.pid}", ""
+            case WorkerStopped() if self._verbose or event.exit_code:
+                return f"worker {event.process} ended with {event.exit_code}", "yellow" if event.exit_code else ""
+            case _:
+                return None
+
+    def _say(self, line: str, style: str) -> None:
+        self._err.print(Text(line, style))
+
+    def tick(self) -> None:
+        """A line of progress, unless nothing changed since the last one."""
+        self._meter.sample()
+        if time.monotonic() - self._said < PLAIN_SECONDS:
+            return
+        self._said = time.monotonic()
+        view = self._meter.view()
+        if (view.found or view.listed_source) and view.line != self._last:
+            self._last = view.line
+            self._say(view.line, "")
+
+    def summary(self, summary: Summary) -> None:
+        """Headline and details, on standard output. Failures were named as they came."""
+        _out(headline(summary))
+        for line in details(summary, verbose=self._verbose):
+            _out(f"  {line}")
+
+    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
+        """A table, on standard output."""
+        width = None if sys.stdout.isatty() else WIDE
+        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        if runs:
+            console.print(_runs_table(runs))
+        else:
+            console.print("No run of this job yet.")
+        about = "" if depth.exact else " (estimated by the queue)"
+        console.print(f"queue: {depth.visible:,} waiting, {depth.leased:,} in work, {depth.dead:,} dead{about}")
+
+    def error(self, code: str, message: str, exit_code: int) -> None:
+        """One message, on standard error."""
+        del code
+        self._say(f"dth: {'error: ' if exit_code else ''}{message}", "bold red" if exit_code else "")
+
+
+class LiveFace(PlainFace):
+    """The same, with a display that moves, on a terminal."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        super().__init__(verbose=verbose)
+        self._live = Live(
+            get_renderable=self._picture,
+            console=self._err,
+            refresh_per_second=5,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> LiveFace:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the display down."""
+        self._live.stop()
+
+    def tick(self) -> None:
+        """The display draws itself; only rates need a beat."""
+        self._meter.sample()
+
+    def _picture(self) -> Group | Spinner:
+        view = self._meter.view()
+        if not view.found and not view.listed_source:
+            return _SPINNER
+        total = view.found_bytes or view.found
+        done = view.bytes if view.found_bytes else view.ended
+        bar = ProgressBar(total=total, completed=done, width=40, pulse=not view.listed_all)
+        return Group(bar, Text(view.line, "red" if view.failed else "", no_wrap=True, overflow="ellipsis"))
+
+    def summary(self, summary: Summary) -> None:
+        """As lines, below where the display was."""
+        self._live.stop()
+        super().summary(summary)
+
+    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
+        """As a table, below where the display was."""
+        self._live.stop()
+        super().status(runs, depth)
+
+    def error(self, code: str, message: str, exit_code: int) -> None:
+        """Below where the display was."""
+        self._live.stop()
+        super().error(code, message, exit_code)
+
+
+_TOLD = {"resuming", "stopping", "demo"}  # infos that everyone wants to read
+_SPINNER = Spinner("dots", text="looking at both sides")
+
+
+def _runs_table(runs: Sequence[Run]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "state", "started"):
+        table.add_column(name, no_wrap=True)
+    for name in ("found", "done", "skipped", "failed", "moved"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        state = "complete" if run.counted else run.state.value
+        counts = run.counts
+        table.add_row(
+            run.run_id,
+            state,
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at)),
+            "?" if run.found is None else f"{run.found:,}",
+            f"{counts.done:,}",
+            f"{counts.skipped:,}",
+            Text(f"{counts.failed:,}", "red" if counts.failed else ""),
+            shown_bytes(counts.bytes),
+        )
+    return table
+
+
+def _out(line: str) -> None:
+    sys.stdout.write(line + "\n")

@@ -1,0 +1,51 @@
+"""What a face is: one way to show a command's events and its end. Faces change nothing and never fail a command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from dth.events import Event
+from dth.ledgers.base import Run
+from dth.queues.base import QueueDepth
+from dth.summary import Summary
+
+
+class Face(Protocol):
+    """Used as a context manager around the whole command."""
+
+    def __enter__(self) -> Face: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def event(self, event: Event) -> None:
+        """Take one event of the engine."""
+        ...
+
+    def tick(self) -> None:
+        """Called about once a second."""
+        ...
+
+    def summary(self, summary: Summary) -> None:
+        """Show the end."""
+        ...
+
+    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
+        """Show a job's runs, the newest first, and its queue."""
+        ...
+
+    def error(self, code: str, message: str, exit_code: int) -> None:
+        """Show why the command ended without a summary."""
+        ...
+
+
+def choose(*, as_json: bool, verbose: bool) -> Face:
+    """JSON where asked for; a live display on a terminal; plain lines elsewhere."""
+    if as_json:
+        from dth.cli.json import JsonFace  # noqa: PLC0415 - each face is paid for only where it is used
+
+        return JsonFace(sys.stdout)
+    from dth.cli.console import LiveFace, PlainFace  # noqa: PLC0415
+
+    return LiveFace(verbose=verbose) if sys.stderr.isatty() else PlainFace(verbose=verbose)

@@ -1,0 +1,35 @@
+"""`dth find`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dth.cli.options import AsJson, Common, DryRun, JobFile, Verbose, with_settings
+from dth.cli.run import Verb, execute, load
+
+
+@with_settings()
+def find(
+    *,
+    dry_run: DryRun = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """List both sides, queue what differs, and end.
+
+    The half of a sync that finds: `dth work` copies what it queued. Ends at once, with exit code 0, while the job's last
+    run is still under way.
+
+    Example: `dth find --src-bucket photos --dest-bucket backup`
+    """
+    common = Common(job, json, verbose)
+
+    def make() -> Verb:
+        settings = load(common, flags)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        return lambda emit, stop: app.find(settings, emit, stop, dry_run=dry_run)
+
+    execute(common, make)

@@ -1,0 +1,127 @@
+"""Command line options made from the settings models, so that flag, help, default and environment name have one source."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dth.errors import SettingsError
+from dth.settings import NOT_YET, Setting, TransferJob, folder, format_size, parse_s3_url, settings_of
+
+_METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
+_PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
+LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
+_PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing")
+IDENTITY = ("job_id", "state", *(f"{side}_{name}" for side in ("src", "dest") for name in _PLACE))
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What every command takes besides settings."""
+
+    job_file: Path | None
+    as_json: bool
+    verbose: bool
+
+
+JobFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--job",
+        metavar="FILE",
+        help="Job file, TOML or JSON: settings under their names here with _ for -, or under the guide's.",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: retries, processes, tracebacks.")]
+
+
+def with_settings(
+    *, only: tuple[str, ...] | None = None, without: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command: its `flags` argument receives the settings given as options, by name, as raw text.
+
+    Settings that this version cannot honour are options too, so that they are refused by name, but stay out of the help.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        known = {
+            one.name: one
+            for one in sorted(settings_of(TransferJob).values(), key=lambda one: _PANELS.index(one.panel))
+            if one.name not in without and (only is None or one.name in only)
+        }
+
+        def run(**given: Any) -> None:
+            flags = {name: given.pop(name) for name in known}
+            command(**given, flags={name: value for name, value in flags.items() if value not in (None, [])})
+
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
+        options = [_parameter(one) for one in known.values()]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own + options]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        run.__doc__ = command.__doc__
+        run.__name__ = command.__name__
+        return run
+
+    return decorate
+
+
+def _parameter(one: Setting) -> inspect.Parameter:
+    off = "--" + one.flag.removeprefix("--no-") if one.name.startswith("no_") else f"--no-{one.flag[2:]}"
+    flag = f"{one.flag}/{off}" if one.kind == "flag" else one.flag
+    option = typer.Option(
+        flag,
+        help=one.text + _note(one),
+        metavar=None if one.kind == "flag" else _METAVAR.get(one.kind, "TEXT"),
+        show_default=False,
+        rich_help_panel=one.panel,
+        hidden=one.name in NOT_YET,
+    )
+    value: Any = {"flag": bool | None, "list": list[str] | None}.get(one.kind, str | None)
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, option]
+    )
+
+
+def _note(one: Setting) -> str:
+    """Choices and default, in brackets that rich does not take for markup."""
+    parts = []
+    if one.kind == "choice":
+        choices = [c for c in one.choices if c and f"{one.name}={c}" not in NOT_YET]
+        parts.append(", ".join(choices))
+    if one.kind == "flag":
+        parts += ["on by default"] if one.default else []
+    elif one.kind == "size" and one.default:
+        parts.append(f"default {format_size(int(str(one.default)))}")
+    elif one.name == "state":
+        parts.append("default $XDG_STATE_HOME/dth or ~/.local/state/dth")
+    elif one.default not in ("", None, (), 0):
+        parts.append(f"default {one.default:g}" if isinstance(one.default, float) else f"default {one.default}")
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def url_flags(source: str, destination: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The settings that two URLs stand for, and where they came from: prefixes become folders, and the source's is
+    replaced by the destination's, as `aws s3 sync` does it."""
+    try:
+        read, written = parse_s3_url(source), parse_s3_url(destination)
+    except SettingsError as error:
+        raise SettingsError(f"{error}\nUsage: s3://SOURCE-BUCKET/PREFIX s3://DESTINATION-BUCKET/PREFIX") from error
+    flags = {
+        "src_bucket": read.bucket,
+        "src_prefix": folder(read.prefix),
+        "dest_bucket": written.bucket,
+        "dest_prefix": folder(written.prefix),
+        "strip_src_prefix": True,
+    }
+    origins: Mapping[str, str] = {"src": "SOURCE", "dest": "DEST", "strip": "the URLs"}
+    return flags, {name: origins[name.partition("_")[0]] for name in flags}

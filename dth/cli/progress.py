@@ -1,0 +1,120 @@
+"""Where a command stands: what the faces show while it runs, from the same events for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dth.cli.text import counted, shown_bytes, shown_seconds
+from dth.events import BytesMoved, Event, InFlight, Moved, WorkerStopped
+from dth.summary import Tally
+
+WINDOW_SECONDS = 10.0  # rates are means over this time: calm enough to read, quick enough to show a stall
+MIN_WINDOW_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment. `found` and `found_bytes` grow while listing goes on, until `listed_all`. Rates are per second;
+    `left_seconds` is None while nobody can know."""
+
+    listed_source: int
+    listed_destination: int
+    listed_all: bool
+    found: int
+    found_bytes: int
+    ended: int
+    bytes: int
+    failed: int
+    in_flight: int
+    objects_rate: float
+    bytes_rate: float
+    left_seconds: float | None
+
+    @property
+    def line(self) -> str:
+        """As one line of text."""
+        seen = "" if self.listed_all else f"listed {self.listed_source:,} and {self.listed_destination:,}, "
+        parts = [
+            f"{seen}{self.ended:,} of {counted(self.found, 'object')}{'' if self.listed_all else ' so far'}",
+            f"{shown_bytes(self.bytes)} of {shown_bytes(self.found_bytes)}",
+            f"{self.objects_rate:,.0f} objects/s, {shown_bytes(self.bytes_rate)}/s",
+            f"{self.in_flight:,} in flight",
+            f"{self.failed:,} failed",
+        ]
+        if self.left_seconds is not None:
+            parts.append(f"{shown_seconds(self.left_seconds)} left")
+        return " | ".join(parts)
+
+
+class Meter:
+    """Turns events into views."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tally = Tally()
+        self._clock = clock
+        self._in_flight: dict[str, int] = {}
+        self._part_bytes = 0  # of objects still under way
+        self._samples: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        self.tally(event)
+        match event:
+            case InFlight():
+                self._in_flight[event.process] = event.objects
+            case WorkerStopped():
+                self._in_flight.pop(event.process, None)
+            case BytesMoved():
+                self._part_bytes += event.bytes
+            case Moved(done=1):
+                # A large object travels alone: its end counts all its bytes, so those of its parts count no more.
+                self._part_bytes -= min(self._part_bytes, event.bytes)
+            case _:
+                pass
+
+    def sample(self) -> None:
+        """Remember the sums of now; rates come from these. Call it about once a second."""
+        now = self._clock()
+        self._samples.append((now, *self._sums()))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_SECONDS:  # noqa: PLR2004 - a rate needs two
+            self._samples.popleft()
+
+    def _sums(self) -> tuple[int, int]:
+        runs = list(self.tally.runs.values())
+        ended = sum(run.done + run.skipped + run.failed for run in runs)
+        return ended, sum(run.bytes for run in runs) + self._part_bytes
+
+    def view(self) -> View:
+        """The state of now."""
+        tally, runs = self.tally, list(self.tally.runs.values())
+        ended, moved = self._sums()
+        began, ended_then, moved_then = self._samples[0]
+        seconds = max(self._clock() - began, MIN_WINDOW_SECONDS)
+        listed_all = bool(runs) and all(run.found is not None for run in runs)
+        found = sum(run.found or 0 for run in runs) if listed_all else max(tally.found_so_far, ended)
+        rates = (max(ended - ended_then, 0) / seconds, max(moved - moved_then, 0) / seconds)
+        return View(
+            listed_source=tally.listed[0],
+            listed_destination=tally.listed[1],
+            listed_all=listed_all,
+            found=found,
+            found_bytes=max(tally.found_bytes, moved),
+            ended=ended,
+            bytes=moved,
+            failed=sum(run.failed for run in runs),
+            in_flight=sum(self._in_flight.values()),
+            objects_rate=rates[0],
+            bytes_rate=rates[1],
+            left_seconds=_left(found - ended, max(tally.found_bytes - moved, 0), *rates) if listed_all else None,
+        )
+
+
+def _left(objects: int, size: int, objects_rate: float, bytes_rate: float) -> float | None:
+    """Seconds left: small objects cost requests and large ones bytes, so the slower of both decides."""
+    waits = [count / rate for count, rate in ((objects, objects_rate), (size, bytes_rate)) if rate]
+    if objects <= 0:
+        return 0.0
+    return max(waits) if waits else None

@@ -1,0 +1,139 @@
+"""Runs a verb: event loop, signals, one clear message for every error, an exit code. Never a traceback without -v."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
+
+import typer
+
+from dth.cli.face import Face, choose
+from dth.cli.options import Common
+from dth.errors import DthError, SettingsError
+from dth.events import Emit, Notice
+from dth.settings import TransferJob, load_settings
+from dth.summary import ExitCode, Summary
+
+T = TypeVar("T")
+Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary]]
+TICK_SECONDS = 1.0
+_HARD_STOP = 3  # the third Ctrl-C does not even wait for cleanup
+
+
+def load(
+    common: Common,
+    flags: dict[str, object],
+    *,
+    origins: dict[str, str] | None = None,
+    locations_required: bool = True,
+) -> TransferJob:
+    """The job of a command: its flags, this process's environment, the job file."""
+    return load_settings(flags, os.environ, common.job_file, origins=origins, locations_required=locations_required)
+
+
+def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -> NoReturn:
+    """Make the verb (settings errors belong to it), run it, show its events and its summary, exit.
+
+    `drains`: being stopped by a signal is this verb's ordinary end; otherwise one that was stopped before it was
+    complete exits 130.
+    """
+
+    async def verb(face: Face, stop: asyncio.Event) -> int:
+        summary = await make()(face.event, stop)
+        face.summary(summary)
+        unfinished = stop.is_set() and not drains and not summary.complete
+        return ExitCode.INTERRUPTED if unfinished else summary.exit_code
+
+    guarded(common, verb)
+
+
+def guarded(common: Common, verb: Callable[[Face, asyncio.Event], Awaitable[int]]) -> NoReturn:
+    """Run the verb and exit with its code, whatever happens in it."""
+    import uvloop  # noqa: PLC0415 - help needs no event loop
+
+    face = choose(as_json=common.as_json, verbose=common.verbose)
+    code: int = ExitCode.BROKEN
+    with face:
+        try:
+            code = uvloop.run(_driven(face, verb))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            code = ExitCode.INTERRUPTED
+        except BaseException as error:  # noqa: BLE001 - the last gate: whatever comes becomes a message
+            code = _explain(face, error, verbose=common.verbose)
+    _leave(code)
+
+
+async def _driven(face: Face, verb: Callable[[Face, asyncio.Event], Awaitable[int]]) -> int:
+    stop = asyncio.Event()
+    task = asyncio.current_task()
+    assert task
+    loop = asyncio.get_running_loop()
+    presses = 0
+
+    def interrupted() -> None:
+        nonlocal presses
+        presses += 1
+        if presses == 1:
+            text = "stopping: what is in flight is finished or given back; press Ctrl-C again to stop at once"
+            face.event(Notice("info", "stopping", text))
+            stop.set()
+        elif presses < _HARD_STOP:
+            task.cancel()
+        else:
+            os._exit(ExitCode.INTERRUPTED)
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    ticking = asyncio.create_task(_tick(face))
+    try:
+        return await verb(face, stop)
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+
+
+async def _tick(face: Face) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        face.tick()
+
+
+def _explain(face: Face, error: BaseException, *, verbose: bool) -> int:
+    """Show the error; its exit code. Of a group the first error of ours speaks."""
+    ours = _first(error, DthError)
+    if isinstance(ours, SettingsError):
+        face.error(ours.code, f"{ours}\n(dth COMMAND --help lists all settings)", ours.exit_code)
+    elif ours:
+        face.error(ours.code, str(ours), ours.exit_code)
+    if ours and not verbose:
+        return ours.exit_code
+    if verbose:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    if ours:
+        return ours.exit_code
+    only = _first(error, Exception) or error
+    hint = "" if verbose else "; run with -v for the traceback"
+    face.error("internal", f"internal error, a defect of dth: {type(only).__name__}: {only}{hint}", ExitCode.BROKEN)
+    return ExitCode.BROKEN
+
+
+def _first(error: BaseException, kind: type[T]) -> T | None:
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for one in error.exceptions if (found := _first(one, kind))), None)
+    return error if isinstance(error, kind) else None
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; a reader of standard output that went away is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(int(code))

@@ -1,0 +1,84 @@
+"""`dth status`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dth.cli.face import Face
+from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.run import guarded, load
+from dth.errors import SettingsError
+from dth.settings import TransferJob
+from dth.states import RunState
+from dth.summary import ExitCode
+
+if TYPE_CHECKING:
+    from dth.app import Status
+
+WATCH_SECONDS = 2.0
+
+Source = Annotated[str, typer.Argument(metavar="[SOURCE", help="The source of a `dth sync`.", show_default=False)]
+Dest = Annotated[str, typer.Argument(metavar="DEST]", help="And its destination.", show_default=False)]
+Watch = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until all runs of the job are over; 3 if something failed.")]
+
+
+@with_settings(only=(*LOCATION, *IDENTITY))
+def status(
+    source: Source = "",
+    dest: Dest = "",
+    *,
+    watch: Watch = False,
+    wait: Wait = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """Show a job's runs and what is left in its queue.
+
+    The job is named by its URLs as for `dth sync`, by its locations as for `dth find`, or by `--job-id`.
+
+    Example: `dth status s3://photos/2026 s3://backup/photos/2026 --watch`
+    """
+    common = Common(job, json, verbose)
+
+    async def verb(face: Face, stop: asyncio.Event) -> int:
+        settings = _settings(common, source, dest, flags)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        while True:
+            now = await app.status(settings)
+            over = _over(now)
+            if watch or over or not wait:
+                face.status(now.runs, now.depth)
+            if (wait and over) or not (watch or wait):
+                return _code(now) if wait else ExitCode.COMPLETE
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), WATCH_SECONDS)
+                return ExitCode.COMPLETE if watch and not wait else ExitCode.INTERRUPTED
+
+    guarded(common, verb)
+
+
+def _settings(common: Common, source: str, dest: str, flags: dict[str, Any]) -> TransferJob:
+    if bool(source) != bool(dest):
+        raise SettingsError("status takes both SOURCE and DEST, as dth sync does, or neither")
+    places, origins = url_flags(source, dest) if source else ({}, {})
+    return load(common, {**flags, **places}, origins=origins, locations_required=False)
+
+
+def _over(now: Status) -> bool:
+    """Whether nothing is left to happen: every run counted, or abandoned with no message left."""
+    left = now.depth.visible + now.depth.leased
+    return all(run.counted or (run.state is RunState.ABANDONED and not left) for run in now.runs)
+
+
+def _code(now: Status) -> int:
+    """The newest run speaks: what failed before it was found again by it."""
+    bad = [run for run in now.runs[:1] if run.counts.failed or run.state is RunState.ABANDONED]
+    return ExitCode.SOME_FAILED if bad else ExitCode.COMPLETE

@@ -1,0 +1,44 @@
+"""`dth sync SOURCE DEST`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dth.cli.options import LOCATION, AsJson, Common, DryRun, JobFile, Verbose, url_flags, with_settings
+from dth.cli.run import Verb, execute, load
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Where to read: s3://bucket or s3://bucket/prefix.")]
+Dest = Annotated[str, typer.Argument(metavar="DEST", help="Where to write: s3://bucket or s3://bucket/prefix.")]
+
+
+@with_settings(without=LOCATION)
+def sync(
+    source: Source,
+    dest: Dest,
+    *,
+    dry_run: DryRun = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """Copy what differs, verify it, and end.
+
+    Compares both sides and copies what is missing or different below DEST, on this machine, with one process per core.
+    Interrupted, it goes on where it was when run again.
+
+    Example: `dth sync s3://photos/2026 s3://backup/photos/2026 --dest-endpoint https://minio.example:9000
+    --dest-profile backup`
+    """
+    common = Common(job, json, verbose)
+
+    def make() -> Verb:
+        places, origins = url_flags(source, dest)
+        settings = load(common, {**flags, **places}, origins=origins)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        return lambda emit, stop: app.sync(settings, emit, stop, dry_run=dry_run)
+
+    execute(common, make)

@@ -1,0 +1,39 @@
+"""`dth work`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.run import Verb, execute, load
+
+UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when all runs of the job are over.")]
+
+
+@with_settings()
+def work(
+    *,
+    until_empty: UntilEmpty = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """Copy what `dth find` queued, until stopped.
+
+    How to copy comes from the run's own settings, so a worker needs only the job: its id, or its two locations. Ctrl-C or
+    SIGTERM: what is in flight is finished or given back, exit code 0.
+
+    Example: `dth work --src-bucket photos --dest-bucket backup --until-empty`
+    """
+    common = Common(job, json, verbose)
+
+    def make() -> Verb:
+        settings = load(common, flags, locations_required=False)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        return lambda emit, stop: app.work(settings, emit, stop, until_empty=until_empty)
+
+    execute(common, make, drains=True)
