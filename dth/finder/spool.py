@@ -25,14 +25,15 @@ class SpoolFailed(DthError):
 
 
 class Spool:
-    """Appends blocks and reads them back at any offset. The file is made with the first block.
+    """Appends blocks and reads them back at any offset. The file is made with the first block, in `directory` ("" is the
+    system's own for temporary files).
 
     Safe to close while a thread is using it (a cancelled task cannot stop its thread): the lock makes `close` wait for
     the block in hand, and every later call raises. Without it the thread would write to whatever file gets the number next.
     """
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self._directory = directory or tempfile.gettempdir()
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._closed = False
