@@ -1,0 +1,117 @@
+"""An object's headers, both ways: from an answer to `ObjectHead`, from `PutOptions` to a request."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+
+from dth.errors import RequestRefused
+from dth.model import Attributes, Generation, ObjectHead
+from dth.stores.base import PutOptions, Written
+from dth.stores.sign import Header
+from dth.stores.xml import Element, unquoted
+
+CONTENT_HEADERS = (
+    "content-type",
+    "content-encoding",
+    "content-disposition",
+    "content-language",
+    "cache-control",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
+
+_META = "x-amz-meta-"
+_md5 = re.compile(r"[0-9a-f]{32}").fullmatch
+_unsendable = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole: bool) -> ObjectHead:
+    """What an answer to HEAD or GET says of the object of `size` bytes.
+
+    `md5_etag`: this kind of store gives the MD5 of a plain object as its ETag. `whole`: the answer is about all of the
+    object, so that its checksums are the object's and not a range's.
+    """
+    etag = unquoted(headers.get("etag", ""))
+    checksums = _checksums(headers) if whole else ()
+    return ObjectHead(
+        generation=Generation(etag, size, headers.get("x-amz-version-id") or None),
+        last_modified=headers.get("last-modified", ""),
+        attributes=Attributes(
+            headers=tuple((name, headers[name]) for name in CONTENT_HEADERS if name in headers),
+            metadata=tuple((name[len(_META) :], text) for name, text in headers.items() if name.startswith(_META)),
+        ),
+        md5=etag if md5_etag and _proves_md5(headers, etag) else "",
+        checksums=checksums,
+        checksum_type=headers.get("x-amz-checksum-type", "").upper() if checksums else "",
+        storage_class="" if (storage_class := headers.get("x-amz-storage-class", "")) == "STANDARD" else storage_class,
+    )
+
+
+def write_headers(options: PutOptions) -> list[Header]:
+    """What PutObject and CreateMultipartUpload share. Values go out as they came; the coding `aws-chunked` describes a
+    request, not an object, so stores that kept it are not followed."""
+    headers = [(name, text) for name, text in options.attributes.headers if name != "content-encoding"]
+    headers += [("content-encoding", coding) for coding in _codings(options.attributes)]
+    headers += [(_META + name, text) for name, text in options.attributes.metadata]
+    optional = (
+        ("x-amz-storage-class", options.storage_class),
+        ("x-amz-acl", options.acl),
+        ("x-amz-server-side-encryption", options.sse),
+        ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
+    )
+    headers += [(name, text) for name, text in optional if text]
+    for name, text in headers:
+        if _unsendable(text):
+            raise RequestRefused(f"the value of {name} cannot be sent as a header: {text!a}")
+    return headers
+
+
+def integrity_headers(options: PutOptions) -> list[Header]:
+    """What lets the store check the bytes of this very request: Content-MD5 and one checksum."""
+    headers = []
+    if options.content_md5:
+        headers.append(("content-md5", b64encode(bytes.fromhex(options.content_md5)).decode("ascii")))
+    if options.checksum:
+        algorithm, value = options.checksum
+        headers.append((f"x-amz-checksum-{algorithm}", value))
+    return headers
+
+
+def written_of(headers: Mapping[str, str]) -> Written:
+    """A write's answer, from its headers."""
+    return Written(unquoted(headers.get("etag", "")), _checksums(headers), headers.get("x-amz-version-id") or None)
+
+
+def written_in(result: Element, headers: Mapping[str, str]) -> Written:
+    """CompleteMultipartUpload's answer, from its body."""
+    found = ((name, result.get(f"Checksum{name.upper()}").strip()) for name in CHECKSUMS)
+    return Written(
+        unquoted(result.get("ETag")),
+        tuple((name, value) for name, value in found if value),
+        headers.get("x-amz-version-id") or None,
+    )
+
+
+def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, headers[header]) for name in CHECKSUMS if (header := f"x-amz-checksum-{name}") in headers)
+
+
+def _proves_md5(headers: Mapping[str, str], etag: str) -> bool:
+    """32 hex digits, and no encryption under which AWS makes ETags of other stuff."""
+    return (
+        _md5(etag) is not None
+        and not headers.get("x-amz-server-side-encryption", "").startswith("aws:")
+        and "x-amz-server-side-encryption-customer-algorithm" not in headers
+    )
+
+
+def _codings(attributes: Attributes) -> list[str]:
+    """The Content-Encoding to send, in a list of none or one."""
+    said = next((text for name, text in attributes.headers if name == "content-encoding"), "")
+    if "aws-chunked" not in said.lower():
+        return [said] if said else []
+    kept = ",".join(coding for part in said.split(",") if (coding := part.strip()).lower() not in {"aws-chunked", ""})
+    return [kept] if kept else []

@@ -1,0 +1,209 @@
+"""Pages of ListObjects, version 1 and 2, as entries.
+
+Two readers with one result. The fast one is a regular expression over the whole page (0.9 ms for 1,000 keys, where expat
+takes five to ten times as long) and proves itself on every page: it matches as many objects as the page has closing
+tags, nothing but white space lies between two of them, and what is left around them is whole XML with the objects where
+they belong. Any doubt, and expat reads the page: an odd page is slow, never wrong.
+
+The fast reader accepts one thing more: character references that XML 1.0 forbids (`&#x1;`), because Ceph writes control
+characters in keys that way and their meaning is plain.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
+
+from dth.model import Entry
+from dth.stores.encode import decode_listed
+from dth.stores.xml import Element, XmlInvalid, parse, unquoted
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page. `token` and `marker` are what the store says to go on with, "" where it says nothing; `folded` counts
+    CommonPrefixes, which nobody asks for."""
+
+    entries: list[Entry]
+    truncated: bool
+    token: str
+    marker: str
+    folded: int
+
+
+_LEAF = r"<{0}>[^<]*</{0}>\s*"
+_OWNER = r"(?:<Owner>(?:\s*<(?:ID|DisplayName)>[^<]*</(?:ID|DisplayName)>)*\s*</Owner>\s*)?"
+_any_usual = re.compile(
+    r"<Contents>\s*<Key>(?P<Key>[^<]+)</Key>\s*"
+    r"<LastModified>(?P<LastModified>[^<]*)</LastModified>\s*"
+    r"(?:<ETag>(?P<ETag>[^<]*)</ETag>\s*)?"
+    rf"(?:{_LEAF.format('ChecksumAlgorithm')}|{_LEAF.format('ChecksumType')})*"
+    r"<Size>(?P<Size>[0-9]{1,19})</Size>\s*"
+    rf"{_OWNER}(?:<StorageClass>(?P<StorageClass>[^<]*)</StorageClass>\s*)?{_OWNER}"
+    rf"(?:{_LEAF.format('Type')})?</Contents>"
+)
+_values = {"Key": "[^<]+", "LastModified": "[^<]*", "ETag": "[^<]*", "Size": "[0-9]{1,19}", "StorageClass": "[^<]*"}
+_leaf_text = re.compile(r"(<(\w+)>)[^<]*(?=</\2>)")
+_LAYOUT_MAX = 2000  # characters of an object that is worth learning from
+_reference = re.compile(r"&(?:(amp|lt|gt|quot|apos);|#([0-9]{1,7});|#x([0-9a-fA-F]{1,6});)?")
+_named = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_SURROGATES = range(0xD800, 0xE000)
+
+
+def read_page(data: bytes) -> ListPage:
+    """The page's entries in its order, keys decoded. Raises XmlInvalid for what is no ListBucketResult."""
+    try:
+        page = _read_fast(data)
+    except ValueError:
+        page = None
+    return _read_strictly(data) if page is None else page
+
+
+def _read_fast(data: bytes) -> ListPage | None:
+    """The page, or None (or ValueError) for one that is not exactly as expected."""
+    text = data.decode("utf-8", "surrogateescape")
+    return _read_by(_first_layout(text), text) or _read_by(_any_usual, text)
+
+
+def _first_layout(text: str) -> re.Pattern[str]:
+    """A pattern of the page's first object: the same elements in the same order. It has no optional part, which makes it
+    2.4 times as fast as `_any_usual`."""
+    start = text.find("<Contents>")
+    stop = text.find("</Contents>", start, start + _LAYOUT_MAX)
+    return _any_usual if start < 0 or stop < 0 else _layout_pattern(_leaf_text.sub(r"\1", text[start:stop]))
+
+
+@lru_cache(maxsize=16)
+def _layout_pattern(layout: str) -> re.Pattern[str]:
+    """`layout` is an object without the texts of its leaves. Raises ValueError where it lacks what an entry needs."""
+    pattern = re.escape(layout)
+    for name in _values:
+        found = layout.count(f"<{name}></{name}>")
+        if found > 1 or (not found and name not in {"ETag", "StorageClass"}):
+            raise ValueError(f"{found} times {name}")
+    pattern = re.sub(
+        r"<(\w+)></\1>",
+        lambda leaf: (
+            f"<{leaf[1]}>(?P<{leaf[1]}>{_values[leaf[1]]})</{leaf[1]}>"
+            if leaf[1] in _values
+            else f"<{leaf[1]}>[^<]*</{leaf[1]}>"
+        ),
+        pattern,
+    )
+    return re.compile(f"{pattern}</Contents>")
+
+
+def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
+    """The page, where `pattern` describes all of its objects and they are the whole of it."""
+    pieces = pattern.split(text)
+    stride = pattern.groups + 1
+    count = len(pieces) // stride
+    if not count or text.count("Contents>") != 2 * count or "\r" in text or "".join(pieces[stride:-1:stride]).strip():
+        return None
+    head, tail = pieces[0], pieces[-1]
+    if "<!" in head or "<!" in tail or ("encoding=" in head and "utf-8" not in head[:80].lower()):
+        return None
+    root = parse(f"{head}<Contents/>{tail}".encode("utf-8", "surrogateescape"))
+    if root.name != "ListBucketResult" or root.child("Contents") is None:
+        return None
+    column = {name: pieces[group::stride] for name, group in pattern.groupindex.items()}
+    absent = [""] * count
+    rows = zip(
+        _keys(column["Key"], encoded=_is_encoded(root)),
+        map(int, column["Size"]),
+        _etags(column.get("ETag", absent)),
+        _texts(column["LastModified"]),
+        _texts(column.get("StorageClass", absent)),
+        strict=True,
+    )
+    return _page(root, list(map(tuple.__new__, repeat(Entry), rows)))  # what Entry._make does, at half the price
+
+
+def _keys(keys: list[str], *, encoded: bool) -> list[str]:
+    keys = _texts(keys)
+    if encoded:
+        joined = "\n".join(keys)
+        if "%" in joined or "+" in joined:
+            return [decode_listed(key) for key in keys]
+    return keys
+
+
+def _texts(texts: list[str]) -> list[str]:
+    """Character references resolved; "" for what was not there."""
+    try:
+        joined = "".join(texts)
+    except TypeError:  # an optional element is missing somewhere
+        texts = [text or "" for text in texts]
+        joined = "".join(texts)
+    return [_resolved(text) for text in texts] if "&" in joined else texts
+
+
+def _etags(etags: list[str]) -> list[str]:
+    """All usually wear the same quotes, so they are taken off all at once."""
+    try:
+        joined = "\n".join(etags)
+    except TypeError:
+        return [unquoted(text) for text in _texts(etags)]
+    for quote in ("&quot;", '"', "&#34;"):
+        if joined.count(quote) == 2 * len(etags) and joined.count("&") == joined.count(quote) * quote.count("&"):
+            bare = joined[len(quote) : -len(quote)].split(f"{quote}\n{quote}")
+            if len(bare) == len(etags) and joined.startswith(quote) and joined.endswith(quote):
+                return bare
+    return [unquoted(text) for text in _texts(etags)]
+
+
+def _resolved(text: str) -> str:
+    return _reference.sub(_character, text) if "&" in text else text
+
+
+def _character(match: re.Match[str]) -> str:
+    """What one reference stands for. Raises ValueError where that is nothing; expat then judges the page."""
+    name, decimal, hexadecimal = match.groups()
+    if name:
+        return _named[name]
+    code = int(decimal or hexadecimal, 10 if decimal else 16) if decimal or hexadecimal else -1
+    if code in _SURROGATES:
+        raise ValueError("half of a surrogate pair")
+    return chr(code)  # ValueError for a bare ampersand, an unknown name and numbers past Unicode
+
+
+def _read_strictly(data: bytes) -> ListPage:
+    root = parse(data)
+    if root.name != "ListBucketResult":
+        raise XmlInvalid(f"the answer is a {root.name}, not a ListBucketResult")
+    encoded = _is_encoded(root)
+    return _page(root, [_entry(item, encoded=encoded) for item in root.all("Contents")])
+
+
+def _entry(item: Element, *, encoded: bool) -> Entry:
+    key, size = item.get("Key"), item.get("Size").strip()
+    if not key:
+        raise XmlInvalid("an object without a key")
+    if not (size.isascii() and size.isdigit()):
+        raise XmlInvalid(f"the size of {key!r} is {size!r}")
+    return Entry(
+        decode_listed(key) if encoded else key,
+        int(size),
+        unquoted(item.get("ETag")),
+        item.get("LastModified"),
+        item.get("StorageClass"),
+    )
+
+
+def _is_encoded(root: Element) -> bool:
+    """Whether the store honoured `encoding-type=url`. Only its own word counts: stores that ignore the parameter answer
+    plain keys, and decoding those would turn `a+b` into `a b`."""
+    return root.get("EncodingType").strip().lower() == "url"
+
+
+def _page(root: Element, entries: list[Entry]) -> ListPage:
+    marker = root.get("NextMarker")
+    return ListPage(
+        entries=entries,
+        truncated=root.flag("IsTruncated"),
+        token=root.get("NextContinuationToken").strip(),
+        marker=decode_listed(marker) if _is_encoded(root) else marker,
+        folded=sum(1 for _ in root.all("CommonPrefixes")),
+    )

@@ -1,0 +1,268 @@
+"""Kinds of stores, as data. What differs between providers is a row here, never an `if` elsewhere.
+
+Sources: each provider's S3 compatibility pages, rclone's provider files, and what was measured on Ceph RGW 16.2,
+SeaweedFS 4.48 and ministack 1.5. Where nothing is known, the careful value stands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from dth.errors import SettingsError
+from dth.stores.base import Capabilities, KeyRules
+from dth.transport.base import Origin
+
+_MIB, _GIB, _TIB = 1 << 20, 1 << 30, 1 << 40
+AMAZON_S3, S3_COMPATIBLE = "Amazon_S3", "S3_Compatible"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderProfile:
+    """What a kind of store can do and how it wants to be asked. Sizes in bytes.
+
+    `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
+    identify the provider; their group `region` holds the region. `server` is what its `Server` header contains.
+    `url_encoding`: listings are asked with `encoding-type=url`. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
+    plain HTTP. `bucket_head`: HeadBucket can be relied on. `sizes_vary_by_part` providers need `equal_parts`.
+    The rest as in `Capabilities`.
+    """
+
+    name: str
+    endpoint: str = ""
+    hosts: tuple[str, ...] = ()
+    server: str = ""
+    default_region: str = "us-east-1"
+    addressing: str = "path"
+    list_version: int = 2
+    url_encoding: bool = True
+    ordered: bool = True
+    start_after: bool = True
+    md5_etag: bool = True
+    multipart_etag: bool = False
+    checksums: tuple[str, ...] = ()
+    unsigned_over_http: bool = True
+    bucket_head: bool = True
+    conditional_put: bool = False
+    server_side_copy: bool = True
+    part_min: int = 5 * _MIB
+    part_max: int = 5 * _GIB
+    parts_max: int = 10_000
+    put_max: int = 5 * _GIB
+    object_max: int = 5 * _TIB
+    equal_parts: bool = False
+    key_rules: KeyRules = KeyRules()
+
+
+_AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
+_aws_suffix = "|".join(map(re.escape, ("amazonaws.com", *_AWS_SUFFIXES.values())))
+_AWS_HOSTS = (
+    rf"(?:.+\.)?s3(?:[.-](?:fips|dualstack|accelerate|accesspoint))*[.-](?P<region>(?!dualstack|accelerate)[a-z]+(?:-[a-z]+)+-\d+)\.(?:{_aws_suffix})",
+    rf"(?:.+\.)?s3(?:-accelerate)?(?:\.dualstack)?\.(?:{_aws_suffix})",
+    rf"(?:.+\.)?s3express-[a-z0-9-]+\.(?P<region>[a-z0-9-]+)\.(?:{_aws_suffix})",
+)
+
+PROFILES: dict[str, ProviderProfile] = {
+    profile.name: profile
+    for profile in (
+        ProviderProfile(
+            AMAZON_S3,
+            endpoint="https://s3.{region}.amazonaws.com",  # the suffix follows the region's partition
+            hosts=_AWS_HOSTS,
+            server="AmazonS3",
+            addressing="virtual",
+            multipart_etag=True,
+            checksums=("crc64nvme", "crc32c", "crc32"),
+            conditional_put=True,
+            object_max=50 * _TIB,
+        ),
+        ProviderProfile(
+            "Aliyun_OSS",
+            endpoint="https://oss-{region}.aliyuncs.com",
+            hosts=(r"(?:.+\.)?(?:s3\.)?oss-(?P<region>(?!accelerate)[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com", r"(?:.+\.)?oss-accelerate(?:-overseas)?\.aliyuncs\.com"),
+            server="AliyunOSS",
+            default_region="oss-cn-hangzhou",
+            addressing="virtual",  # path style is 403 SecondLevelDomainForbidden
+        ),
+        ProviderProfile(
+            "Qiniu_Kodo",
+            endpoint="https://s3.{region}.qiniucs.com",
+            hosts=(r"(?:.+\.)?s3[.-](?P<region>[a-z0-9-]+)\.qiniucs\.com",),
+            default_region="cn-east-1",
+            url_encoding=False,
+        ),
+        ProviderProfile(
+            "Tencent_COS",
+            endpoint="https://cos.{region}.myqcloud.com",
+            hosts=(r"(?:.+\.)?cos(?:-internal)?\.(?P<region>(?!accelerate)[a-z0-9-]+)\.(?:myqcloud|tencentcos)\.c(?:om|n)", r"(?:.+\.)?cos\.accelerate\.myqcloud\.com"),
+            server="tencent-cos",
+            default_region="ap-guangzhou",
+            addressing="virtual",  # required for buckets made since 2024
+            list_version=1,
+            bucket_head=False,
+        ),
+        ProviderProfile(
+            "Huawei_OBS",
+            endpoint="https://obs.{region}.myhuaweicloud.com",
+            hosts=(r"(?:.+\.)?obs\.(?P<region>[a-z0-9-]+)\.myhuaweicloud\.(?:com|eu|cn)",),
+            server="OBS",
+            default_region="cn-north-4",
+            addressing="virtual",
+            list_version=1,
+            url_encoding=False,  # on parallel file system buckets the marker never advances with it
+        ),
+        ProviderProfile(
+            "Baidu_BOS",
+            endpoint="https://s3.{region}.bcebos.com",
+            hosts=(r"(?:.+\.)?s3\.(?P<region>[a-z0-9-]+)\.bcebos\.com",),
+            server="BceBos",
+            default_region="bj",
+            list_version=1,
+            md5_etag=True,
+        ),
+        ProviderProfile(
+            "Google_GCS",
+            endpoint="https://storage.googleapis.com",
+            hosts=(r"(?:.+\.)?storage\.googleapis\.com",),
+            server="UploadServer",
+            default_region="auto",
+            server_side_copy=False,  # no UploadPartCopy
+        ),
+        ProviderProfile(
+            "Cloudflare_R2",
+            hosts=(r"(?:.+\.)?[0-9a-f]{32}(?:\.(?:eu|us|fedramp))?\.r2\.cloudflarestorage\.com",),
+            server="cloudflare",
+            default_region="auto",
+            bucket_head=False,  # a token may lack bucket rights
+            equal_parts=True,
+        ),
+        ProviderProfile("MinIO", server="MinIO", multipart_etag=True),
+        ProviderProfile("Ceph_RGW", server="Ceph Object Gateway", default_region="us-east-1", multipart_etag=True),
+        ProviderProfile(
+            "SeaweedFS",
+            server="SeaweedFS",
+            list_version=1,  # several paging bugs of version 2 up to 4.47
+            ordered=False,
+            start_after=False,
+            conditional_put=True,
+            checksums=("crc64nvme", "crc32c", "crc32"),
+            key_rules=KeyRules(max_segment_bytes=255, folds_empty_segments=True, refuses_dot_segments=True),
+        ),
+        ProviderProfile(S3_COMPATIBLE, list_version=1, url_encoding=False, start_after=True),
+    )
+}  # fmt: skip
+
+
+def profile_named(name: str) -> ProviderProfile:
+    """The profile. Raises SettingsError, naming what is known."""
+    if name not in PROFILES:
+        raise SettingsError(f"provider {name!r} is unknown; known are: {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+def choose_profile(said: str, endpoint: str) -> ProviderProfile:
+    """The profile that `src_type` or `dest_type` (`said`, "" where not given) means together with the endpoint.
+
+    | said | endpoint | profile |
+    |---|---|---|
+    | - | - | Amazon_S3 |
+    | - | a known host | its provider |
+    | - | any other | S3_Compatible |
+    | Amazon_S3 | not AWS's | as if nothing were said: the guide asks for Amazon_S3 in endpoint mode |
+    | any other | any | what was said |
+    """
+    recognised = recognise_host(endpoint) if endpoint else PROFILES[AMAZON_S3]
+    if not said or said == AMAZON_S3:
+        return recognised or PROFILES[S3_COMPATIBLE]
+    return profile_named(said)
+
+
+def recognise_host(endpoint: str) -> ProviderProfile | None:
+    """The provider whose host name the endpoint has; None for all others."""
+    host = urlsplit(with_scheme(endpoint)).hostname or ""
+    return next((profile for profile in PROFILES.values() if _match(profile, host)), None)
+
+
+def recognise_server(header: str) -> ProviderProfile | None:
+    """The provider that the `Server` header of an answer names; None where it names none."""
+    found = (profile for profile in PROFILES.values() if profile.server and profile.server.lower() in header.lower())
+    return next(found, None)
+
+
+def with_scheme(endpoint: str) -> str:
+    """The endpoint as a URL: `https://` where it has no scheme."""
+    return endpoint if "://" in endpoint else f"https://{endpoint}"
+
+
+def endpoint_of(profile: ProviderProfile, endpoint: str, region: str) -> str:
+    """The URL to talk to: the given endpoint, else the provider's for `region`. Raises SettingsError where there is
+    neither."""
+    if endpoint:
+        return with_scheme(endpoint)
+    if not profile.endpoint:
+        raise SettingsError(f"provider {profile.name} needs an endpoint: set src_endpoint or dest_endpoint")
+    region = region or profile.default_region
+    if profile.name == AMAZON_S3:
+        return f"https://s3.{region}.{aws_suffix(region)}"
+    return profile.endpoint.format(region=region.removeprefix("oss-"))
+
+
+def aws_suffix(region: str) -> str:
+    """The DNS suffix of the region's AWS partition."""
+    return next((suffix for start, suffix in _AWS_SUFFIXES.items() if region.startswith(start)), "amazonaws.com")
+
+
+def region_in(profile: ProviderProfile, endpoint: str) -> str:
+    """The region that the endpoint's host name says, "" where it says none."""
+    match = _match(profile, urlsplit(with_scheme(endpoint)).hostname or "")
+    return (match.groupdict().get("region") or "") if match else ""
+
+
+def origin_of(endpoint: str) -> Origin:
+    """Scheme, host and port of an endpoint. Raises SettingsError for one that has a path, query or credentials in it."""
+    parts = urlsplit(with_scheme(endpoint))
+    try:
+        port = parts.port
+    except ValueError as exc:
+        raise SettingsError(f"endpoint {endpoint!r}: the port is no number up to 65535") from exc
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise SettingsError(f"endpoint {endpoint!r} is no http:// or https:// URL")
+    if parts.username is not None or parts.query or parts.fragment or parts.path.strip("/"):
+        raise SettingsError(f"endpoint of {parts.hostname!r} must be scheme, host and port alone, without path or user")
+    return Origin(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
+
+
+def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Capabilities:
+    """What the engine may count on at this endpoint. A directory bucket (S3 Express) lists unordered and its ETags are
+    no MD5s, whatever the profile says."""
+    express = bucket.endswith("--x-s3")
+    return Capabilities(
+        provider=profile.name,
+        ordered=profile.ordered and not express,
+        start_after=profile.start_after and not express,
+        md5_etag=profile.md5_etag and not express,
+        multipart_etag=profile.multipart_etag and not express,
+        checksums=profile.checksums,
+        needs_payload_hash=scheme == "http" and not profile.unsigned_over_http,
+        conditional_put=profile.conditional_put,
+        server_side_copy=profile.server_side_copy,
+        part_min=profile.part_min,
+        part_max=profile.part_max,
+        parts_max=profile.parts_max,
+        put_max=profile.put_max,
+        object_max=profile.object_max,
+        equal_parts=profile.equal_parts,
+        key_rules=profile.key_rules,
+    )
+
+
+def _match(profile: ProviderProfile, host: str) -> re.Match[str] | None:
+    return next((match for pattern in profile.hosts if (match := re.fullmatch(pattern, host))), None)

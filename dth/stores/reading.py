@@ -1,0 +1,187 @@
+"""HEAD and GET: an object's head, and its bytes with their length asserted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Self
+
+from dth.errors import AccessDenied, AnswerInvalid, BodyMismatch, ObjectChanged, PreconditionFailed, RequestRefused
+from dth.model import ByteSpan, Generation, ObjectHead
+from dth.stores.answers import Question
+from dth.stores.attributes import object_head
+from dth.stores.bucket import Bucket, Call
+from dth.stores.encode import encode_query
+from dth.stores.sign import Header
+from dth.transport.base import Response
+
+_IDENTITY: Header = ("accept-encoding", "identity")  # bytes as stored: nothing on the way may compress them
+_CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
+_content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
+
+
+class Stream:
+    """`stores.base.ObjectStream` over a response."""
+
+    __slots__ = ("_chunks", "_question", "_response", "_seen", "head", "length")
+
+    def __init__(self, response: Response, head: ObjectHead, length: int, question: Question) -> None:
+        self._response = response
+        self._question = question
+        self._chunks: AsyncIterator[bytes]
+        self._seen = 0
+        self.head = head
+        self.length = length
+
+    async def read(self) -> bytes:
+        """See `ObjectStream.read`."""
+        data = await self._response.read(self.length)
+        if len(data) != self.length:
+            raise self._mismatch(len(data))
+        return data
+
+    def __aiter__(self) -> Self:
+        """See `ObjectStream.__aiter__`."""
+        self._chunks = aiter(self._response)
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            if self._seen != self.length:
+                raise self._mismatch(self._seen) from None
+            raise
+        self._seen += len(chunk)
+        if self._seen > self.length:
+            raise self._mismatch(self._seen)
+        return chunk
+
+    def close(self) -> None:
+        """See `ObjectStream.close`."""
+        self._response.close()
+
+    def _mismatch(self, seen: int) -> BodyMismatch:
+        self.close()
+        asked = self._question
+        return BodyMismatch(
+            f"{asked.side}: {asked.operation} {asked.target}: {seen} bytes came instead of {self.length}"
+        )
+
+
+class Reading:
+    """The Reader's half of a store."""
+
+    def __init__(self, bucket: Bucket, *, md5_etag: bool) -> None:
+        self._bucket = bucket
+        self._md5_etag = md5_etag
+        self._checksum_mode = bool(bucket.profile.checksums)
+
+    async def head(self, key: str, if_match: str) -> ObjectHead:
+        """See `Reader.head`. Checksums are asked for where the store has them; on AWS that needs kms:Decrypt for objects
+        under KMS, so a refusal is asked again without."""
+        if self._checksum_mode:
+            try:
+                return await self._head(key, if_match, [_CHECKSUM_MODE])
+            except AccessDenied:
+                found = await self._head(key, if_match, [])
+                self._checksum_mode = False
+                return found
+        return await self._head(key, if_match, [])
+
+    async def _head(self, key: str, if_match: str, headers: list[Header]) -> ObjectHead:
+        headers = [*headers, _IDENTITY]
+        if if_match:
+            headers.append(("if-match", f'"{if_match}"'))
+        call = Call("HeadObject", "HEAD", key, headers=headers)
+
+        async def read(response: Response) -> ObjectHead:
+            await response.read(0)
+            size = response.headers.get("content-length", "")
+            if not (size.isascii() and size.isdigit()):
+                raise self._invalid(call, response, "it does not say how long the object is")
+            return object_head(response.headers, int(size), md5_etag=self._md5_etag, whole=True)
+
+        return await self._bucket.call(call, read)
+
+    async def get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
+        """See `Reader.get`."""
+        headers = [_IDENTITY]
+        query = ""
+        if pinned and pinned.etag:
+            headers.append(("if-match", f'"{pinned.etag}"'))
+        elif pinned and pinned.version_id:
+            query = encode_query([("versionId", pinned.version_id)])
+        if span is not None:
+            if span.length < 1 or span.start < 0:
+                raise ValueError(f"{span} is no range of bytes")
+            headers.append(("range", f"bytes={span.start}-{span.stop - 1}"))
+        elif self._bucket.profile.checksums:
+            headers.append(_CHECKSUM_MODE)
+        call = Call("GetObject", "GET", key, query, headers)
+
+        async def read(response: Response) -> Stream:
+            try:
+                return self._stream(call, response, pinned, span)
+            except BaseException:
+                response.close()
+                raise
+
+        try:
+            return await self._bucket.call(call, read)
+        except RequestRefused as exc:
+            if exc.status == 416 and pinned is not None:  # noqa: PLR2004 - range not satisfiable
+                raise self._changed(call, f"it has no bytes {span} any more") from exc
+            raise
+
+    def _stream(self, call: Call, response: Response, pinned: Generation | None, span: ByteSpan | None) -> Stream:
+        """The bytes to come, where the answer's head adds up with what was asked and pinned."""
+        headers = response.headers
+        if span is not None:
+            total, length = self._range(call, response, span)
+        else:
+            if response.status != 200:  # noqa: PLR2004 - statuses are their own names
+                raise self._invalid(call, response, "the whole object was asked for")
+            if response.length is None and pinned is None:
+                raise self._invalid(call, response, "it does not say how long the object is")
+            total = length = response.length if response.length is not None else pinned.size if pinned else 0
+        head = object_head(headers, total, md5_etag=self._md5_etag, whole=span is None)
+        if pinned is not None:
+            if total != pinned.size:
+                raise self._changed(call, f"it has {total} bytes now, not {pinned.size}")
+            etag = head.generation.etag
+            if pinned.etag and etag and etag != pinned.etag:
+                raise PreconditionFailed(
+                    f"{self._named(call)}: its ETag is {etag} now, not {pinned.etag}, and the store ignored If-Match",
+                    operation=call.operation,
+                    status=response.status,
+                )
+        return Stream(response, head, length, self._bucket.question(call))
+
+    def _range(self, call: Call, response: Response, span: ByteSpan) -> tuple[int, int]:
+        """Total size of the object and bytes that follow."""
+        if response.status != 206:  # noqa: PLR2004 - partial content
+            raise self._invalid(call, response, "a range was asked for and not answered with 206")
+        said = response.headers.get("content-range", "")
+        match = _content_range(said)
+        if match is None:
+            raise self._invalid(call, response, f"its Content-Range is {said!r}")
+        first, last, total = map(int, match.groups())
+        if first != span.start or last != min(span.stop, total) - 1:
+            raise self._invalid(call, response, f"bytes {span.start} to {span.stop} were asked for and {said!r} came")
+        length = last - first + 1
+        if response.length not in {None, length}:
+            raise self._invalid(call, response, f"{response.length} bytes are announced for {said!r}")
+        return total, length
+
+    def _named(self, call: Call) -> str:
+        question = self._bucket.question(call)
+        return f"{question.side}: {question.operation} {question.target}"
+
+    def _changed(self, call: Call, how: str) -> ObjectChanged:
+        return ObjectChanged(f"{self._named(call)}: the object changed: {how}")
+
+    def _invalid(self, call: Call, response: Response, why: str) -> AnswerInvalid:
+        return AnswerInvalid(
+            f"{self._named(call)}: the answer does not add up: {why}", operation=call.operation, status=response.status
+        )

@@ -1,0 +1,143 @@
+"""Any store that speaks S3: `stores.base.ObjectStore` over our own signer and HTTP client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead
+from dth.retry import RetryPolicy
+from dth.stores.base import Capabilities, OpenUpload, PutOptions, UploadedPart, Written
+from dth.stores.bucket import Bucket, Connect
+from dth.stores.credentials import CredentialsProvider, credentials_for
+from dth.stores.listing import list_pages, probe
+from dth.stores.providers import ProviderProfile, capabilities, choose_profile, endpoint_of, origin_of
+from dth.stores.reading import Reading, Stream
+from dth.stores.writing import Writing
+from dth.transport.base import Body, HttpClient, Origin, Timeouts
+from dth.transport.client import PooledClient
+from dth.transport.tls import make_ssl_context
+
+RETRY = RetryPolicy(attempts=5, base_seconds=0.2, cap_seconds=20.0)
+"""Of one request. What outlasts it is the message's to retry."""
+
+
+class S3Store:
+    """One side of a job. Errors, repetition and keys as `stores.base` promises."""
+
+    def __init__(
+        self,
+        location: Location,
+        profile: ProviderProfile,
+        credentials: CredentialsProvider,
+        *,
+        connect: Connect,
+        retry: RetryPolicy = RETRY,
+    ) -> None:
+        endpoint = endpoint_of(profile, location.endpoint, location.region)
+        self._capabilities = capabilities(profile, origin_of(endpoint).scheme, location.bucket)
+        self._bucket = Bucket(location, profile, credentials, connect=connect, retry=retry)
+        self._reading = Reading(self._bucket, md5_etag=self._capabilities.md5_etag)
+        self._writing = Writing(self._bucket)
+
+    @classmethod
+    def open(
+        cls,
+        location: Location,
+        *,
+        connect_seconds: float,
+        first_byte_seconds: float,
+        idle_seconds: float,
+        max_connections: int,
+        ca_bundle: str = "",
+        credentials: CredentialsProvider | None = None,
+    ) -> S3Store:
+        """The store that the location means, with pooled connections and the credentials that it names. Sends nothing.
+
+        Raises SettingsError for an unknown provider, an endpoint that is none, a secret's name, or a bundle of
+        certificates that can't be read.
+        """
+        timeouts = Timeouts(connect_seconds, first_byte_seconds, idle_seconds)
+        bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+
+        def connect(origin: Origin) -> HttpClient:
+            context = make_ssl_context(bundle) if origin.scheme == "https" else None
+            return PooledClient(origin, timeouts=timeouts, max_connections=max_connections, ssl_context=context)
+
+        return cls(
+            location,
+            choose_profile(location.provider, location.endpoint),
+            credentials or credentials_for(location),
+            connect=connect,
+        )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `ObjectStore`."""
+        return self._capabilities
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `ObjectStore`."""
+        return self._bucket.requests
+
+    @property
+    def region(self) -> str:
+        """The bucket's region, as given or found; "" where it is not known yet."""
+        return self._bucket.region
+
+    async def check(self, prefix: str = "") -> None:
+        """One listing of one key: raises what stands in the way (bucket, region, credentials, permission, network)."""
+        await probe(self._bucket, prefix)
+
+    async def close(self) -> None:
+        """See `ObjectStore`."""
+        await self._bucket.close()
+
+    def pages(self, prefix: str, *, after: str = "", until: str = "") -> AsyncIterator[Sequence[Entry]]:
+        """See `Lister`."""
+        return list_pages(self._bucket, prefix, after=after, until=until)
+
+    async def head(self, key: str, *, if_match: str = "") -> ObjectHead:
+        """See `Reader`."""
+        return await self._reading.head(key, if_match)
+
+    async def get(self, key: str, *, pinned: Generation | None, span: ByteSpan | None = None) -> Stream:
+        """See `Reader`."""
+        return await self._reading.get(key, pinned, span)
+
+    async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
+        """See `Writer`."""
+        return await self._writing.put(key, body, length, options)
+
+    async def delete(self, key: str, *, if_match: str = "") -> None:
+        """See `Writer`."""
+        await self._writing.delete(key, if_match)
+
+    async def create_upload(self, key: str, options: PutOptions, checksum_algorithm: str = "") -> str:
+        """See `Writer`."""
+        return await self._writing.create(key, options, checksum_algorithm)
+
+    async def upload_part(
+        self, key: str, upload_id: str, number: int, body: Body, length: int, options: PutOptions
+    ) -> Written:
+        """See `Writer`."""
+        return await self._writing.upload_part(key, upload_id, number, body, length, options)
+
+    async def complete_upload(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
+    ) -> Written:
+        """See `Writer`."""
+        return await self._writing.complete(key, upload_id, parts, if_none_match=if_none_match)
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """See `Writer`."""
+        await self._writing.abort(key, upload_id)
+
+    def uploaded_parts(self, key: str, upload_id: str) -> AsyncIterator[UploadedPart]:
+        """See `Writer`."""
+        return self._writing.parts(key, upload_id)
+
+    def open_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
+        """See `Writer`."""
+        return self._writing.uploads(prefix)

