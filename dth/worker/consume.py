@@ -40,7 +40,7 @@ from dth.states import Outcome
 from dth.worker import outcomes
 from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
-from dth.worker.copy import CopyContext
+from dth.worker.context import CopyContext
 from dth.worker.job import Copied, Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
@@ -104,7 +104,7 @@ class Consumer:
         emit: Emit,
         report: Report,
         copy: CopyObject,
-        back_off: RetryPolicy = BACK_OFF,
+        back_off: RetryPolicy,
     ) -> None:
         self._open_job = open_job
         self._queue = queue
@@ -241,7 +241,9 @@ class Consumer:
         job = await self._job(message)
         if job is None:
             return await self._bury_whole(held, f"the ledger knows no run {message.run_id!r}")
-        if held.delivery.deliveries > 1 and (row := await self._ledger.outcome(message.message_id)):
+        # A remainder is looked up at its first delivery as well: it is what may have been sent twice.
+        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
+        if known and (row := await self._ledger.outcome(message.message_id)):
             return await self._finish(held, message, row, {})
         ended = await self._copy_entries(held, message, job)
         if outcomes.nothing_happened(message, ended) and self._draining.is_set():

@@ -145,10 +145,16 @@ def failed_in(bitmap: str, count: int) -> list[int]:
 
 def next_id(message_id: str) -> str:
     """`run-12` is followed by `run-12/1`, that by `run-12/2`: unique, and known before it is sent."""
-    first, slash, generation = message_id.rpartition("/")
-    if slash and generation.isdecimal():
-        return f"{first}/{int(generation) + 1}"
-    return f"{message_id}/1"
+    if not is_remainder(message_id):
+        return f"{message_id}/1"
+    first, _, generation = message_id.rpartition("/")
+    return f"{first}/{int(generation) + 1}"
+
+
+def is_remainder(message_id: str) -> bool:
+    """True for ids that `next_id` makes; finders and translators of foreign messages make none with a slash."""
+    _, slash, generation = message_id.rpartition("/")
+    return bool(slash) and generation.isdecimal()
 
 
 def remainder_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> str:

@@ -12,8 +12,9 @@ from dth.events import Emit, Notice, RunAbandoned, WorkerStarted
 from dth.ledgers.base import Ledger
 from dth.model import Counts
 from dth.queues.base import Queue
+from dth.retry import RetryPolicy
 from dth.states import RunState
-from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer, CopyObject, WorkerSettings, leading
+from dth.worker.consume import BACK_OFF, TROUBLES_IN_A_ROW, Consumer, CopyObject, WorkerSettings, leading
 from dth.worker.copy import copy_object
 from dth.worker.job import OpenJob
 from dth.worker.report import Report
@@ -35,15 +36,17 @@ async def work(
     stop: asyncio.Event,
     *,
     copy: CopyObject = copy_object,
+    back_off: RetryPolicy = BACK_OFF,
 ) -> Counts:
     """Work the queue until `stop` is set or, with `until_empty`, until the job's runs are over; what this process
     recorded.
 
     On `stop`: receives no more, finishes what has begun within `grace_seconds`, gives back the rest. Raises WrongJob
     where the queue holds another job's messages; the error of a breaker that tripped (exit code 4); QueueError,
-    LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case.
+    LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case. `back_off`
+    is the wait before an entry is tried again.
     """
-    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy)
+    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy, back_off)
     emit(WorkerStarted(settings.process, os.getpid()))
     try:
         async with asyncio.TaskGroup() as watchers:

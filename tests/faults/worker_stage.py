@@ -1,0 +1,268 @@
+"""A worker on stage: the shipped embedded queue and ledger, a copy made of a script, and a fuse that kills it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dth.errors import DthError
+from dth.events import Event
+from dth.ledgers.base import Ledger, Run
+from dth.messages import Message, ObjectEntry, ObjectsMessage, decode, encode
+from dth.model import Counts, KeyMapping, ObjectRecord
+from dth.queues.base import Queue
+from dth.queues.sqlite import SqliteQueue
+from dth.retry import RetryPolicy
+from dth.states import Outcome, RunState
+from dth.stores.base import ObjectStore
+from dth.worker import run as run_module
+from dth.worker.context import CopyContext
+from dth.worker.job import Copied, CopyOptions, Job, Verify
+from dth.worker.run import WorkerSettings, work
+
+AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)
+RUN = "run"
+JOB = "job"
+
+Step = Outcome | DthError | Exception | Callable[[], Awaitable[None]]
+
+
+def done(size: int = 1) -> Copied:
+    return Copied(Outcome.DONE, size, "e", "e", None)
+
+
+class Died(BaseException):
+    """The process is gone."""
+
+
+class Fuse:
+    """Burns at the n-th wrapped call, before or after it has acted; from then on nothing acts any more."""
+
+    def __init__(self, at: int, *, after: bool) -> None:
+        self.calls = 0
+        self.at = at
+        self.after = after
+        self.blown = False
+
+    def wrap(self, target: Any, names: Sequence[str]) -> Any:
+        fuse = self
+
+        class Wrapped:
+            def __getattr__(self, name: str) -> Any:
+                attribute = getattr(target, name)
+                return fuse.guard(attribute) if name in names else attribute
+
+        return Wrapped()
+
+    def guard(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def guarded(*args: Any, **kwargs: Any) -> Any:
+            if self.blown:
+                raise Died
+            self.calls += 1
+            mine = self.calls == self.at
+            if mine and not self.after:
+                self.blown = True
+                raise Died
+            try:
+                return await call(*args, **kwargs)
+            finally:
+                self.blown = self.blown or mine
+                if self.blown:
+                    raise Died  # also instead of the call's own error
+
+        return guarded
+
+
+class Script:
+    """A copy that does for each key what its steps say, the last one for ever; a key without steps is DONE."""
+
+    def __init__(self, steps: dict[str, list[Step]] | None = None) -> None:
+        self.steps = steps or {}
+        self.tries: Counter[str] = Counter()
+        self.attempts: defaultdict[str, list[int]] = defaultdict(list)
+        self.redelivered: list[str] = []
+        self.in_flight = 0
+        self.highest = 0
+
+    async def __call__(self, entry: ObjectEntry, context: CopyContext) -> Copied:
+        self.in_flight += 1
+        self.highest = max(self.highest, self.in_flight)
+        try:
+            return await self._play(entry, context)
+        finally:
+            self.in_flight -= 1
+
+    async def _play(self, entry: ObjectEntry, context: CopyContext) -> Copied:
+        tried = self.tries[entry.key]
+        self.tries[entry.key] += 1
+        if context.redelivered:
+            self.redelivered.append(entry.key)
+        await asyncio.sleep(0)
+        steps = self.steps.get(entry.key, [Outcome.DONE])
+        step = steps[min(tried, len(steps) - 1)]
+        if isinstance(step, Outcome):
+            return Copied(step, entry.size if step is Outcome.DONE else 0, "e", "e", None)
+        if isinstance(step, Exception):
+            raise step
+        await step()
+        return done(entry.size)
+
+
+class Kept:
+    """A report in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[ObjectRecord] = []
+
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
+        self.records.extend(records)
+
+
+class Stage:
+    """Queue, ledger and what was heard; `work` plays one worker process on them."""
+
+    def __init__(self, queue: SqliteQueue, ledger: Ledger) -> None:
+        self.queue = queue
+        self.ledger = ledger
+        self.events: list[Event] = []
+        self.report = Kept()
+        self.stop = asyncio.Event()
+        self.opened: list[str] = []
+
+    async def open_job(self, run_id: str) -> Job:
+        self.opened.append(run_id)
+        nothing = cast("ObjectStore", None)
+        options = CopyOptions(
+            include_metadata=True,
+            storage_class="",
+            acl="",
+            sse="",
+            sse_kms_key_id="",
+            verify=Verify.TRANSFER,
+            no_clobber=False,
+            multipart_threshold=1,
+            part_size=0,
+        )
+        return Job(JOB, nothing, nothing, KeyMapping("", "", strip=True), options)
+
+    async def begin(self, *, run_id: str = RUN, lease_until: float | None = None) -> None:
+        now = time.time()
+        await self.ledger.start_run(
+            Run(
+                run_id=run_id,
+                job_id=JOB,
+                state=RunState.LISTING,
+                job_settings="{}",
+                finder="finder",
+                lease_until=now + 600 if lease_until is None else lease_until,
+                started_at=now,
+                found=None,
+                found_bytes=0,
+                reasons={},
+                counts=Counts(),
+            )
+        )
+
+    async def send(self, *messages: Message) -> None:
+        await self.queue.send([encode(message) for message in messages])
+
+    async def send_keys(self, *groups: Sequence[str], run_id: str = RUN) -> int:
+        await self.send(*(objects(keys, f"{run_id}-{n}", run_id) for n, keys in enumerate(groups)))
+        return sum(map(len, groups))
+
+    async def seal(self, found: int, run_id: str = RUN) -> None:
+        await self.ledger.seal_run(run_id, "finder", found, found, {"missing": found})
+
+    async def ready(self, *groups: Sequence[str]) -> int:
+        """A sealed run with one message for each group of keys."""
+        await self.begin()
+        found = await self.send_keys(*groups)
+        await self.seal(found)
+        return found
+
+    async def work(
+        self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]], fuse: Fuse | None = None, **changes: Any
+    ) -> Counts:
+        queue, ledger, copy = cast("Queue", self.queue), self.ledger, script
+        if fuse:
+            queue = fuse.wrap(queue, ("send", "receive", "extend", "ack", "release", "bury"))
+            ledger = fuse.wrap(ledger, ("record", "outcome"))
+            copy = cast("Any", fuse.guard(script))
+        async with asyncio.timeout(60):
+            return await work(
+                self.open_job,
+                queue,
+                ledger,
+                settings(**changes),
+                self.events.append,
+                self.report,
+                self.stop,
+                copy=copy,
+                back_off=AT_ONCE,
+            )
+
+    async def clear(self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]) -> None:
+        """Work on until the queue is empty: a counted run may leave messages whose row is written but not acted on."""
+        working = asyncio.create_task(self.work(script, until_empty=False))
+        while (depth := await self.queue.depth()).visible or depth.leased:
+            await asyncio.sleep(0.005)
+        self.stop.set()
+        await working
+        self.stop.clear()
+
+    async def counts(self, run_id: str = RUN) -> Counts:
+        run = await self.ledger.run(run_id)
+        assert run
+        return run.counts
+
+    async def dead(self) -> dict[str, str]:
+        """Reasons by key."""
+        letters = {}
+        for letter in await self.queue.dead_letters(1000):
+            message = decode(letter.body)
+            assert isinstance(message, ObjectsMessage)
+            for entry in message.objects:
+                letters[entry.key] = letter.reason
+        return letters
+
+    def heard(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def objects(keys: Sequence[str], message_id: str, run_id: str = RUN) -> ObjectsMessage:
+    return ObjectsMessage(
+        job_id=JOB, run_id=run_id, message_id=message_id, objects=[ObjectEntry(key=key, size=1) for key in keys]
+    )
+
+
+def settings(**changes: Any) -> WorkerSettings:
+    values: dict[str, Any] = {
+        "process": "p1",
+        "job_id": JOB,
+        "worker_number": 4,
+        "max_in_flight": 1000,
+        "memory_budget": 1 << 20,
+        "lease_seconds": 60.0,
+        "lease_cap_seconds": 43_200.0,
+        "grace_seconds": 5.0,
+        "max_attempts": 5,
+        "until_empty": True,
+        "poll_seconds": 0.01,
+        "stall_seconds": 60.0,
+    }
+    return WorkerSettings(**(values | changes))
+
+
+def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the ledger as often as the queue is polled."""
+    monkeypatch.setattr(run_module, "SHORTEST_PAUSE_SECONDS", 0.005)
+
+
+async def open_queue(path: Path, lease_seconds: float = 60.0) -> SqliteQueue:
+    return await SqliteQueue.open(path, owner="worker", lease_seconds=lease_seconds, message_bytes=262_144)
