@@ -89,7 +89,7 @@ def _prepare(folder: Path, access_key: str, secret_key: str) -> Path:
 
 def make_bucket(server: Seaweed, bucket: str) -> None:
     """A bucket is a folder of the filer."""
-    request = urllib.request.Request(f"{server.filer}/buckets/{bucket}/", data=b"", method="POST")  # noqa: S310
+    request = urllib.request.Request(f"{server.filer}/buckets/{bucket}/", method="POST")  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         answer.read()
 
