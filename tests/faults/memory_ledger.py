@@ -56,9 +56,8 @@ class MemoryLedger:
     async def close_upload(self, row: UploadRow) -> None:
         raise NotImplementedError
 
-    async def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
+    def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
         raise NotImplementedError
-        yield
 
     async def get_note(self, job_id: str, name: str) -> str | None:
         raise NotImplementedError
