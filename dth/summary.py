@@ -126,13 +126,13 @@ class Tally:
         self.listed = (0, 0)
         self.found_so_far = 0
         self.found_bytes = 0
-        self.compared = 0
         self.planned = 0
         self.planned_bytes = 0
         self.failures: list[FailedObject] = []
         self.failure_codes: Counter[str] = Counter()
         self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
         self._found_bytes: dict[str, int] = {}
+        self._compared: dict[str, int] = {}
         self._began = time.monotonic()
 
     def __call__(self, event: Event) -> None:  # noqa: C901 - one flat case for each kind
@@ -142,11 +142,11 @@ class Tally:
                 self._change(event.run_id)
             case ListingProgress():
                 self.listed = (event.source_objects, event.destination_objects)
-                self.compared = max(self.compared, event.source_objects)
+                self._compared[event.run_id] = event.source_objects
                 self._found(event.run_id, event.found, event.found_bytes)
             case RunSealed():
                 self._change(event.run_id, state=RunState.SEALED.value, found=event.found)
-                self.compared = max(self.compared, event.compared)
+                self._compared[event.run_id] = event.compared
                 self._found(event.run_id, event.found, event.found_bytes)
             case RunAbandoned():
                 self._change(event.run_id, state=RunState.ABANDONED.value)
@@ -202,7 +202,7 @@ class Tally:
         failed = any(run.failed or run.state == RunState.ABANDONED for run in self.runs.values())
         return Summary(
             runs=tuple(self.runs.values()),
-            compared=self.compared,
+            compared=sum(self._compared.values()),
             seconds=time.monotonic() - self._began,
             exit_code=(ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE) if exit_code is None else exit_code,
             planned=self.planned,

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 
-Source = Annotated[str, typer.Argument(metavar="[SOURCE", help="The source of a `dth sync`.", show_default=False)]
-Dest = Annotated[str, typer.Argument(metavar="DEST]", help="And its destination.", show_default=False)]
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `dth sync`.", show_default=False)]
+Dest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all runs of the job are over; 3 if something failed.")]
 

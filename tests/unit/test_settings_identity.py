@@ -1,0 +1,159 @@
+"""Which job it is: locations, mapping, id, and what the ledger keeps."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dth.errors import SettingsError
+from dth.settings import (
+    TransferJob,
+    contradicted,
+    dest_location,
+    from_run_settings,
+    job_id,
+    load_settings,
+    mapping,
+    run_settings_json,
+    source_location,
+    sse_header,
+)
+from dth.states import Side
+
+
+def job(**flags: Any) -> TransferJob:
+    return load_settings({"src_bucket": "photos", "dest_bucket": "backup", **flags}, {}, None)
+
+
+def test_locations_hold_names_of_credentials_and_nothing_else_of_them() -> None:
+    one = job(src_profile="prod", dest_credentials="secret", dest_endpoint="minio:9000", src_request_payer=True)
+    source, destination = source_location(one), dest_location(one)
+    assert (source.side, source.provider, source.endpoint, source.profile) == (Side.SOURCE, "Amazon_S3", "", "prod")
+    assert source.request_payer
+    assert (destination.side, destination.provider) == (Side.DESTINATION, "")  # the endpoint says what it is
+    assert (destination.endpoint, destination.credentials) == ("https://minio:9000", "secret")
+
+
+def test_the_mapping_of_the_guide_adds_and_that_of_urls_replaces() -> None:
+    guide = mapping(job(src_prefix="a", dest_prefix="b"))
+    assert guide.dest_key("a/x") == "b/a/x"
+    urls = mapping(job(src_prefix="a/", dest_prefix="b/", strip_src_prefix=True))
+    assert urls.dest_key("a/x") == "b/x"
+
+
+def test_a_job_is_the_same_wherever_its_credentials_come_from() -> None:
+    plain = job_id(job())
+    assert plain == job_id(job(src_profile="x", dest_credentials="y", src_region="eu-west-1", src_type="Amazon_S3"))
+    assert plain == job_id(job(verify="full", worker_number=5))
+    assert len(plain) == 16
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"src_bucket": "others"}, {"dest_bucket": "others"}, {"src_prefix": "a"}, {"dest_prefix": "a"},
+        {"strip_src_prefix": True}, {"src_endpoint": "minio:9000"}, {"dest_endpoint": "minio:9000"},
+        {"dest_region": "cn-north-1"}, {"dest_type": "Aliyun_OSS", "dest_region": "x"},
+    ],
+)  # fmt: skip
+def test_another_place_or_mapping_is_another_job(flags: dict[str, Any]) -> None:
+    assert job_id(job(**flags)) != job_id(job())
+
+
+def test_the_hash_does_not_change_between_versions() -> None:
+    assert job_id(job()) == "25ebddc8ef862f4e"
+
+
+def test_a_given_job_id_wins() -> None:
+    assert job_id(job(job_id="nightly")) == "nightly"
+
+
+def test_the_ledger_gets_the_jobs_settings_and_none_of_the_process() -> None:
+    fields = json.loads(run_settings_json(job(memory_budget="1GiB", verify="full", report="/x", src_profile="prod")))
+    assert fields["verify"] == "full"
+    assert fields["src_profile"] == "prod"
+    assert fields["multipart_threshold"] == 16 * 2**20  # defaults too: another version may have others
+    assert not {"memory_budget", "report", "state", "src_proxy", "processes"} & fields.keys()
+
+
+@given(
+    st.builds(
+        job,
+        src_prefix=st.text(max_size=8),
+        dest_prefix=st.text(max_size=8),
+        verify=st.sampled_from(["off", "transfer", "full"]),
+        multipart_threshold=st.integers(1, 2**30),
+        no_clobber=st.booleans(),
+    )
+)
+def test_a_runs_settings_read_back_as_the_same_job(one: TransferJob) -> None:
+    text = run_settings_json(one)
+    again = from_run_settings(text)
+    assert run_settings_json(again) == text
+    assert job_id(again) == job_id(one)
+    assert (source_location(again), dest_location(again)) == (source_location(one), dest_location(one))
+    assert mapping(again) == mapping(one)
+
+
+def test_a_run_brings_how_to_copy_and_the_process_its_own_limits() -> None:
+    stored = run_settings_json(job(verify="full", memory_budget="1GiB"))
+    mixed = from_run_settings(stored, process=job(verify="off", memory_budget="2MiB"))
+    assert (mixed.verify, mixed.memory_budget) == ("full", 2 * 2**20)
+
+
+def test_a_run_of_a_newer_version_is_refused_by_name() -> None:
+    stored = json.loads(run_settings_json(job())) | {"quantum": True}
+    with pytest.raises(SettingsError, match="does not know quantum"):
+        from_run_settings(json.dumps(stored))
+
+
+def test_only_settings_that_were_given_can_contradict_a_run() -> None:
+    stored = run_settings_json(job(verify="full"))
+    assert contradicted(job(), stored) == []
+    assert contradicted(job(verify="full", worker_number=3), stored) == []
+    assert contradicted(job(verify="off", src_prefix="x"), stored) == ["src_prefix", "verify"]
+
+
+def test_encryption_is_sent_only_where_asked_for() -> None:
+    assert [sse_header(job(dest_sse=sse)) for sse in ("None", "AES256", "AWS_KMS")] == ["", "AES256", "aws:kms"]
+
+
+SAME = {"dest_bucket": "photos"}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"dest_prefix": "copy"},  # read everything, written below
+        {"src_prefix": "a/", "strip_src_prefix": True},  # written everywhere
+        {"src_prefix": "a/", "dest_prefix": "a/b/", "strip_src_prefix": True},
+        {"src_prefix": "a/b/", "dest_prefix": "a/", "strip_src_prefix": True},
+        {"src_prefix": "a", "dest_prefix": "ab"},  # a prefix is text, not a folder
+        {"src_prefix": "a/"},  # the guide's mapping onto itself
+        {"src_endpoint": "minio:9000", "dest_endpoint": "https://MINIO:9000/"},
+        {"src_endpoint": "s3.eu-west-1.amazonaws.com"},  # AWS by either name
+        {"src_region": "cn-north-1"},  # the other side may be there too
+    ],
+)  # fmt: skip
+def test_sides_that_contain_each_other_are_refused(flags: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"contains the other|the same place"):
+        job(**SAME, **flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"src_prefix": "a/", "dest_prefix": "b/", "strip_src_prefix": True},
+        {"src_prefix": "a", "dest_prefix": "b"},
+        {"dest_endpoint": "minio:9000"},
+        {"src_region": "us-west-2", "dest_region": "cn-north-1"},
+        {"src_endpoint": "minio:9000", "dest_endpoint": "minio:9001"},
+    ],
+)  # fmt: skip
+def test_sides_apart_are_accepted_even_under_one_bucket_name(flags: dict[str, Any]) -> None:
+    assert job(**SAME, **flags)
