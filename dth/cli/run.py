@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -46,9 +47,10 @@ def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -
 
     async def verb(face: Face, stop: asyncio.Event) -> int:
         summary = await make()(face.event, stop)
+        if stop.is_set() and not drains and not summary.complete:
+            summary = dataclasses.replace(summary, exit_code=ExitCode.INTERRUPTED)
         face.summary(summary)
-        unfinished = stop.is_set() and not drains and not summary.complete
-        return ExitCode.INTERRUPTED if unfinished else summary.exit_code
+        return summary.exit_code
 
     guarded(common, verb)
 

@@ -154,12 +154,10 @@ def test_a_number_out_of_range_is_refused_with_its_range(name: str) -> None:
     ],
 )  # fmt: skip
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(name: str, value: str, must: str) -> None:
-    said = (
-        refusal(env={"DTH_" + name.upper(): value}, flags={name: None} if name not in BASE else None)
-        if (name not in BASE)
-        else refusal({name: value})
-    )
-    assert said.startswith(f"{name} = {value!r} (from ")
+    said = refusal({name: value})
+    by_variable = refusal({name: None}, {KNOWN[name].env: value})
+    assert said.startswith(f"{name} = {value!r} (from {KNOWN[name].flag}) is not allowed: ")
+    assert by_variable == said.replace(KNOWN[name].flag, KNOWN[name].env)
     assert must in said
 
 
