@@ -30,12 +30,15 @@ class KeyRules:
     folds_empty_segments: bool = False  # `a//b` becomes `a/b`, `/a` becomes `a`
     refuses_dot_segments: bool = False  # `.` and `..` between slashes
     refuses_control: bool = False  # characters below 0x20
+    empties_folders: bool = False  # a key that ends in `/` keeps none of its bytes, and the PUT says 200
 
-    def refusal(self, key: str) -> str:
-        """Why the destination cannot hold `key`, as half a sentence; "" where it can. Pure."""
-        size = len(key.encode("utf-8", "surrogateescape"))
-        if not key or size > self.max_bytes:
-            return f"the key has {size} bytes, the destination takes 1 to {self.max_bytes}"
+    def refusal(self, key: str, size: int = 0) -> str:  # noqa: PLR0911 - one return a rule
+        """Why the destination cannot hold `size` bytes at `key`, as half a sentence; "" where it can. Pure."""
+        length = len(key.encode("utf-8", "surrogateescape"))
+        if not key or length > self.max_bytes:
+            return f"the key has {length} bytes, the destination takes 1 to {self.max_bytes}"
+        if self.empties_folders and size and key.endswith("/"):
+            return "the destination keeps no bytes under a key that ends in `/`"
         segments = key.split("/")
         if self.folds_empty_segments and "" in segments[:-1]:
             return (

@@ -76,6 +76,7 @@ class Bucket:
         self.location = location
         self.profile = profile
         self.requests: Counter[str] = Counter()
+        self.server = ""  # as the last answer's header names it
         self._credentials = credentials
         self._connect = connect
         self._retry = retry
@@ -159,7 +160,9 @@ class Bucket:
         signed = door.signer.sign(call.method, path, call.query, headers, payload_hash, credentials)
         self.requests[call.operation] += 1
         target = f"{path}?{call.query}" if call.query else path
-        return await door.client.send(call.method, target, signed, body, call.length)
+        response = await door.client.send(call.method, target, signed, body, call.length)
+        self.server = response.headers.get("server", "")
+        return response
 
     async def _refusal(self, call: Call, response: Response) -> Refusal:
         try:

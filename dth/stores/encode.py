@@ -44,7 +44,8 @@ def encode_value(value: str) -> str:
 def encode_query(parameters: Iterable[tuple[str, str]]) -> str:
     """Parameters as SigV4 wants them signed, which is also how they are sent: sorted by encoded name, `name=` where
     the value is empty."""
-    return "&".join(sorted(f"{encode_value(name)}={encode_value(value)}" for name, value in parameters))
+    pairs = sorted((encode_value(name), encode_value(value)) for name, value in parameters)
+    return "&".join([f"{name}={value}" for name, value in pairs])
 
 
 def decode_listed(text: str) -> str:

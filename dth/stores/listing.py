@@ -76,8 +76,9 @@ def _next(bucket: Bucket, page: ListPage, begin: str) -> tuple[str, str]:
     """Where the next page starts: `(begin, token)`."""
     last = page.entries[-1].key if page.entries else ""
     if bucket.profile.list_version == 1:
-        # NextMarker comes only with a delimiter on AWS; without it, the last key is the marker (S3 API Reference)
-        begin = page.marker or last
+        # Without a delimiter NextMarker, where it comes at all, is the last key. That one is used, because whether the
+        # marker is url-encoded differs: Ceph 16.2 and SeaweedFS 4.48 encode keys and leave it plain, AWS encodes both.
+        begin = last or page.marker
     elif page.token:
         return begin, page.token
     else:

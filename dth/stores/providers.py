@@ -23,10 +23,9 @@ class ProviderProfile:
     """What a kind of store can do and how it wants to be asked. Sizes in bytes.
 
     `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
-    identify the provider; their group `region` holds the region. `server` is what its `Server` header contains.
+    identify the provider; their group `region` holds the region. `server` is the first word of its `Server` header.
     `url_encoding`: listings are asked with `encoding-type=url`. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
-    plain HTTP. `bucket_head`: HeadBucket can be relied on. `sizes_vary_by_part` providers need `equal_parts`.
-    The rest as in `Capabilities`.
+    plain HTTP. The rest as in `Capabilities`.
     """
 
     name: str
@@ -43,7 +42,6 @@ class ProviderProfile:
     multipart_etag: bool = False
     checksums: tuple[str, ...] = ()
     unsigned_over_http: bool = True
-    bucket_head: bool = True
     conditional_put: bool = False
     server_side_copy: bool = True
     part_min: int = 5 * _MIB
@@ -107,7 +105,6 @@ PROFILES: dict[str, ProviderProfile] = {
             default_region="ap-guangzhou",
             addressing="virtual",  # required for buckets made since 2024
             list_version=1,
-            bucket_head=False,
         ),
         ProviderProfile(
             "Huawei_OBS",
@@ -139,13 +136,11 @@ PROFILES: dict[str, ProviderProfile] = {
         ProviderProfile(
             "Cloudflare_R2",
             hosts=(r"(?:.+\.)?[0-9a-f]{32}(?:\.(?:eu|us|fedramp))?\.r2\.cloudflarestorage\.com",),
-            server="cloudflare",
             default_region="auto",
-            bucket_head=False,  # a token may lack bucket rights
             equal_parts=True,
         ),
         ProviderProfile("MinIO", server="MinIO", multipart_etag=True),
-        ProviderProfile("Ceph_RGW", server="Ceph Object Gateway", default_region="us-east-1", multipart_etag=True),
+        ProviderProfile("Ceph_RGW", multipart_etag=True),  # names itself in no header
         ProviderProfile(
             "SeaweedFS",
             server="SeaweedFS",
@@ -154,9 +149,10 @@ PROFILES: dict[str, ProviderProfile] = {
             start_after=False,
             conditional_put=True,
             checksums=("crc64nvme", "crc32c", "crc32"),
-            key_rules=KeyRules(max_segment_bytes=255, folds_empty_segments=True, refuses_dot_segments=True),
+            key_rules=KeyRules(max_segment_bytes=255, folds_empty_segments=True, refuses_dot_segments=True, empties_folders=True),
         ),
-        ProviderProfile(S3_COMPATIBLE, list_version=1, url_encoding=False, start_after=True),
+        # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything
+        ProviderProfile(S3_COMPATIBLE, list_version=1, url_encoding=False, start_after=False),
     )
 }  # fmt: skip
 
@@ -192,9 +188,10 @@ def recognise_host(endpoint: str) -> ProviderProfile | None:
 
 
 def recognise_server(header: str) -> ProviderProfile | None:
-    """The provider that the `Server` header of an answer names; None where it names none."""
-    found = (profile for profile in PROFILES.values() if profile.server and profile.server.lower() in header.lower())
-    return next(found, None)
+    """The provider that an answer's `Server` header names by its first word; None where it names none. Ceph sends no such
+    header, and `cloudflare` says only who stands in front."""
+    word = re.split(r"[ /]", header, maxsplit=1)[0].lower()
+    return next((profile for profile in PROFILES.values() if profile.server and profile.server.lower() == word), None)
 
 
 def with_scheme(endpoint: str) -> str:

@@ -11,7 +11,16 @@ from dth.stores.base import Capabilities, OpenUpload, PutOptions, UploadedPart, 
 from dth.stores.bucket import Bucket, Connect
 from dth.stores.credentials import CredentialsProvider, credentials_for
 from dth.stores.listing import list_pages, probe
-from dth.stores.providers import ProviderProfile, capabilities, choose_profile, endpoint_of, origin_of
+from dth.stores.providers import (
+    AMAZON_S3,
+    S3_COMPATIBLE,
+    ProviderProfile,
+    capabilities,
+    choose_profile,
+    endpoint_of,
+    origin_of,
+    recognise_server,
+)
 from dth.stores.reading import Reading, Stream
 from dth.stores.writing import Writing
 from dth.transport.base import Body, HttpClient, Origin, Timeouts
@@ -34,11 +43,10 @@ class S3Store:
         connect: Connect,
         retry: RetryPolicy = RETRY,
     ) -> None:
-        endpoint = endpoint_of(profile, location.endpoint, location.region)
-        self._capabilities = capabilities(profile, origin_of(endpoint).scheme, location.bucket)
+        self._location = location
         self._bucket = Bucket(location, profile, credentials, connect=connect, retry=retry)
-        self._reading = Reading(self._bucket, md5_etag=self._capabilities.md5_etag)
         self._writing = Writing(self._bucket)
+        self._use(profile)
 
     @classmethod
     def open(
@@ -87,8 +95,21 @@ class S3Store:
         return self._bucket.region
 
     async def check(self, prefix: str = "") -> None:
-        """One listing of one key: raises what stands in the way (bucket, region, credentials, permission, network)."""
+        """One listing of one key: raises what stands in the way (bucket, region, credentials, permission, network).
+
+        A store of unknown kind that names itself in the answer is treated as what it is from then on.
+        """
         await probe(self._bucket, prefix)
+        unnamed = self._location.provider in {"", AMAZON_S3} and self._bucket.profile.name == S3_COMPATIBLE
+        named = recognise_server(self._bucket.server) if unnamed else None
+        if named is not None:
+            self._use(named)
+
+    def _use(self, profile: ProviderProfile) -> None:
+        endpoint = endpoint_of(profile, self._location.endpoint, self._location.region)
+        self._capabilities = capabilities(profile, origin_of(endpoint).scheme, self._location.bucket)
+        self._bucket.profile = profile
+        self._reading = Reading(self._bucket, md5_etag=self._capabilities.md5_etag)
 
     async def close(self) -> None:
         """See `ObjectStore`."""

@@ -18,7 +18,7 @@ from hashlib import sha256
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256(b"").hexdigest()
 
-_SIGNED = frozenset({"host", "content-md5", "range"})
+_SIGNED = frozenset({"host", "content-md5", "range", "date"})
 _spaces = re.compile(" {2,}").sub
 _SHAPES_KEPT = 512  # user metadata makes new shapes; past this many the cache starts anew
 

@@ -133,26 +133,23 @@ class Writing:
 
     async def uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
         """See `Writer.open_uploads`."""
-        markers = ("", "")
+        last = OpenUpload("", "", "")
         for _ in range(_PAGES_MAX):
             parameters = [("max-uploads", "1000"), ("prefix", prefix), ("uploads", "")]
             if self._bucket.profile.url_encoding:
                 parameters.append(("encoding-type", "url"))
-            if markers[0]:
-                parameters += [("key-marker", markers[0]), ("upload-id-marker", markers[1])]
+            if last.key:
+                parameters += [("key-marker", last.key), ("upload-id-marker", last.upload_id)]
             call = Call("ListMultipartUploads", "GET", None, encode_query(parameters))
             page = await self._page(call, "ListMultipartUploadsResult")
-            encoded = page.get("EncodingType").strip().lower() == "url"
-            for upload in page.all("Upload"):
-                key = decode_listed(upload.get("Key")) if encoded else upload.get("Key")
-                yield OpenUpload(key, upload.get("UploadId").strip(), upload.get("Initiated").strip())
+            uploads = _uploads(page)
+            for upload in uploads:
+                yield upload
             if not page.flag("IsTruncated"):
                 return
-            key_marker = page.get("NextKeyMarker")
-            following = (decode_listed(key_marker) if encoded else key_marker, page.get("NextUploadIdMarker").strip())
-            if not following[0] or following == markers:
+            if not uploads or uploads[-1] == last:
                 raise self._endless(call)
-            markers = following
+            last = uploads[-1]  # which is what the markers say, where they are not encoded by half (see `listing`)
         raise self._endless(call)
 
     async def _page(self, call: Call, name: str) -> Element:
@@ -197,3 +194,15 @@ class Writing:
             f"{question.side}: {question.operation} {question.target}: a page says that there is more and leads nowhere",
             operation=call.operation,
         )
+
+
+def _uploads(page: Element) -> list[OpenUpload]:
+    encoded = page.get("EncodingType").strip().lower() == "url"
+    return [
+        OpenUpload(
+            decode_listed(upload.get("Key")) if encoded else upload.get("Key"),
+            upload.get("UploadId").strip(),
+            upload.get("Initiated").strip(),
+        )
+        for upload in page.all("Upload")
+    ]
