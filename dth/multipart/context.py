@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dth.errors import DthError, LeaseLost, Throttled, TimedOut
+from dth.errors import DthError, LeaseLost, Throttled, TimedOut, TransferError
 from dth.events import Emit
 from dth.ledgers.base import Ledger
 from dth.model import ObjectHead
@@ -112,3 +112,9 @@ def slow_down(limiter: Slots) -> Callable[[DthError, int], None]:
             limiter.throttled()
 
     return on_retry
+
+
+class DestinationExists(TransferError):
+    """no_clobber: the destination holds the key already."""
+
+    code = "destination_exists"

@@ -13,10 +13,10 @@ from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied
-from dth.worker.large import copy_large
+from dth.worker.large import abandon_upload, copy_large
 from dth.worker.single import copy_single, skipped
 
-__all__ = ["REPLANS", "CopyContext", "copy_object"]
+__all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object"]
 
 REPLANS: Final = 3  # an object that changes faster than it can be read is left to the next run
 

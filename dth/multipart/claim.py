@@ -1,0 +1,197 @@
+"""Who owns an upload: its row in the ledger, written before the store is asked to open it.
+
+no row ──claim──▶ intent (no id) ──CreateMultipartUpload──▶ open (id) ──Complete, Abort──▶ no row
+                    ▲     │ owner dies: whoever claims next aborts         │ owner dies: whoever claims next
+                    └─────┘ what was opened since, and opens anew          ▼ goes on with the parts that are there
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dth.errors import AccessDenied, DthError, LeaseLost, LedgerError, RequestRefused
+from dth.events import Emit, Notice
+from dth.ledgers.base import UploadRow
+from dth.multipart.context import UploadContext, UploadOwned, UploadTask
+from dth.multipart.plan import PartPlan
+from dth.stores.base import Writer
+
+T = TypeVar("T")
+
+CLOCK_SLACK_SECONDS = 900.0  # how far the store's clock may be from ours: S3 refuses signatures beyond this
+RELEASE_SECONDS = 10.0  # how long a worker that stops waits for the ledger; the lease ends by itself
+
+
+async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> Claim:
+    """The upload of this very generation and plan, open and ours: a new one, or one that another has left.
+
+    What was left for another generation or plan is aborted, and so is what a create whose answer was lost has left.
+    Raises UploadOwned where another worker is at it.
+    """
+    now = time.time()
+    wanted = UploadRow(
+        job_id=ctx.job_id,
+        run_id=ctx.run_id,
+        dest_key=task.dest_key,
+        source_key=task.source_key,
+        generation=task.head.generation,
+        part_size=plan.part_size,
+        upload_id="",
+        owner=ctx.owner,
+        owned_until=ctx.lease_until(),
+        revision=0,
+        created_at=now,
+    )
+    row = await ctx.ledger.claim_upload(wanted)
+    if row.owner != ctx.owner:
+        raise UploadOwned(f"another worker is uploading {task.dest_key!r}", row.owned_until)
+    claim = Claim(row, ctx)
+    try:
+        if not (row.upload_id and _continues(row, wanted)):
+            if row.upload_id or row.created_at != now:  # an earlier intent, not the one just written
+                await abort_row(row, ctx.destination, ctx.emit)
+                await claim.restart(wanted)
+            await claim.open(task)
+        else:
+            claim.resumed = True
+    except BaseException:
+        await claim.release()
+        raise
+    return claim
+
+
+def _continues(row: UploadRow, wanted: UploadRow) -> bool:
+    """Whether the row's parts are parts of what is wanted. A generation without an ETag is none."""
+    left, right = row.generation, wanted.generation
+    return (
+        left.etag != ""
+        and (left.etag, left.size) == (right.etag, right.size)
+        and row.part_size == wanted.part_size
+        and row.source_key == wanted.source_key
+    )
+
+
+class Claim:
+    """An upload's row while it is ours; every change goes through here, one at a time."""
+
+    def __init__(self, row: UploadRow, ctx: UploadContext) -> None:
+        self._row = row
+        self._ctx = ctx
+        self._lock = asyncio.Lock()
+        self.resumed = False  # parts may be there already
+
+    @property
+    def upload_id(self) -> str:
+        """The store's; "" until it is open."""
+        return self._row.upload_id
+
+    async def restart(self, wanted: UploadRow) -> None:
+        """Make the row a new intent."""
+        await self._change(
+            source_key=wanted.source_key,
+            generation=wanted.generation,
+            part_size=wanted.part_size,
+            upload_id="",
+            created_at=wanted.created_at,
+        )
+
+    async def open(self, task: UploadTask) -> None:
+        """Create the upload and note its id. The loser of a race aborts its own."""
+        upload_id = await self._ctx.destination.create_upload(task.dest_key, task.options)
+        try:
+            await self._change(upload_id=upload_id)
+        except LeaseLost:
+            await self._ctx.destination.abort_upload(task.dest_key, upload_id)
+            raise
+
+    async def holding(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, while the lease is extended. Raises LeaseLost, and cancels `work`, once another owns
+        the upload."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                beat = group.create_task(self._beat())
+                try:
+                    return await work
+                finally:
+                    beat.cancel()
+        except BaseExceptionGroup as failures:
+            raise first_leaf(failures) from None
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(max(1.0, (self._row.owned_until - time.time()) / 3))
+            until = self._ctx.lease_until()
+            if until <= self._row.owned_until:
+                continue
+            try:
+                await self._change(owned_until=until)
+            except LedgerError:
+                if time.time() >= self._row.owned_until:
+                    raise
+
+    async def release(self) -> None:
+        """Let the next one have it at once. Whatever fails here, the lease ends by itself."""
+        with suppress(DthError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._change(owned_until=0.0)
+
+    async def close(self) -> None:
+        """The upload is completed or aborted: remove the row. Where another has taken it over, that one will see."""
+        async with self._lock:
+            with suppress(LeaseLost):
+                await self._ctx.ledger.close_upload(self._row)
+
+    async def discard(self) -> None:
+        """Abort the upload and remove the row; where the store refuses, the row stays for the sweep."""
+        try:
+            await abort_row(self._row, self._ctx.destination, self._ctx.emit)
+        except DthError as error:
+            self._ctx.emit(Notice("warning", "upload_left_open", f"{self._row.dest_key!r}: {error}"))
+            await self.release()
+            return
+        await self.close()
+
+    async def _change(self, **fields: Any) -> None:
+        async with self._lock:
+            self._row = await self._ctx.ledger.update_upload(replace(self._row, **fields))
+
+
+async def abort_row(row: UploadRow, destination: Writer, emit: Emit) -> None:
+    """Abort what the row opened: its upload, or, where the answer to the create never reached the row, every upload of
+    exactly this key that began after the intent."""
+    if row.upload_id:
+        await destination.abort_upload(row.dest_key, row.upload_id)
+        return
+    try:
+        lost = [
+            upload.upload_id
+            async for upload in destination.open_uploads(row.dest_key)
+            if upload.key == row.dest_key and _seconds(upload.initiated) >= row.created_at - CLOCK_SLACK_SECONDS
+        ]
+    except (AccessDenied, RequestRefused) as error:
+        emit(Notice("warning", "uploads_not_listed", f"an upload of {row.dest_key!r} may have been left open: {error}"))
+        return
+    for upload_id in lost:
+        await destination.abort_upload(row.dest_key, upload_id)
+
+
+def _seconds(initiated: str) -> float:
+    """Epoch seconds of the store's text; 0 (never aborted) where it makes no sense."""
+    try:
+        return datetime.fromisoformat(initiated).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def first_leaf(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure that ended a task group: the others were cancelled for it."""
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

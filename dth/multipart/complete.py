@@ -1,0 +1,201 @@
+"""Ends uploads: completes them, also when the answer gets lost, and aborts those that nobody will complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dth.errors import (
+    AnswerInvalid,
+    BodyMismatch,
+    DthError,
+    LeaseLost,
+    NoSuchUpload,
+    PreconditionFailed,
+    ServerFault,
+    TransportError,
+)
+from dth.events import Emit, Notice
+from dth.ledgers.base import Ledger, UploadRow
+from dth.model import Generation
+from dth.multipart.checksum import Crc, is_content_etag, joined, multipart_etag
+from dth.multipart.claim import abort_row
+from dth.multipart.context import DestinationExists, UploadContext, Uploaded, UploadTask
+from dth.multipart.look import Seen, look
+from dth.multipart.parts import SentPart
+from dth.multipart.relay import check_answer
+from dth.retry import RetryPolicy, retrying
+from dth.states import VerifiedBy
+from dth.stores.base import Writer, Written
+
+COMPLETE_POLICY = RetryPolicy(attempts=4, base_seconds=0.5, cap_seconds=20)
+SWEEP_SECONDS = 60.0  # how long a sweep holds a row
+
+
+@dataclass(frozen=True, slots=True)
+class _Completing:
+    """Written before Complete is asked for, so that whoever comes after a lost answer, or a death, can tell by looking
+    whether this upload became the object: by the ETag that it must get, or, where that can't be known, because the
+    object is another one than before (`before` is its ETag and time, "" where there was none)."""
+
+    upload_id: str
+    etag: str
+    before: str
+
+    def became(self, seen: Seen | None, size: int) -> bool:
+        if seen is None or seen.size != size:
+            return False
+        return seen.etag == self.etag if self.etag else _mark(seen) != self.before
+
+
+async def complete(upload_id: str, sent: Sequence[SentPart], task: UploadTask, ctx: UploadContext) -> Uploaded:
+    """The object, made of its parts, and what is proven of it.
+
+    Raises DestinationExists (no_clobber), ConditionConflict and NoSuchUpload where a new upload is needed,
+    BodyMismatch where the store's own checksum contradicts ours.
+    """
+    parts = [part.part for part in sent]
+    whole, kept = _whole(sent, task)
+    completing = await _announce(upload_id, multipart_etag([part.etag for part in parts]), task, ctx)
+
+    async def once() -> Written:
+        try:
+            return await ctx.destination.complete_upload(
+                task.dest_key, upload_id, parts, if_none_match=task.options.if_none_match
+            )
+        except (NoSuchUpload, PreconditionFailed, TransportError, ServerFault, AnswerInvalid) as error:
+            seen = await look(ctx.destination, task.dest_key)
+            if completing.became(seen, task.head.generation.size):
+                assert seen is not None
+                return Written(seen.etag)
+            if isinstance(error, PreconditionFailed) and task.options.if_none_match:
+                raise DestinationExists(f"{task.dest_key!r} exists at the destination") from error
+            raise
+
+    written = await retrying(once, COMPLETE_POLICY)
+    answered = check_answer(whole, written) or (whole is not None and all(part.answered for part in sent))
+    if _same_layout(task, written.etag):
+        return Uploaded(written.etag, whole, VerifiedBy.ETAG)
+    if not answered:
+        return Uploaded(written.etag, whole, VerifiedBy.NOT_VERIFIABLE)
+    return Uploaded(written.etag, whole, VerifiedBy.CRC if kept else VerifiedBy.PART_CRC)
+
+
+def _whole(sent: Sequence[SentPart], task: UploadTask) -> tuple[Crc | None, bool]:
+    """Our checksum over the whole object, None where some part was not read here; and whether the source keeps the
+    same. Raises BodyMismatch where it keeps another: then what was read is not what it holds."""
+    crcs = [part.crc for part in sent if part.crc is not None]
+    if not task.crc or len(crcs) < len(sent):
+        return None, False
+    whole = joined(task.crc, crcs)
+    kept = dict(task.head.checksums).get(task.crc) if task.head.checksum_type == "FULL_OBJECT" else None
+    if kept is not None and kept != whole.base64:
+        raise BodyMismatch(f"read {task.source_key!r} with {task.crc} {whole.base64}, the source keeps {kept}")
+    return whole, kept is not None
+
+
+async def completed_before(upload_id: str, task: UploadTask, ctx: UploadContext) -> Uploaded | None:
+    """The object, where an earlier owner completed this upload and died before it could say so."""
+    text = await ctx.ledger.get_note(ctx.job_id, _note(task.dest_key))
+    completing = _Completing(**json.loads(text)) if text else None
+    if completing is None or completing.upload_id != upload_id:
+        return None
+    seen = await look(ctx.destination, task.dest_key)
+    if not completing.became(seen, task.head.generation.size):
+        return None
+    assert seen is not None
+    equal = _same_layout(task, seen.etag)
+    return Uploaded(seen.etag, None, VerifiedBy.ETAG if equal else VerifiedBy.NOT_VERIFIABLE)
+
+
+async def forget_completing(dest_key: str, ctx: UploadContext) -> None:
+    """After the row was closed."""
+    await ctx.ledger.put_note(ctx.job_id, _note(dest_key), "")
+
+
+async def _announce(upload_id: str, etag: str, task: UploadTask, ctx: UploadContext) -> _Completing:
+    capabilities = ctx.destination.capabilities
+    certain = capabilities.multipart_etag and etag != "" and not task.options.sse.startswith("aws:kms")
+    before = "" if certain else _mark(await look(ctx.destination, task.dest_key))
+    completing = _Completing(upload_id, etag if certain else "", before)
+    text = json.dumps({"upload_id": upload_id, "etag": completing.etag, "before": before})
+    await ctx.ledger.put_note(ctx.job_id, _note(task.dest_key), text)
+    return completing
+
+
+def _same_layout(task: UploadTask, etag: str) -> bool:
+    return etag == task.head.generation.etag and is_content_etag(etag)
+
+
+def _mark(seen: Seen | None) -> str:
+    return "" if seen is None else f"{seen.etag} {seen.last_modified}"
+
+
+def _note(dest_key: str) -> str:
+    """Short and ASCII, whatever the key."""
+    return "completing/" + hashlib.sha256(dest_key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+class UploadingJob(Protocol):
+    """What a sweep needs of a job."""
+
+    @property
+    def job_id(self) -> str:
+        """The job's."""
+        ...
+
+    @property
+    def destination(self) -> Writer:
+        """Where its uploads are."""
+        ...
+
+
+async def sweep_uploads(job: UploadingJob, ledger: Ledger, *, now: float, emit: Emit) -> int:
+    """Abort the uploads of this job that have no living owner at `now` (epoch seconds), and remove their rows; returns
+    how many. Touches no key without an intent of the job's, and no upload that somebody takes over meanwhile. One that
+    cannot be aborted keeps its row, and a Notice says so."""
+    swept = 0
+    for row in [row async for row in ledger.uploads(job.job_id) if row.owned_until <= now]:
+        with suppress(LeaseLost):
+            held = await ledger.update_upload(replace(row, owner="sweep", owned_until=now + SWEEP_SECONDS))
+            try:
+                await abort_row(held, job.destination, emit)
+            except DthError as error:
+                emit(Notice("warning", "upload_left_open", f"{row.dest_key!r}: {error}"))
+                await ledger.update_upload(replace(held, owned_until=0.0))
+                continue
+            await ledger.close_upload(held)
+            await ledger.put_note(job.job_id, _note(row.dest_key), "")
+            swept += 1
+    return swept
+
+
+async def abandon(source_key: str, dest_key: str, ctx: UploadContext) -> None:
+    """No open upload of this key is left behind, unless another worker is at it. For who gives the object up."""
+    now = time.time()
+    row = await ctx.ledger.claim_upload(
+        UploadRow(
+            ctx.job_id,
+            ctx.run_id,
+            dest_key,
+            source_key,
+            Generation("", 0),
+            0,
+            "",
+            ctx.owner,
+            now + SWEEP_SECONDS,
+            0,
+            now,
+        )
+    )
+    if row.owner != ctx.owner:
+        return
+    if row.upload_id or row.part_size:  # else it is the row just made
+        await abort_row(row, ctx.destination, ctx.emit)
+    await ctx.ledger.close_upload(row)
+    await ctx.ledger.put_note(ctx.job_id, _note(dest_key), "")

@@ -1,0 +1,130 @@
+"""Sends the parts of one upload in parallel: each a ranged GET, pinned to the generation, streamed into UploadPart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dth.errors import ObjectChanged, PreconditionFailed
+from dth.events import BytesMoved
+from dth.multipart.checksum import Crc
+from dth.multipart.claim import first_leaf
+from dth.multipart.context import UploadContext, UploadTask, slow_down
+from dth.multipart.plan import PartPlan
+from dth.multipart.relay import STREAM_WINDOW, check_answer, relayed
+from dth.retry import RetryPolicy, retrying
+from dth.stores.base import ObjectStream, PutOptions, UploadedPart, Written
+
+PARTS_AT_ONCE = 32  # tasks per object, whatever its number of parts; the limiter says how many really move
+PART_POLICY = RetryPolicy(attempts=6, base_seconds=0.5, cap_seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """A part that the store holds. `crc` is ours over its bytes, None where it was kept from an earlier attempt;
+    `answered`: the store's answer holds the same."""
+
+    part: UploadedPart
+    crc: Crc | None
+    answered: bool
+
+
+async def kept_parts(upload_id: str, task: UploadTask, plan: PartPlan, ctx: UploadContext) -> dict[int, SentPart]:
+    """What an earlier attempt has sent, by number: parts that fit the plan. Others are sent again, over them.
+
+    Raises NoSuchUpload.
+    """
+    kept = {}
+    async for part in ctx.destination.uploaded_parts(task.dest_key, upload_id):
+        if 1 <= part.number <= plan.count and part.size == plan.span(part.number).length and part.etag:
+            kept[part.number] = SentPart(part, None, answered=False)
+    return kept
+
+
+async def send_parts(
+    upload_id: str, task: UploadTask, plan: PartPlan, kept: Mapping[int, SentPart], ctx: UploadContext
+) -> list[SentPart]:
+    """All parts in order, once the store holds each. The first part that can't be sent ends it, with its error."""
+    sent = dict(kept)
+    missing = (number for number in range(1, plan.count + 1) if number not in kept)
+    sender = _Sender(upload_id, task, plan, ctx)
+
+    async def send_some() -> None:
+        for number in missing:
+            sent[number] = await sender.send(number)
+            ctx.emit(BytesMoved(ctx.run_id, plan.span(number).length))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(PARTS_AT_ONCE, plan.count - len(kept))):
+                group.create_task(send_some())
+    except BaseExceptionGroup as failures:
+        raise first_leaf(failures) from None
+    return [sent[number] for number in range(1, plan.count + 1)]
+
+
+class _Sender:
+    """Sends single parts of one upload. Slot first, then memory; both are given back before waiting to try again."""
+
+    def __init__(self, upload_id: str, task: UploadTask, plan: PartPlan, ctx: UploadContext) -> None:
+        self._upload_id = upload_id
+        self._task = task
+        self._plan = plan
+        self._ctx = ctx
+
+    async def send(self, number: int) -> SentPart:
+        """Read and write until the store holds the part; each try reads the source again."""
+        whole = self._ctx.destination.capabilities.needs_payload_hash
+
+        async def attempt() -> SentPart:
+            length = self._plan.span(number).length
+            memory = length if whole else min(length, STREAM_WINDOW)
+            async with self._ctx.limiter.slot(length), self._ctx.budget.reserve(memory):
+                stream = await self._open(number)
+                return await (self._send_whole(number, stream) if whole else self._send_streamed(number, stream))
+
+        return await retrying(attempt, PART_POLICY, on_retry=slow_down(self._ctx.limiter))
+
+    async def _open(self, number: int) -> ObjectStream:
+        task = self._task
+        try:
+            return await self._ctx.source.get(
+                task.source_key, pinned=task.head.generation, span=self._plan.span(number)
+            )
+        except PreconditionFailed as error:
+            raise ObjectChanged(f"{task.source_key!r} changed at the source while it was copied") from error
+
+    async def _send_streamed(self, number: int, stream: ObjectStream) -> SentPart:
+        crc = self._crc()
+        length = stream.length
+        written = await relayed(
+            stream,
+            crc,
+            lambda body: self._ctx.destination.upload_part(
+                self._task.dest_key, self._upload_id, number, body, length, PutOptions()
+            ),
+        )
+        return _sent(number, length, crc, written)
+
+    async def _send_whole(self, number: int, stream: ObjectStream) -> SentPart:
+        """Where a hash of the body must precede it. The store repeats this write by itself."""
+        crc = self._crc()
+        try:
+            body = await stream.read()
+        finally:
+            stream.close()
+        if crc is not None:
+            await asyncio.to_thread(crc.update, body)
+        written = await self._ctx.destination.upload_part(
+            self._task.dest_key, self._upload_id, number, body, len(body), PutOptions()
+        )
+        return _sent(number, len(body), crc, written)
+
+    def _crc(self) -> Crc | None:
+        return Crc(self._task.crc) if self._task.crc else None
+
+
+def _sent(number: int, length: int, crc: Crc | None, written: Written) -> SentPart:
+    answered = check_answer(crc, written)
+    return SentPart(UploadedPart(number, length, written.etag), crc, answered)
