@@ -5,8 +5,8 @@ takes five to ten times as long) and proves itself on every page: it matches as 
 tags, nothing but white space lies between two of them, and what is left around them is whole XML with the objects where
 they belong. Any doubt, and expat reads the page: an odd page is slow, never wrong.
 
-The fast reader accepts one thing more: character references that XML 1.0 forbids (`&#x1;`), because Ceph writes control
-characters in keys that way and their meaning is plain.
+The fast reader accepts one thing more: control characters, bare or as references (`&#x1;`), which XML 1.0 forbids. Ceph
+writes them in keys that way, and their meaning is plain.
 """
 
 from __future__ import annotations

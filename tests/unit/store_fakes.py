@@ -81,6 +81,8 @@ class FakeNet:
         answer = self._answer(sent)
         if isinstance(answer, DthError):
             raise answer
+        if sent.method == "HEAD":
+            answer = FakeAnswer(answer.status, answer.headers)
         self.given.append(answer)
         return answer
 
