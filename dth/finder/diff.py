@@ -1,7 +1,7 @@
 """Merge-join of two ordered listings: what the destination lacks or holds differently, and what only it holds.
 
 Works on pages in tight loops, without an await, a call or an object per equal pair beyond the decision itself
-(measured: 0.4 µs a pair). Memory is one page a side and the batch in hand.
+(measured: 1 µs a pair, order guard and ETag rung included). Memory is one page a side and the batch in hand.
 """
 
 from __future__ import annotations

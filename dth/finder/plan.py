@@ -91,6 +91,8 @@ class RangePlan:
                 else:
                     batches = uncompared(source)
                 await self._hand_on(batches)
+                for pump in pumps:
+                    pump.cancel()  # ended by now, or not needed any more
         except BaseExceptionGroup as group:
             error = first_error(group)
             if isinstance(error, Disorder):

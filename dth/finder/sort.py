@@ -2,7 +2,8 @@
 
 Entries are gathered up to half of the memory, sorted and written as a run; runs are merged block by block. The merge takes
 from each run what is certain to come next, and lets `list.sort` (which merges ordered stretches at C speed) do the rest:
-measured at a third of what `heapq.merge` with a key costs.
+measured 0.9 µs an entry for 4 runs and 1.2 for 32, reading included; `heapq.merge` with a key 1.5 and 2.0. The whole sort costs
+4 µs an entry.
 
 A key that was listed twice comes out once, as it was listed last: where an object was overwritten during the listing that is
 the newer one. Sorting and merging are stable for that.

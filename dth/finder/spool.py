@@ -1,8 +1,8 @@
 """Blocks of values on disk that no crash leaves behind: the file has no name from the start.
 
-Blocks are written with `marshal`: for lists of text and numbers it is the fastest of the standard library (measured for
-512 entries as columns: 0.1 µs an entry each way; pickle 0.2, JSON 0.9), it keeps lone surrogates, and its dependence on the
-Python version cannot matter in a file that dies with its process.
+Blocks are written with `marshal`: as fast as pickle and a quarter of JSON's cost (measured for 512 entries as columns: 0.3 µs
+an entry to write, 0.3 to read; JSON 1.1 and 1.3). It keeps lone surrogates, and that its format depends on the Python version
+cannot matter in a file that dies with its process.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -277,3 +277,18 @@ async def test_skipping_the_comparison_sends_everything_and_archived_ones_are_no
     got, tally = await plan(FakeLister([[entry("a"), entry("b", cls="GLACIER")]]), None)
     assert [(c.entry.key, c.reason) for c in got] == [("a", Reason.UNCOMPARED), ("b", Reason.ARCHIVED)]
     assert (tally.found, tally.needs_restore, tally.compared, tally.dest_objects) == (1, 1, 2, 0)
+
+
+async def test_a_range_of_an_unordered_store_is_cut_here_because_bounds_mean_nothing_there() -> None:
+    class EndsEarly(FakeLister):
+        """As a store does that takes its own listing for ordered: the end of the range is the first key beyond it."""
+
+        async def pages(self, prefix: str, *, after: str = "", until: str = "") -> AsyncIterator[Sequence[Entry]]:
+            async for page in super().pages(prefix):
+                if until and any(e.key > until for e in page):
+                    return
+                yield page
+
+    source = EndsEarly([[entry("z")], [entry("c")], [entry("a")], [entry("b")]], ordered=False)
+    got, _ = await plan(source, FakeLister([]), bounds=KeyRange("a", "c"))
+    assert [c.entry.key for c in got] == ["b", "c"]

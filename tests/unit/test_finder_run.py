@@ -14,6 +14,7 @@ from dth.finder import outbox, run
 from dth.finder.compare import CompareMode
 from dth.finder.run import Found, find, preview
 from dth.ledgers.base import Ledger, Run
+from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry, ObjectsMessage, decode
 from dth.model import Entry, KeyMapping
 from dth.queues.base import Queue, QueueDepth
@@ -119,25 +120,42 @@ class StuckLister(FakeLister):
 
 async def test_a_run_sends_the_difference_to_a_real_queue_and_is_sealed_with_exact_totals(tmp_path: Path) -> None:
     queue = await SqliteQueue.open(tmp_path / "queue", owner="me", lease_seconds=60, message_bytes=262_144)
-    rows, events = RunRows(), list[Event]()
+    ledger = await SqliteLedger.open(tmp_path / "ledger")
+    events: list[Event] = []
     source = FakeLister(paged([entry(f"k{n:05}\udc80", n) for n in range(2_500)], [1000]))
     destination = FakeLister(paged([entry(f"k{n:05}\udc80", n if n % 2 else n + 1) for n in range(2_000)], [700]))
-    found = await find(source, destination, queue, cast("Ledger", rows), finder_settings(), events.append)
+    found = await find(source, destination, queue, ledger, finder_settings(), events.append)
     received = []
     while deliveries := await queue.receive(10, 0):
         received += [o for d in deliveries for o in cast("ObjectsMessage", decode(d.body)).objects]
         await queue.ack(deliveries)
+    sealed = await ledger.run("run")
+    with pytest.raises(RunUnderWay):  # not counted yet
+        await find(source, destination, queue, ledger, finder_settings(run_id="next"), no_emit)
     await queue.close()
+    await ledger.close()
     assert sorted(o.key for o in received) == [f"k{n:05}\udc80" for n in range(2_500) if n >= 2_000 or n % 2 == 0]
     sizes = sum(n for n in range(2_500) if n >= 2_000 or n % 2 == 0)
-    assert rows.sealed == (1_500, sizes, {"size": 1_000, "missing": 500})
+    assert sealed
+    assert (sealed.state, sealed.found, sealed.found_bytes) == (RunState.SEALED, 1_500, sizes)
+    assert sealed.reasons == {"size": 1_000, "missing": 500}
     assert found == Found(1_500, sizes, 2_500, 2_000, {"size": 1_000, "missing": 500}, 0, 0)
-    assert rows.runs["run"].state is RunState.LISTING
-    assert rows.calls == ["start", "seal"]
     assert [e for e in events if isinstance(e, RunSealed)] == [
         RunSealed("run", 1_500, sizes, 2_500, {"size": 1_000, "missing": 500})
     ]
     assert any(isinstance(e, ListingProgress) for e in events)
+
+
+async def test_a_failed_run_never_blocks_the_next(tmp_path: Path) -> None:
+    ledger = await SqliteLedger.open(tmp_path / "ledger")
+    queue, source = cast("Queue", HeldQueue()), FakeLister([[entry("a")]])
+    for run_id in ("first", "second"):
+        with pytest.raises(ServerFault):
+            await find(source, FakeLister([ServerFault("no")]), queue, ledger, finder_settings(run_id=run_id), no_emit)
+    await find(source, FakeLister([]), queue, ledger, finder_settings(run_id="third"), no_emit)
+    states = {r.run_id: r.state for r in await ledger.runs("job", 9)}
+    await ledger.close()
+    assert states == {"first": RunState.ABANDONED, "second": RunState.ABANDONED, "third": RunState.SEALED}
 
 
 async def test_the_second_run_over_what_the_first_one_copied_finds_nothing() -> None:
