@@ -34,7 +34,6 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> 
     What was left for another generation or plan is aborted, and so is what a create whose answer was lost has left.
     Raises UploadOwned where another worker is at it.
     """
-    now = time.time()
     wanted = UploadRow(
         job_id=ctx.job_id,
         run_id=ctx.run_id,
@@ -46,24 +45,30 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> 
         owner=ctx.owner,
         owned_until=ctx.lease_until(),
         revision=0,
-        created_at=now,
+        created_at=time.time(),
     )
-    row = await ctx.ledger.claim_upload(wanted)
-    if row.owner != ctx.owner:
-        raise UploadOwned(f"another worker is uploading {task.dest_key!r}", row.owned_until)
+    row = await _owned(wanted, ctx)
     claim = Claim(row, ctx)
     try:
-        if not (row.upload_id and _continues(row, wanted)):
-            if row.upload_id or row.created_at != now:  # an earlier intent, not the one just written
-                await abort_row(row, ctx.destination, ctx.emit)
-                await claim.restart(wanted)
-            await claim.open(task)
-        else:
+        if row.upload_id and _continues(row, wanted):
             claim.resumed = True
+            return claim
+        if row.upload_id or row.created_at != wanted.created_at:  # an earlier intent, not the one just written
+            await abort_row(row, ctx.destination, ctx.emit)
+            await claim.close()
+            claim = Claim(await _owned(wanted, ctx), ctx)
+        await claim.open(task)
     except BaseException:
         await claim.release()
         raise
     return claim
+
+
+async def _owned(wanted: UploadRow, ctx: UploadContext) -> UploadRow:
+    row = await ctx.ledger.claim_upload(wanted)
+    if row.owner != ctx.owner:
+        raise UploadOwned(f"another worker is uploading {row.dest_key!r}", row.owned_until)
+    return row
 
 
 def _continues(row: UploadRow, wanted: UploadRow) -> bool:
@@ -90,16 +95,6 @@ class Claim:
     def upload_id(self) -> str:
         """The store's; "" until it is open."""
         return self._row.upload_id
-
-    async def restart(self, wanted: UploadRow) -> None:
-        """Make the row a new intent."""
-        await self._change(
-            source_key=wanted.source_key,
-            generation=wanted.generation,
-            part_size=wanted.part_size,
-            upload_id="",
-            created_at=wanted.created_at,
-        )
 
     async def open(self, task: UploadTask) -> None:
         """Create the upload and note its id. The loser of a race aborts its own."""
@@ -159,7 +154,14 @@ class Claim:
 
     async def _change(self, **fields: Any) -> None:
         async with self._lock:
-            self._row = await self._ctx.ledger.update_upload(replace(self._row, **fields))
+            writing = asyncio.ensure_future(self._ctx.ledger.update_upload(replace(self._row, **fields)))
+            try:
+                self._row = await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # It may be written all the same, and without the new revision the row would be nobody's to close.
+                with suppress(DthError):
+                    self._row = await writing
+                raise
 
 
 async def abort_row(row: UploadRow, destination: Writer, emit: Emit) -> None:

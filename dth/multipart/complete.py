@@ -101,7 +101,7 @@ def _whole(sent: Sequence[SentPart], task: UploadTask) -> tuple[Crc | None, bool
 
 async def completed_before(upload_id: str, task: UploadTask, ctx: UploadContext) -> Uploaded | None:
     """The object, where an earlier owner completed this upload and died before it could say so."""
-    text = await ctx.ledger.get_note(ctx.job_id, _note(task.dest_key))
+    text = await ctx.ledger.get_note(ctx.job_id, note_name(task.dest_key))
     completing = _Completing(**json.loads(text)) if text else None
     if completing is None or completing.upload_id != upload_id:
         return None
@@ -115,7 +115,7 @@ async def completed_before(upload_id: str, task: UploadTask, ctx: UploadContext)
 
 async def forget_completing(dest_key: str, ctx: UploadContext) -> None:
     """After the row was closed."""
-    await ctx.ledger.put_note(ctx.job_id, _note(dest_key), "")
+    await ctx.ledger.put_note(ctx.job_id, note_name(dest_key), "")
 
 
 async def _announce(upload_id: str, etag: str, task: UploadTask, ctx: UploadContext) -> _Completing:
@@ -124,7 +124,7 @@ async def _announce(upload_id: str, etag: str, task: UploadTask, ctx: UploadCont
     before = "" if certain else _mark(await look(ctx.destination, task.dest_key))
     completing = _Completing(upload_id, etag if certain else "", before)
     text = json.dumps({"upload_id": upload_id, "etag": completing.etag, "before": before})
-    await ctx.ledger.put_note(ctx.job_id, _note(task.dest_key), text)
+    await ctx.ledger.put_note(ctx.job_id, note_name(task.dest_key), text)
     return completing
 
 
@@ -136,8 +136,8 @@ def _mark(seen: Seen | None) -> str:
     return "" if seen is None else f"{seen.etag} {seen.last_modified}"
 
 
-def _note(dest_key: str) -> str:
-    """Short and ASCII, whatever the key."""
+def note_name(dest_key: str) -> str:
+    """Where a completion is announced: short and ASCII, whatever the key."""
     return "completing/" + hashlib.sha256(dest_key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -170,7 +170,7 @@ async def sweep_uploads(job: UploadingJob, ledger: Ledger, *, now: float, emit: 
                 await ledger.update_upload(replace(held, owned_until=0.0))
                 continue
             await ledger.close_upload(held)
-            await ledger.put_note(job.job_id, _note(row.dest_key), "")
+            await ledger.put_note(job.job_id, note_name(row.dest_key), "")
             swept += 1
     return swept
 
@@ -198,4 +198,4 @@ async def abandon(source_key: str, dest_key: str, ctx: UploadContext) -> None:
     if row.upload_id or row.part_size:  # else it is the row just made
         await abort_row(row, ctx.destination, ctx.emit)
     await ctx.ledger.close_upload(row)
-    await ctx.ledger.put_note(ctx.job_id, _note(dest_key), "")
+    await ctx.ledger.put_note(ctx.job_id, note_name(dest_key), "")

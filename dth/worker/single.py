@@ -61,28 +61,12 @@ def skipped(etag: str, note: str) -> Copied:
 def put_options(attributes: Attributes, options: CopyOptions) -> PutOptions:
     """What every write of the job carries, PUT or multipart."""
     return PutOptions(
-        attributes=carried(attributes) if options.include_metadata else Attributes(),
+        attributes=attributes if options.include_metadata else Attributes(),
         storage_class=options.storage_class,
         acl=options.acl,
         sse=options.sse,
         sse_kms_key_id=options.sse_kms_key_id,
     )
-
-
-def carried(attributes: Attributes) -> Attributes:
-    """The attributes without what belonged to their own upload: clients that sent `aws-chunked` bodies made some
-    stores keep that as a content coding, although the stored bytes have none."""
-    headers = []
-    for name, value in attributes.headers:
-        if name == "content-encoding":
-            codings = [coding.strip() for coding in value.split(",")]
-            kept = [coding for coding in codings if coding.lower() != "aws-chunked"]
-            if kept != codings:
-                if kept:
-                    headers.append((name, ",".join(kept)))
-                continue
-        headers.append((name, value))
-    return Attributes(tuple(headers), attributes.metadata)
 
 
 async def assert_unchanged(key: str, generation: Generation, ctx: CopyContext) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,18 +24,18 @@ from dth.errors import (
 )
 from dth.events import Notice
 from dth.ledgers.base import UploadRow
-from dth.model import Generation
+from dth.ledgers.sqlite import SqliteLedger
 from dth.multipart.complete import sweep_uploads
 from dth.multipart.context import UploadOwned
 from dth.states import Outcome, VerifiedBy
-from dth.stores.base import PutOptions
+from dth.stores.base import Capabilities, PutOptions
 from dth.worker.copy import abandon_upload, copy_object
-from tests.servers.copying import KIB, Surroundings, entry_of
-from tests.servers.memory_ledger import MemoryLedger
+from tests.servers.copying import KIB, Surroundings, entry_of, leave_upload
 from tests.servers.memory_store import AWS_LIKE, PLAIN, MemoryStore
 
 DATA = bytes(range(251)) * 1500  # 368 KiB: 6 parts of 64 KiB
 OTHER = DATA[::-1]
+PART = 64 * KIB
 
 
 @pytest.fixture(autouse=True)
@@ -41,29 +43,25 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dth.retry.RetryPolicy.wait_seconds", lambda *_: 0.0)
 
 
-class Here(Surroundings):
-    ledger: MemoryLedger
-
-    def settled(self, data: bytes | None = DATA) -> None:
-        """The destination equals the source, and nothing else is left anywhere."""
-        if data is None:
-            assert "key" not in self.destination.objects
-        else:
-            assert self.destination.objects["key"].data == data
-        assert not self.destination.uploads
-        assert not self.ledger.rows
-        assert not self.ledger.notes
-        assert self.source.open_streams == 0
+Make = Callable[..., Surroundings]
 
 
-def large(**stores: Any) -> Here:
-    here = Here(**stores)
-    here.set(multipart_threshold=100 * KIB, part_size=64 * KIB)
-    here.source.chunk = 16 * KIB
-    return here
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    """Surroundings in which objects above 100 KiB move in parts of 64 KiB."""
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+
+    def surroundings(capabilities: Capabilities = AWS_LIKE) -> Surroundings:
+        here = Surroundings(ledger, destination=MemoryStore(capabilities))
+        here.set(multipart_threshold=100 * KIB, part_size=64 * KIB)
+        here.source.chunk = 16 * KIB
+        return here
+
+    yield surroundings
+    await ledger.close()
 
 
-async def copy(here: Here, data: bytes = DATA) -> Any:
+async def copy(here: Surroundings, data: bytes = DATA) -> Any:
     return await copy_object(entry_of(here.source.seed("key", data)), here.context())
 
 
@@ -71,47 +69,49 @@ async def copy(here: Here, data: bytes = DATA) -> Any:
 
 
 @pytest.mark.parametrize("after", [1, 3, 6])
-async def test_a_source_overwritten_between_parts_never_mixes_and_the_new_generation_arrives(after: int) -> None:
-    here = large()
+async def test_a_source_overwritten_between_parts_never_mixes_and_the_new_generation_arrives(
+    make: Make, after: int
+) -> None:
+    here = make()
     here.source.before("GetObject", lambda: here.source.seed("key", OTHER), after=after)
     await copy(here)
-    here.settled(DATA if after == 6 else OTHER)
+    await here.settled(DATA if after == 6 else OTHER)
 
 
-async def test_a_source_overwritten_with_another_size_between_parts_is_planned_again() -> None:
-    here = large()
+async def test_a_source_overwritten_with_another_size_between_parts_is_planned_again(make: Make) -> None:
+    here = make()
     here.source.before("GetObject", lambda: here.source.seed("key", OTHER * 2), after=2)
     await copy(here)
-    here.settled(OTHER * 2)
+    await here.settled(OTHER * 2)
 
 
-async def test_a_source_that_shrinks_below_the_threshold_between_parts_goes_by_one_put() -> None:
-    here = large()
+async def test_a_source_that_shrinks_below_the_threshold_between_parts_goes_by_one_put(make: Make) -> None:
+    here = make()
     here.source.before("GetObject", lambda: here.source.seed("key", b"small"), after=2)
     await copy(here)
-    here.settled(b"small")
+    await here.settled(b"small")
 
 
-async def test_a_source_that_never_stands_still_is_given_up_and_no_upload_stays() -> None:
-    here = large()
+async def test_a_source_that_never_stands_still_is_given_up_and_no_upload_stays(make: Make) -> None:
+    here = make()
     here.source.faults.append(
         lambda op, _: op == "GetObject" and here.source.seed("key", DATA + bytes([here.source.calls[op] % 251]))
     )
     with pytest.raises(ObjectChanged):
         await copy(here)
-    here.settled(None)
+    await here.settled(None)
 
 
-async def test_a_source_deleted_between_parts_is_skipped_and_the_upload_aborted() -> None:
-    here = large()
+async def test_a_source_deleted_between_parts_is_skipped_and_the_upload_aborted(make: Make) -> None:
+    here = make()
     here.source.before("GetObject", here.source.objects.clear, after=3)
     copied = await copy(here)
     assert (copied.outcome, copied.note) == (Outcome.SKIPPED, "source gone")
-    here.settled(None)
+    await here.settled(None)
 
 
-async def test_a_missing_source_bucket_does_not_count_as_a_deleted_object() -> None:
-    here = large()
+async def test_a_missing_source_bucket_does_not_count_as_a_deleted_object(make: Make) -> None:
+    here = make()
     listed = here.source.seed("key", DATA)
     here.source.objects.clear()
     here.source.fail("GetObject", NoSuchBucket("NoSuchBucket"))
@@ -119,50 +119,52 @@ async def test_a_missing_source_bucket_does_not_count_as_a_deleted_object() -> N
         await copy_object(entry_of(listed), here.context())
 
 
-async def test_parts_cut_short_are_read_again() -> None:
-    here = large()
+async def test_parts_cut_short_are_read_again(make: Make) -> None:
+    here = make()
     here.source.short_streams = 5
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
 
 
 # the destination
 
 
-async def test_throttled_and_failing_parts_are_sent_again() -> None:
-    here = large()
+async def test_throttled_and_failing_parts_are_sent_again(make: Make) -> None:
+    here = make()
     here.destination.fail("UploadPart", Throttled("slow"), times=3)
     here.destination.fail("UploadPart.answer", ServerFault("lost"), times=3, after=1)
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_a_part_damaged_on_the_way_is_sent_again() -> None:
-    here = large()
+async def test_a_part_damaged_on_the_way_is_sent_again(make: Make) -> None:
+    here = make()
     here.destination.damage_puts = 2
     assert (await copy(here)).verified_by is VerifiedBy.PART_CRC
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_a_part_said_to_be_done_before_it_was_sent_is_sent_again() -> None:
-    here = large()
+async def test_a_part_said_to_be_done_before_it_was_sent_is_sent_again(make: Make) -> None:
+    here = make()
     here.destination.early_successes = 2
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_bytes_that_differ_from_the_checksum_that_the_source_keeps_never_become_an_object() -> None:
-    here = large()
+async def test_bytes_that_differ_from_the_checksum_that_the_source_keeps_never_become_an_object(make: Make) -> None:
+    here = make()
     here.source.keeps_checksums = True
     listed = here.source.seed("key", DATA)
     here.source.objects["key"].data = OTHER  # damaged where it lies, its ETag and checksums unchanged
     with pytest.raises(DthError, match="the source keeps"):
         await copy_object(entry_of(listed), here.context())
-    here.settled(None)
+    await here.settled(None)
 
 
-async def test_a_part_that_fails_for_ever_ends_in_bounded_time_and_its_upload_waits_for_the_next_attempt() -> None:
-    here = large()
+async def test_a_part_that_fails_for_ever_ends_in_bounded_time_and_its_upload_waits_for_the_next_attempt(
+    make: Make,
+) -> None:
+    here = make()
     here.destination.fail("UploadPart", ServerFault("broken"), times=10**9, after=3)
     with pytest.raises(ServerFault):
         await copy(here)
@@ -172,41 +174,41 @@ async def test_a_part_that_fails_for_ever_ends_in_bounded_time_and_its_upload_wa
     assert received == 3
     await copy_object(entry_of(here.source.entry("key")), here.context("two"))
     assert sorted(number for _, number in here.destination.parts_received) == [1, 2, 3, 4, 5, 6]
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_who_gives_an_object_up_leaves_no_upload() -> None:
-    here = large()
+async def test_who_gives_an_object_up_leaves_no_upload(make: Make) -> None:
+    here = make()
     here.destination.fail("UploadPart", ServerFault("broken"), times=10**9)
     with pytest.raises(ServerFault):
         await copy(here)
     await abandon_upload("key", here.context())
-    here.settled(None)
+    await here.settled(None)
     await abandon_upload("key", here.context())  # nothing there: nothing happens
-    here.settled(None)
+    await here.settled(None)
 
 
-async def test_who_gives_an_object_up_leaves_an_upload_alone_that_another_worker_is_at() -> None:
-    here = large()
+async def test_who_gives_an_object_up_leaves_an_upload_alone_that_another_worker_is_at(make: Make) -> None:
+    here = make()
     started = asyncio.Event()
     here.destination.before("UploadPart", started.set)
     task = asyncio.create_task(copy(here))
     await started.wait()
     await abandon_upload("key", here.context("two"))
     await task
-    here.settled()
+    await here.settled(DATA)
 
 
 @pytest.mark.parametrize("after", [0, 3])
-async def test_an_upload_that_the_store_has_lost_is_opened_anew(after: int) -> None:
-    here = large()
+async def test_an_upload_that_the_store_has_lost_is_opened_anew(make: Make, after: int) -> None:
+    here = make()
     here.destination.before("UploadPart", here.destination.uploads.clear, after=after)
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_an_upload_that_is_lost_again_and_again_fails() -> None:
-    here = large()
+async def test_an_upload_that_is_lost_again_and_again_fails(make: Make) -> None:
+    here = make()
 
     def lose(operation: str, _key: str) -> None:
         if operation == "UploadPart":
@@ -216,115 +218,96 @@ async def test_an_upload_that_is_lost_again_and_again_fails() -> None:
     with pytest.raises(NoSuchUpload):
         await copy(here)
     assert here.destination.calls["CreateMultipartUpload"] == 3
-    here.settled(None)
+    await here.settled(None)
 
 
 @pytest.mark.parametrize("capabilities", [AWS_LIKE, replace(PLAIN, multipart_etag=False)], ids=["by etag", "by change"])
-async def test_a_complete_whose_answer_is_lost_is_seen_to_have_worked(capabilities: Any) -> None:
-    here = large(destination=MemoryStore(capabilities))
+async def test_a_complete_whose_answer_is_lost_is_seen_to_have_worked(make: Make, capabilities: Any) -> None:
+    here = make(capabilities)
     here.destination.seed("key", OTHER)
     here.destination.lose_complete_answers = 1
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
     assert here.destination.calls["CompleteMultipartUpload"] == 1
 
 
-async def test_a_complete_that_finds_no_upload_is_not_taken_for_done_because_an_old_object_of_equal_size_is_there() -> (
-    None
-):
-    here = large(destination=MemoryStore(replace(PLAIN, multipart_etag=False)))
+async def test_a_complete_that_finds_no_upload_is_not_taken_for_done_because_an_old_object_of_equal_size_is_there(
+    make: Make,
+) -> None:
+    here = make(replace(PLAIN, multipart_etag=False))
     here.destination.seed("key", OTHER)
     here.destination.before("CompleteMultipartUpload", here.destination.uploads.clear)
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
     assert here.destination.calls["CreateMultipartUpload"] == 2
 
 
-async def test_a_complete_that_fails_keeps_its_parts_for_the_next_attempt() -> None:
-    here = large()
+async def test_a_complete_that_fails_keeps_its_parts_for_the_next_attempt(make: Make) -> None:
+    here = make()
     here.destination.fail("CompleteMultipartUpload", ServerFault("200 with an error inside"), times=4)
     with pytest.raises(ServerFault):
         await copy(here)
     received = len(here.destination.parts_received)
     await copy_object(entry_of(here.source.entry("key")), here.context("two"))
     assert len(here.destination.parts_received) == received
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_a_conflict_on_complete_takes_a_new_upload_and_never_loops() -> None:
-    here = large()
+async def test_a_conflict_on_complete_takes_a_new_upload_and_never_loops(make: Make) -> None:
+    here = make()
     here.set(no_clobber=True)
     here.destination.fail("CompleteMultipartUpload", ConditionConflict("409", status=409), times=1)
     await copy(here)
-    here.settled()
+    await here.settled(DATA)
     assert here.destination.calls["CreateMultipartUpload"] == 2
-    here = large()
+    here = make()
     here.destination.fail("CompleteMultipartUpload", ConditionConflict("409", status=409), times=10**9)
     with pytest.raises(ConditionConflict):
         await copy(here)
     assert here.destination.calls["CreateMultipartUpload"] == 3
-    here.settled(None)
+    await here.settled(None)
 
 
 # what earlier attempts left
 
 
-async def leave(
-    here: Here, *, part_size: int = 64 * KIB, data: bytes = DATA, parts: int = 2, known: bool = True
-) -> str:
-    """An upload as a worker that died would leave it."""
-    listed = here.source.seed("key", data)
-    row = UploadRow(
-        "job", "old", "key", "key", Generation(listed.etag, listed.size), part_size, "", "dead", 0.0, 0, time.time() - 5
-    )
-    row = await here.ledger.claim_upload(row)
-    upload_id = await here.destination.create_upload("key", PutOptions())
-    if known:
-        await here.ledger.update_upload(replace(row, upload_id=upload_id))
-    for number in range(1, parts + 1):
-        piece = data[(number - 1) * part_size : number * part_size]
-        await here.destination.upload_part("key", upload_id, number, piece, len(piece), PutOptions())
-    here.destination.parts_received.clear()
-    return upload_id
-
-
-async def test_an_upload_of_the_same_generation_and_plan_is_gone_on_with() -> None:
-    here = large()
-    upload_id = await leave(here)
+async def test_an_upload_of_the_same_generation_and_plan_is_gone_on_with(make: Make) -> None:
+    here = make()
+    upload_id = await leave_upload(here, DATA, part_size=PART)
     await copy_object(entry_of(here.source.entry("key")), here.context())
     assert sorted(number for _, number in here.destination.parts_received) == [3, 4, 5, 6]
     assert here.destination.calls["CreateMultipartUpload"] == 1
     assert upload_id not in here.destination.uploads
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_a_kept_part_of_the_wrong_size_is_sent_again() -> None:
-    here = large()
-    upload_id = await leave(here)
+async def test_a_kept_part_of_the_wrong_size_is_sent_again(make: Make) -> None:
+    here = make()
+    upload_id = await leave_upload(here, DATA, part_size=PART)
     here.destination.uploads[upload_id].parts[2] = (b"short", "0" * 32)
     await copy_object(entry_of(here.source.entry("key")), here.context())
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_an_upload_with_other_part_sizes_is_aborted_not_reused() -> None:
-    here = large()
-    await leave(here, part_size=32 * KIB)
+async def test_an_upload_with_other_part_sizes_is_aborted_not_reused(make: Make) -> None:
+    here = make()
+    await leave_upload(here, DATA, part_size=32 * KIB)
     await copy_object(entry_of(here.source.entry("key")), here.context())
     assert len(here.destination.parts_received) == 6
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_an_upload_of_an_older_generation_is_aborted_not_reused() -> None:
-    here = large()
-    await leave(here, data=OTHER)
+async def test_an_upload_of_an_older_generation_is_aborted_not_reused(make: Make) -> None:
+    here = make()
+    await leave_upload(here, OTHER, part_size=PART)
     await copy(here)
     assert len(here.destination.parts_received) == 6
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_an_upload_whose_id_was_lost_is_found_and_aborted_but_not_one_of_a_longer_key() -> None:
-    here = large()
-    lost = await leave(here, known=False)
+async def test_an_upload_whose_id_was_lost_is_found_and_aborted_but_not_one_of_a_longer_key(make: Make) -> None:
+    here = make()
+    lost = await leave_upload(here, DATA, part_size=PART, known=False)
     foreign = await here.destination.create_upload("key2", PutOptions())
     older = await here.destination.create_upload("key", PutOptions())
     here.destination.uploads[older].initiated = "2020-01-01T00:00:00.000Z"
@@ -333,8 +316,8 @@ async def test_an_upload_whose_id_was_lost_is_found_and_aborted_but_not_one_of_a
     assert set(here.destination.uploads) == {foreign, older}
 
 
-async def test_two_keys_of_which_one_begins_with_the_other_never_share_an_upload() -> None:
-    here = large()
+async def test_two_keys_of_which_one_begins_with_the_other_never_share_an_upload(make: Make) -> None:
+    here = make()
     entries = [entry_of(here.source.seed(key, data)) for key, data in (("a", DATA), ("ab", OTHER))]
     async with asyncio.TaskGroup() as group:
         for entry in entries:
@@ -346,30 +329,29 @@ async def test_two_keys_of_which_one_begins_with_the_other_never_share_an_upload
 # two workers
 
 
-async def test_a_second_worker_gives_back_while_the_first_is_at_it_and_one_upload_is_made() -> None:
-    here = large()
+async def test_a_second_worker_gives_back_while_the_first_is_at_it_and_one_upload_is_made(make: Make) -> None:
+    here = make()
     entry = entry_of(here.source.seed("key", DATA))
     results = await asyncio.gather(
         *(copy_object(entry, here.context("same process")) for _ in range(3)), return_exceptions=True
     )
     assert Counter(type(result).__name__ for result in results) == {"Copied": 1, "UploadOwned": 2}
     assert here.destination.calls["CreateMultipartUpload"] == 1
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_the_error_of_the_second_worker_is_a_lost_lease_and_says_until_when() -> None:
-    here = large()
-    await leave(here)
-    row = here.ledger.rows["key"]
-    here.ledger.rows["key"] = replace(row, owner="alive", owned_until=time.time() + 60)
+async def test_the_error_of_the_second_worker_is_a_lost_lease_and_says_until_when(make: Make) -> None:
+    here = make()
+    until = time.time() + 60
+    await leave_upload(here, DATA, part_size=PART, until=until)
     with pytest.raises(UploadOwned) as caught:
         await copy_object(entry_of(here.source.entry("key")), here.context())
     assert isinstance(caught.value, LeaseLost)
-    assert caught.value.until == here.ledger.rows["key"].owned_until
+    assert caught.value.until == until
 
 
-async def test_a_worker_whose_upload_was_taken_over_stops_and_leaves_it_to_the_new_owner() -> None:
-    here = large()
+async def test_a_worker_whose_upload_was_taken_over_stops_and_leaves_it_to_the_new_owner(make: Make) -> None:
+    here = make()
     here.lease_seconds = 0.0  # its lease is over as soon as it begins
     started, go_on = asyncio.Event(), asyncio.Event()
     put_note = here.ledger.put_note
@@ -389,11 +371,11 @@ async def test_a_worker_whose_upload_was_taken_over_stops_and_leaves_it_to_the_n
     go_on.set()
     await asyncio.gather(first, return_exceptions=True)
     await copy_object(entry, here.context("three"))
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_the_lease_is_extended_while_parts_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = large()
+async def test_the_lease_is_extended_while_parts_move(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = make()
     now = [1000.0]
     monkeypatch.setattr("dth.multipart.claim.time", type("clock", (), {"time": staticmethod(lambda: now[0])}))
     real_sleep = asyncio.sleep
@@ -410,15 +392,21 @@ async def test_the_lease_is_extended_while_parts_move(monkeypatch: pytest.Monkey
     entry = entry_of(here.source.seed("key", DATA))
     ctx = replace(here.context(), lease_until=lambda: now[0] + 30)
     seen: list[float] = []
-    here.destination.before("CompleteMultipartUpload", lambda: seen.append(here.ledger.rows["key"].owned_until))
+    update = here.ledger.update_upload
+
+    async def spy(row: UploadRow) -> UploadRow:
+        seen.append(row.owned_until)
+        return await update(row)
+
+    here.ledger.update_upload = spy  # type: ignore[method-assign]
     await copy_object(entry, ctx)
     assert beats > 0
     assert seen[-1] > 1030
-    here.settled()
+    await here.settled(DATA)
 
 
-async def test_a_cancelled_copy_lets_the_next_worker_go_on_at_once() -> None:
-    here = large()
+async def test_a_cancelled_copy_lets_the_next_worker_go_on_at_once(make: Make) -> None:
+    here = make()
     stuck = asyncio.Event()
     upload_part = here.destination.upload_part
 
@@ -441,41 +429,40 @@ async def test_a_cancelled_copy_lets_the_next_worker_go_on_at_once() -> None:
     here.destination.upload_part = upload_part  # type: ignore[method-assign]
     await copy_object(entry, here.context("two"))
     assert Counter(number for _, number in here.destination.parts_received) == dict.fromkeys(range(1, 7), 1)
-    here.settled()
+    await here.settled(DATA)
 
 
 # sweeping
 
 
-async def test_a_sweep_aborts_what_has_no_owner_and_nothing_else() -> None:
-    here = large()
-    await leave(here)
+async def test_a_sweep_aborts_what_has_no_owner_and_nothing_else(make: Make) -> None:
+    here = make()
+    await leave_upload(here, DATA, part_size=PART)
     foreign = await here.destination.create_upload("other", PutOptions())
     assert await sweep_uploads(here.job(), here.ledger, now=time.time(), emit=here.events.append) == 1
     assert set(here.destination.uploads) == {foreign}
-    assert not here.ledger.rows
+    assert await here.row() is None
 
 
-async def test_a_sweep_finds_an_upload_whose_id_was_lost() -> None:
-    here = large()
-    await leave(here, known=False)
+async def test_a_sweep_finds_an_upload_whose_id_was_lost(make: Make) -> None:
+    here = make()
+    await leave_upload(here, DATA, part_size=PART, known=False)
     assert await sweep_uploads(here.job(), here.ledger, now=time.time(), emit=here.events.append) == 1
-    here.settled(None)
+    await here.settled(None)
 
 
-async def test_a_sweep_leaves_an_upload_with_a_living_owner() -> None:
-    here = large()
-    await leave(here)
-    here.ledger.rows["key"] = replace(here.ledger.rows["key"], owned_until=time.time() + 60)
+async def test_a_sweep_leaves_an_upload_with_a_living_owner(make: Make) -> None:
+    here = make()
+    await leave_upload(here, DATA, part_size=PART, until=time.time() + 60)
     assert await sweep_uploads(here.job(), here.ledger, now=time.time(), emit=here.events.append) == 0
     assert len(here.destination.uploads) == 1
 
 
-async def test_a_sweep_that_cannot_abort_keeps_the_row_and_says_so() -> None:
-    here = large()
-    await leave(here)
+async def test_a_sweep_that_cannot_abort_keeps_the_row_and_says_so(make: Make) -> None:
+    here = make()
+    await leave_upload(here, DATA, part_size=PART)
     here.destination.fail("AbortMultipartUpload", ServerFault("broken"))
     assert await sweep_uploads(here.job(), here.ledger, now=time.time(), emit=here.events.append) == 0
     assert [event.code for event in here.events if isinstance(event, Notice)] == ["upload_left_open"]
     assert await sweep_uploads(here.job(), here.ledger, now=time.time(), emit=here.events.append) == 1
-    here.settled(None)
+    await here.settled(None)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dth.events import Event
-from dth.ledgers.base import Ledger
+from dth.ledgers.base import Ledger, UploadRow
 from dth.messages import ObjectEntry
-from dth.model import Entry, KeyMapping
+from dth.model import Entry, Generation, KeyMapping
+from dth.multipart.complete import note_name
 from dth.states import Reason
+from dth.stores.base import PutOptions
 from dth.worker.budget import ByteBudget
 from dth.worker.copy import CopyContext
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.limiter import Limiter
-from tests.servers.memory_ledger import MemoryLedger
 from tests.servers.memory_store import MemoryStore
 
 KIB = 1 << 10
@@ -37,19 +38,19 @@ OPTIONS = CopyOptions(
 class Surroundings:
     """`context()` is what a fresh worker process would have."""
 
+    ledger: Ledger
     source: MemoryStore = field(default_factory=MemoryStore)
     destination: MemoryStore = field(default_factory=MemoryStore)
-    ledger: Ledger = field(default_factory=MemoryLedger)
     options: CopyOptions = OPTIONS
     events: list[Event] = field(default_factory=list)
     memory: int = 64 << 20
     slots: int = 8
     lease_seconds: float = 60.0
-    dest_prefix: str = ""
+    job_id: str = "job"
 
     def job(self) -> Job:
-        mapping = KeyMapping("", self.dest_prefix, strip=True)
-        return Job("job", self.source, self.destination, mapping, self.options)
+        mapping = KeyMapping("", "", strip=True)
+        return Job(self.job_id, self.source, self.destination, mapping, self.options)
 
     def context(self, process: str = "one", *, redelivered: bool = False) -> CopyContext:
         return CopyContext(
@@ -67,8 +68,42 @@ class Surroundings:
     def set(self, **options: Any) -> None:
         self.options = replace(self.options, **options)
 
+    async def row(self) -> UploadRow | None:
+        """The one upload in the ledger."""
+        rows = [row async for row in self.ledger.uploads(self.job_id)]
+        assert len(rows) <= 1
+        return rows[0] if rows else None
+
+    async def settled(self, data: bytes | None, key: str = "key") -> None:
+        """The destination holds `data` (nothing: None), and nothing else is left anywhere."""
+        stored = self.destination.objects.get(key)
+        assert (stored.data if stored else None) == data
+        assert not self.destination.uploads
+        assert await self.row() is None
+        assert await self.ledger.get_note(self.job_id, note_name(key)) is None
+        assert self.source.open_streams == 0
+
 
 def entry_of(listed: Entry, reason: Reason = Reason.MISSING) -> ObjectEntry:
     return ObjectEntry(
         key=listed.key, size=listed.size, etag=listed.etag, last_modified=listed.last_modified, reason=reason
     )
+
+
+async def leave_upload(
+    here: Surroundings, data: bytes, *, part_size: int, parts: int = 2, known: bool = True, until: float = 0.0
+) -> str:
+    """An upload of `key` as a worker that died would leave it: `parts` sent, its id known to the ledger or not."""
+    listed = here.source.seed("key", data)
+    generation = Generation(listed.etag, listed.size)
+    row = await here.ledger.claim_upload(
+        UploadRow(here.job_id, "old", "key", "key", generation, part_size, "", "dead", until, 0, time.time() - 5)
+    )
+    upload_id = await here.destination.create_upload("key", PutOptions())
+    if known:
+        await here.ledger.update_upload(replace(row, upload_id=upload_id))
+    for number in range(1, parts + 1):
+        piece = data[(number - 1) * part_size : number * part_size]
+        await here.destination.upload_part("key", upload_id, number, piece, len(piece), PutOptions())
+    here.destination.parts_received.clear()
+    return upload_id
