@@ -112,3 +112,22 @@ def test_short_writes_are_continued(monkeypatch: pytest.MonkeyPatch) -> None:
     spool.close()
     with pytest.raises(SpoolFailed, match="closed"):
         spool.append("late")
+
+
+async def test_closing_while_a_thread_still_writes_ends_it_and_touches_no_other_file(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    spool.append("first")
+
+    def write_on() -> None:
+        for _ in range(100_000):
+            spool.append("x" * 10_000)
+
+    writing = asyncio.ensure_future(asyncio.to_thread(write_on))
+    while spool.size < 100_000:
+        await asyncio.sleep(0)
+    spool.close()
+    with (tmp_path / "other").open("wb") as other:  # most likely gets the number that was freed
+        with pytest.raises(SpoolFailed, match="closed"):
+            await writing
+        assert other.tell() == 0
+    assert (tmp_path / "other").stat().st_size == 0
