@@ -1,0 +1,270 @@
+"""The embedded ledger: runs, outcomes, uploads and notes in one SQLite file, shared by the processes of one machine.
+
+Every write is flushed to disk before it returns (see `dth.database`; many tasks share one flush), because something
+elsewhere relies on each: a message is acknowledged on the strength of its outcome, an upload is created on the strength
+of its intent, and a finder goes on from its checkpoint. Only a finder's heartbeat may be forgotten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from dth.database import Database
+from dth.errors import LeaseLost, LedgerError, RunUnderWay
+from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.sqlite_rows import (
+    COUNT,
+    HAS_UPLOAD,
+    NEWEST_RUNS,
+    OPEN_RUNS,
+    REMOVE_UPLOAD,
+    RUN,
+    SCHEMA,
+    UPLOAD,
+    blob,
+    find_outcome,
+    find_upload,
+    identity,
+    put_upload,
+    text,
+    to_json,
+    to_run,
+    to_upload,
+)
+from dth.states import RunState
+
+_PAGE = 500  # uploads read at once
+
+
+class SqliteLedger:
+    """A ledger in a file. Every method is one transaction."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Self:
+        """The ledger in the file at `path`, created where there is none."""
+        return cls(await Database.open(path, SCHEMA), clock=clock)
+
+    async def start_run(self, run: Run, *, overlap: bool = False) -> None:
+        """Write a new LISTING run, or raise RunUnderWay. Repeating it while the run lists is no error; another run of
+        that id is a LedgerError. Runs of the job whose finder's lease is over become ABANDONED."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            present = connection.execute("SELECT state, finder FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
+            if present == (RunState.LISTING, run.finder):
+                return
+            if present:
+                raise LedgerError(f"ledger {self._database.path}: run {run.run_id} exists already; choose another id")
+            connection.execute(
+                "UPDATE runs SET state = 'abandoned' WHERE job_id = ? AND state = 'listing' AND lease_until <= ?",
+                (run.job_id, self._clock()),
+            )
+            for other in () if overlap else map(to_run, connection.execute(OPEN_RUNS, (run.job_id,))):
+                if not other.counted:
+                    raise RunUnderWay(f"run {other.run_id} of job {run.job_id} is still under way", other.run_id)
+            connection.execute(
+                """INSERT INTO runs (run_id, job_id, state, job_settings, finder, lease_until, started_at, found,
+                                     found_bytes, reasons)
+                   VALUES (?, ?, 'listing', ?, ?, ?, ?, NULL, ?, ?)""",
+                (
+                    *(run.run_id, run.job_id, run.job_settings, run.finder, run.lease_until, run.started_at),
+                    *(run.found_bytes, to_json(run.reasons)),
+                ),
+            )
+
+        await self._database.write(work, durable=True)
+
+    async def extend_run(self, run_id: str, finder: str, lease_until: float) -> None:
+        """The finder's heartbeat. Raises LeaseLost where the run is no longer its LISTING run."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            extended = connection.execute(
+                "UPDATE runs SET lease_until = ? WHERE run_id = ? AND finder = ? AND state = 'listing'",
+                (lease_until, run_id, finder),
+            )
+            if not extended.rowcount:
+                raise _run_lost(run_id, finder)
+
+        await self._database.write(work, durable=False)
+
+    async def seal_run(
+        self, run_id: str, finder: str, found: int, found_bytes: int, reasons: Mapping[str, int]
+    ) -> None:
+        """Fix the totals, once. Raises LeaseLost where the run is no longer the finder's LISTING run, or where it is
+        sealed with other totals."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            sealed = connection.execute(
+                """UPDATE runs SET state = 'sealed', found = ?, found_bytes = ?, reasons = ?
+                   WHERE run_id = ? AND finder = ? AND state = 'listing'""",
+                (found, found_bytes, to_json(reasons), run_id, finder),
+            )
+            if sealed.rowcount:
+                return
+            present = connection.execute(
+                "SELECT state, finder, found, found_bytes, reasons FROM runs WHERE run_id = ?", (run_id,)
+            ).fetchone()
+            if present != (RunState.SEALED, finder, found, found_bytes, to_json(reasons)):
+                raise _run_lost(run_id, finder)
+
+        await self._database.write(work, durable=True)
+
+    async def abandon_run(self, run_id: str, *, expired_before: float | None = None) -> bool:
+        """LISTING becomes ABANDONED, with `expired_before` only where the lease ended before. True where it did."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            abandoned = connection.execute(
+                """UPDATE runs SET state = 'abandoned'
+                   WHERE run_id = :run_id AND state = 'listing' AND (:before IS NULL OR lease_until < :before)""",
+                {"run_id": run_id, "before": expired_before},
+            )
+            return abandoned.rowcount > 0
+
+        return await self._database.write(work, durable=True)
+
+    async def run(self, run_id: str) -> Run | None:
+        """The run with its counters, consistently read."""
+        rows = await self._database.read(lambda connection: connection.execute(RUN, (run_id,)).fetchall())
+        return to_run(rows[0]) if rows else None
+
+    async def runs(self, job_id: str, limit: int) -> list[Run]:
+        """The job's newest runs first, all read at one moment."""
+        parameters = (job_id, max(limit, 0))
+        rows = await self._database.read(lambda connection: connection.execute(NEWEST_RUNS, parameters).fetchall())
+        return [to_run(row) for row in rows]
+
+    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
+        """Write the row and count it, unless the message has a row. Returns the row in force."""
+        counts = row.counts
+        counted = (counts.done, counts.skipped, counts.failed, counts.bytes)
+
+        def work(connection: sqlite3.Connection) -> OutcomeRow:
+            written = connection.execute(
+                "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (row.message_id, row.run_id, *counted, row.bitmap, row.remainder),
+            )
+            if not written.rowcount:
+                return find_outcome(connection, row.message_id) or row
+            connection.execute(COUNT, (row.run_id, process, *counted))
+            return row
+
+        return await self._database.write(work, durable=True)
+
+    async def outcome(self, message_id: str) -> OutcomeRow | None:
+        """The row of a message."""
+        return await self._database.read(lambda connection: find_outcome(connection, message_id))
+
+    async def claim_upload(self, row: UploadRow) -> UploadRow:
+        """Write the intent where the key has none; take it over where its owner has let it lapse; else change nothing.
+        Returns the row in force."""
+
+        def work(connection: sqlite3.Connection) -> UploadRow:
+            present = find_upload(connection, row.job_id, row.dest_key)
+            if present and present.owned_until > self._clock():
+                return present
+            taken = row
+            if present:
+                taken = replace(
+                    present,
+                    owner=row.owner,
+                    owned_until=row.owned_until,
+                    run_id=row.run_id,
+                    revision=present.revision + 1,
+                )
+            put_upload(connection, taken)
+            return taken
+
+        return await self._database.write(work, durable=True)
+
+    async def update_upload(self, row: UploadRow) -> UploadRow:
+        """Write the row if nobody has since `row.revision`; returns it with its new revision. Else raises LeaseLost."""
+
+        def work(connection: sqlite3.Connection) -> UploadRow:
+            if not connection.execute(HAS_UPLOAD, identity(row)).fetchone():
+                raise _upload_lost(row)
+            updated = replace(row, revision=row.revision + 1)
+            put_upload(connection, updated)
+            return updated
+
+        return await self._database.write(work, durable=True)
+
+    async def close_upload(self, row: UploadRow) -> None:
+        """Remove the row if nobody has changed it since. Raises LeaseLost where somebody did; absent is no error."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            closed = connection.execute(REMOVE_UPLOAD, identity(row))
+            if not closed.rowcount and find_upload(connection, row.job_id, row.dest_key):
+                raise _upload_lost(row)
+
+        await self._database.write(work, durable=True)
+
+    async def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
+        """All rows of the job in key order; those that come or go meanwhile may or may not be among them."""
+        after = b""  # no key is empty
+        statement = f"{UPLOAD} WHERE job_id = ? AND dest_key > ? ORDER BY dest_key LIMIT {_PAGE}"
+        while True:
+            parameters = (job_id, after)
+            page = await self._database.read(
+                lambda connection, values=parameters: connection.execute(statement, values).fetchall()  # type: ignore[misc]
+            )
+            for row in map(to_upload, page):
+                yield row
+            if len(page) < _PAGE:
+                return
+            after = page[-1][2]
+
+    async def get_note(self, job_id: str, name: str) -> str | None:
+        """A small durable value of the job."""
+        statement = "SELECT value FROM notes WHERE job_id = ? AND name = ?"
+        row = await self._database.read(lambda connection: connection.execute(statement, (job_id, name)).fetchone())
+        return text(row[0]) if row else None
+
+    async def put_note(self, job_id: str, name: str, value: str) -> None:
+        """Write such a value, "" to remove it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            if value:
+                connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (job_id, name, blob(value)))
+            else:
+                connection.execute("DELETE FROM notes WHERE job_id = ? AND name = ?", (job_id, name))
+
+        await self._database.write(work, durable=True)
+
+    async def reclaim(self, owner: str | None = None) -> None:
+        """End the leases on runs and uploads of `owner` (of everyone: None). `owner` is a process; uploads are owned by
+        its attempts, `process#attempt`."""
+        whose = {"owner": owner}
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE runs SET lease_until = 0 WHERE state = 'listing' AND (:owner IS NULL OR finder = :owner)", whose
+            )
+            # A change like any other: an owner who lives after all must learn that it lost the row.
+            connection.execute(
+                """UPDATE uploads SET owned_until = 0, revision = revision + 1
+                   WHERE owned_until > 0
+                     AND (:owner IS NULL OR owner = :owner OR substr(owner, 1, length(:owner) + 1) = :owner || '#')""",
+                whose,
+            )
+
+        await self._database.write(work, durable=True)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        await self._database.close()
+
+
+def _run_lost(run_id: str, finder: str) -> LeaseLost:
+    return LeaseLost(f"run {run_id} is no longer the listing run of finder {finder}")
+
+
+def _upload_lost(row: UploadRow) -> LeaseLost:
+    return LeaseLost(f"the upload to {row.dest_key} was changed by somebody else meanwhile")
