@@ -59,7 +59,7 @@ class Answer:
         if not self._finished:
             self._collecting = True
             self._window = limit
-            if (self.length or 0) <= limit:
+            if max(self._held, self.length or 0) <= limit:
                 self._resume()
                 await self._wait(until_finished=True)
         if self._error is not None:
@@ -133,7 +133,7 @@ class Answer:
                 self._paused = True
                 self._line.pause()
         elif self._held > self._window:
-            self._line.fail(self._too_long(self._window))
+            self._too_long(self._window)
         else:
             joined = b"".join(self._pieces)
             self._pieces.clear()

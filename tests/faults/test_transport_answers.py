@@ -238,6 +238,7 @@ async def test_a_body_past_its_limit_is_a_violation_whether_declared_or_not() ->
                 now.set()
                 with pytest.raises(ProtocolViolation, match="longer than the 10 bytes"):
                     await answer.read(10)
+                await client.close()
                 await server.all_closed()
 
 

@@ -54,9 +54,10 @@ class RawServer:
     errors: list[BaseException] = field(default_factory=list)
 
     async def all_closed(self) -> None:
-        """Returns once every client has gone."""
-        while self.tasks:
-            await asyncio.wait(self.tasks)
+        """Returns once every client has gone; raises TimeoutError where one stays."""
+        async with asyncio.timeout(10):
+            while self.tasks:
+                await asyncio.wait(self.tasks)
 
 
 @contextlib.asynccontextmanager
