@@ -79,7 +79,7 @@ class PlainFace:
             case Notice():
                 if event.level == "info" and not self._verbose and event.code not in _TOLD:
                     return None
-                return f"{event.level}: {event.text}", "yellow" if event.level == "warning" else ""
+                return (event.text, "") if event.level == "info" else (f"{event.level}: {event.text}", "yellow")
             case RunAbandoned():
                 return f"run {event.run_id} was abandoned: {event.reason}", "yellow"
             case RunStarted() if self._verbose:

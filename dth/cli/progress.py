@@ -105,7 +105,7 @@ class Meter:
             ended=ended,
             bytes=moved,
             failed=sum(run.failed for run in runs),
-            in_flight=sum(self._in_flight.values()),
+            in_flight=sum(list(self._in_flight.values())),  # a copy: displays draw in a thread of their own
             objects_rate=rates[0],
             bytes_rate=rates[1],
             left_seconds=_left(found - ended, max(tally.found_bytes - moved, 0), *rates) if listed_all else None,

@@ -381,3 +381,33 @@ def test_errors_have_no_other_exit_codes_than_the_documented_ones() -> None:
 
 def test_the_version_is_printed() -> None:
     assert dth_("--version").stdout == f"dth {dth.__version__}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_ends_at_the_first_signal_and_cleans_up(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    cleaned = []
+
+    async def hangs(emit: Emit, stop: asyncio.Event, *, objects: int) -> Summary:
+        try:
+            os.kill(os.getpid(), number)
+            await asyncio.Event().wait()
+            raise AssertionError(emit, stop, objects)
+        finally:
+            cleaned.append(objects)
+
+    module = types.ModuleType("dth.demo.run")
+    monkeypatch.setattr(module, "demo", hangs, raising=False)
+    monkeypatch.setitem(sys.modules, "dth.demo.run", module)
+    assert dth_("demo", "--objects", "20").exit_code == 130
+    assert cleaned == [20]
+
+
+def test_a_demo_tells_its_story_without_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tells(emit: Emit, _stop: asyncio.Event, *, objects: int) -> Summary:
+        emit(Notice("info", "demo", f"filling with {objects}"))
+        return Tally().summary()
+
+    module = types.ModuleType("dth.demo.run")
+    monkeypatch.setattr(module, "demo", tells, raising=False)
+    monkeypatch.setitem(sys.modules, "dth.demo.run", module)
+    assert dth_("demo", "--objects", "20").stderr == "filling with 20\n"
