@@ -72,9 +72,9 @@ def test_lister_folds_folders() -> None:
 def test_lister_spoils_the_pages_that_it_is_told_to() -> None:
     faults = {1: PageFault.SERVER_ERROR, 2: PageFault.CUT, 3: PageFault.NO_TOKEN, 4: PageFault.OUT_OF_ORDER}
     with Lister(Flat(1500), faults=faults | {5: PageFault.REPEATED}) as server, boto(server.endpoint) as client:
-        with pytest.raises(ClientError, match="500"):
+        with pytest.raises(ClientError, match="InternalError"):
             client.list_objects_v2(Bucket="b")
-        with pytest.raises(BotoCoreError):
+        with pytest.raises((BotoCoreError, ClientError)):
             client.list_objects_v2(Bucket="b")
         without = client.list_objects_v2(Bucket="b")
         assert without["IsTruncated"]
