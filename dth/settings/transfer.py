@@ -218,7 +218,12 @@ class TransferJob(JobBase):
     )
 
     finder_number: int = _limits(
-        0, "Listers", "Listing requests in flight per side; 0: as many as help.", guide="finderNumber", ge=0, le=256
+        0,
+        "Listers",
+        "Hint: listing requests in flight per side; this version lists one after the other.",
+        guide="finderNumber",
+        ge=0,
+        le=256,
     )
     finder_depth: int = _limits(
         0, "Finder depth", "Hint for the first split of the key space; loses no objects.", guide="finderDepth",
@@ -267,6 +272,7 @@ NOT_YET: dict[str, str] = {
     "giant_threshold": "sharing one object among workers",
     "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",
+    "receive_limit": "a limit on deliveries beside the one on attempts",
     "compare=checksum": "comparing by checksum",
 }
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a
