@@ -106,32 +106,37 @@ class Connection(asyncio.Protocol):
         self._method = method
         self._heard = self.unanswered = False
         self._since = owner.clock
+        waiter: asyncio.Future[None] | None = None
         try:
             if length <= ONE_WRITE and isinstance(body, bytes):
                 self._transport.write(head + body if body else head)
             else:
                 await self._send_large(head, body, length)
             if answer.status == 0 and answer.error is None:
-                self._waiter = self._loop.create_future()
-                await self._waiter
+                self._waiter = waiter = self._loop.create_future()
+                await waiter
         except BaseException as exc:
             if self._answer is answer:
                 self.fail(exc if isinstance(exc, TransportError) else TransportError("the request was given up"))
             raise
         finally:
-            self._waiter = self._sender = None
+            # A short answer is whole before we wake: by now the connection may serve another exchange, with its own waiter.
+            if self._waiter is waiter:
+                self._waiter = None
         if answer.status == 0 and answer.error is not None:
             raise answer.error
         return answer
 
     async def _send_large(self, head: bytes, body: Body, length: int) -> None:
         self._sender = sender = Sender(self._transport)
-        self._transport.write(head)
-        if isinstance(body, bytes):
-            await sender.write(body)
-        else:
-            await sender.send_stream(body, length)
-        self._sender = None
+        try:
+            self._transport.write(head)
+            if isinstance(body, bytes):
+                await sender.write(body)
+            else:
+                await sender.send_stream(body, length)
+        finally:
+            self._sender = None
         self._since = self._owner.clock
 
     # Answers
