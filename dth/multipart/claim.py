@@ -98,11 +98,13 @@ class Claim:
 
     async def open(self, task: UploadTask) -> None:
         """Create the upload and note its id. The loser of a race aborts its own."""
-        upload_id = await self._ctx.destination.create_upload(task.dest_key, task.options)
+        destination = self._ctx.destination
+        declared = task.crc if destination.capabilities.declares_checksum else ""
+        upload_id = await destination.create_upload(task.dest_key, task.options, declared)
         try:
             await self._change(upload_id=upload_id)
         except LeaseLost:
-            await self._ctx.destination.abort_upload(task.dest_key, upload_id)
+            await destination.abort_upload(task.dest_key, upload_id)
             raise
 
     async def holding(self, work: Coroutine[Any, Any, T]) -> T:

@@ -64,6 +64,8 @@ class Capabilities:
     `checksums`: algorithms that it verifies on PUT and UploadPart and answers with, best first (`crc64nvme`, `crc32c`,
     `crc32`); empty where such headers are ignored or refused. `needs_payload_hash`: this endpoint refuses
     UNSIGNED-PAYLOAD, so a body must be whole before it is sent. `conditional_put`: If-None-Match on PUT works.
+    `declares_checksum`: an upload created for an algorithm takes parts without that header and answers each with its
+    own sum (AWS refuses such parts, but answers with CRC64NVME where no algorithm was declared).
     """
 
     provider: str
@@ -82,6 +84,7 @@ class Capabilities:
     object_max: int
     equal_parts: bool
     key_rules: KeyRules
+    declares_checksum: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class ProviderProfile:
     object_max: int = 5 * _TIB
     equal_parts: bool = False
     key_rules: KeyRules = KeyRules()
+    declares_checksum: bool = False
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -149,6 +150,7 @@ PROFILES: dict[str, ProviderProfile] = {
             start_after=False,
             conditional_put=True,
             checksums=("crc64nvme", "crc32c", "crc32"),
+            declares_checksum=True,
             key_rules=KeyRules(max_segment_bytes=255, folds_empty_segments=True, refuses_dot_segments=True, empties_folders=True),
         ),
         # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything
@@ -258,6 +260,7 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         object_max=profile.object_max,
         equal_parts=profile.equal_parts,
         key_rules=profile.key_rules,
+        declares_checksum=profile.declares_checksum,
     )
 
 

@@ -72,6 +72,7 @@ class Upload:
     key: str
     options: PutOptions
     initiated: str
+    declared: str
     parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
 
@@ -243,7 +244,7 @@ class MemoryStore:
         await self._call("CreateMultipartUpload", key)
         self._serial += 1
         upload_id = f"upload-{self._serial}"
-        self.uploads[upload_id] = Upload(key, options, _now())
+        self.uploads[upload_id] = Upload(key, options, _now(), checksum_algorithm)
         await self._call("CreateMultipartUpload.answer", key)
         return upload_id
 
@@ -260,7 +261,7 @@ class MemoryStore:
         upload.parts[number] = (data, etag)
         self.parts_received.append((key, number))
         await self._call("UploadPart.answer", key)
-        return Written(etag, self._answer(data))
+        return Written(etag, self._answer(data, declared=upload.declared != ""))
 
     async def complete_upload(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
@@ -282,7 +283,7 @@ class MemoryStore:
             self.lose_complete_answers -= 1
             raise ConnectionLost("the answer to Complete was lost")
         await self._call("CompleteMultipartUpload.answer", key)
-        return Written(etag, self._answer(data))
+        return Written(etag, self._answer(data, declared=upload.declared != ""))
 
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._call("AbortMultipartUpload", key)
@@ -327,8 +328,8 @@ class MemoryStore:
                 raise DigestRefused("BadDigest", operation="PutObject", status=400)
         return data
 
-    def _answer(self, data: bytes) -> tuple[tuple[str, str], ...]:
-        if not self.answers_checksums:
+    def _answer(self, data: bytes, *, declared: bool = True) -> tuple[tuple[str, str], ...]:
+        if not self.answers_checksums or (self.capabilities.declares_checksum and not declared):
             return ()
         return tuple((name, _crc(name, data)) for name in self.capabilities.checksums)
 

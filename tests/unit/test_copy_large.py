@@ -70,6 +70,13 @@ async def test_our_own_checksum_of_each_part_equal_to_the_answers_is_said_to_cov
     ).verified_by is VerifiedBy.PART_CRC
 
 
+async def test_a_store_that_wants_the_algorithm_declared_first_is_told(make: Make) -> None:
+    here = make(replace(AWS_LIKE, declares_checksum=True, multipart_etag=False))
+    assert (
+        await copy_object(entry_of(here.source.seed("key", DATA)), here.context())
+    ).verified_by is VerifiedBy.PART_CRC
+
+
 async def test_a_checksum_kept_by_the_source_and_joined_from_the_parts_covers_both_legs(make: Make) -> None:
     here = make()
     here.source.keeps_checksums = True
