@@ -34,7 +34,9 @@ async def _work(task: dict[str, str | bool]) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    transport, _ = await loop.connect_read_pipe(lambda: _Orders(stop), sys.stdin)
+    loop.add_signal_handler(signal.SIGUSR1, _show_tasks)
+    orders = _Orders(stop)
+    transport, _ = await loop.connect_read_pipe(lambda: orders, sys.stdin)
     process = str(task["process"])
     try:
         await app.run_child(
@@ -49,6 +51,7 @@ async def _work(task: dict[str, str | bool]) -> int:
         _tell(WorkerFailed(process, error.code, str(error)))
         return error.exit_code
     finally:
+        orders.ended = True
         transport.close()
     return 0
 
@@ -58,22 +61,30 @@ class _Orders(asyncio.Protocol):
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
+        self.ended = False  # the work is over: the pipe's end means nothing any more
 
     def data_received(self, data: bytes) -> None:
         if b"drain" in data:
             self._stop.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._stop.is_set() or exc is not None:
+        if not self.ended:
             _vanish()
 
     def eof_received(self) -> None:
-        _vanish()
+        if not self.ended:
+            _vanish()
 
 
 def _vanish() -> None:
     """End at once: whatever is under way is safe to repeat, and a worker without a parent must not go on."""
     os._exit(PARENT_GONE)
+
+
+def _show_tasks() -> None:
+    """SIGUSR1: where every task waits, on standard error, for who must find out why nothing moves."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
 
 
 def _tell(event: Event) -> None:
