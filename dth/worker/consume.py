@@ -58,6 +58,7 @@ TROUBLES = (QueueError, LedgerError, ReportFailed)
 BATCH = 10  # messages per receive: what SQS gives at most
 TROUBLES_IN_A_ROW = 5  # so many messages whose surroundings failed, and the worker gives up
 TROUBLE_DELAY_SECONDS = 5.0
+LAST_RECEIVE_SECONDS = 1.0
 GIVE_BACK_SECONDS = 5.0  # for the last release, when the process is ending anyway
 
 
@@ -90,7 +91,7 @@ def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
 class Consumer:
     """Works a queue until drained. One per process.
 
-    Leased messages are bounded by `max_in_flight`, and no more are received while the entries in hand suffice to fill
+    Leased messages are bounded by `max_in_flight` and by four times the limit, and no more are received while the entries in hand suffice to fill
     the limit twice. Raises, within an exception group, WrongJob, the breaker's error, or trouble with queue, ledger or
     report that would not go away; whatever it raises, messages in hand have been given back.
     """
@@ -119,6 +120,7 @@ class Consumer:
         self._leases = Leases(queue, settings.lease_seconds, settings.lease_cap_seconds, emit)
         self._breaker = Breaker()
         self._draining = asyncio.Event()
+        self._over = False
         self._room = asyncio.Event()
         self._entries_left = 0
         self._entries_seen = 0
@@ -131,9 +133,12 @@ class Consumer:
         """Set while no message is in hand."""
         self.quiet.set()
 
-    def drain(self) -> None:
-        """Receive no more; finish within the grace period what has begun, give back the rest."""
+    def drain(self, *, over: bool) -> None:
+        """Receive no more; finish within the grace period what has begun, give back the rest. `over`: no message can
+        matter any more, so a receive that is under way need not be waited for."""
+        self._over = over
         self._draining.set()
+        self._room.set()
 
     async def run(self) -> Counts:
         """Work until drained; what this process recorded."""
@@ -143,8 +148,11 @@ class Consumer:
                 async with asyncio.TaskGroup() as messages:
                     receiving = messages.create_task(self._receive(messages))
                     await self._draining.wait()
-                    receiving.cancel()
                     self._leases.drain(self._settings.grace_seconds)
+                    if not self._over:
+                        # A receive that is cut off may strand a message until its lease ends; a short poll runs out.
+                        await asyncio.wait([receiving], timeout=LAST_RECEIVE_SECONDS)
+                    receiving.cancel()
                 for task in beside:
                     task.cancel()
         finally:
@@ -154,7 +162,7 @@ class Consumer:
     # Receiving
 
     async def _receive(self, messages: asyncio.TaskGroup) -> None:
-        while True:
+        while not self._draining.is_set():
             wanted = self._wanted()
             if wanted < 1:
                 self._room.clear()
@@ -175,7 +183,8 @@ class Consumer:
 
     def _wanted(self) -> int:
         """How many messages the next receive asks for: what fills the limit twice, by the packing seen so far."""
-        free = self._settings.max_in_flight - len(self._leases)
+        # Messages whose entries have ended wait for the ledger; that must not hold up copying, nor pile up without end.
+        free = min(self._settings.max_in_flight, 4 * self._limiter.limit) - len(self._leases)
         missing = 2 * self._limiter.limit - self._entries_left
         if missing <= 0 or free <= 0:
             return 0

@@ -64,7 +64,7 @@ async def work(
 
 async def _drain_on(stop: asyncio.Event, consumer: Consumer) -> None:
     await stop.wait()
-    consumer.drain()
+    consumer.drain(over=False)
 
 
 class Ending:
@@ -101,7 +101,7 @@ class Ending:
             await self._consumer.quiet.wait()
             try:
                 if await self.over():
-                    self._consumer.drain()
+                    self._consumer.drain(over=True)
                     return
                 failures = 0
             except (QueueError, LedgerError) as error:

@@ -16,16 +16,14 @@ from dth.messages import ObjectEntry, ObjectsMessage, decode
 from dth.states import Outcome
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied
-from tests.faults.memory_ledger import MemoryLedger
-from tests.faults.worker_stage import Died, Fuse, Script, Stage, Step, make_impatient, objects, open_queue
+from tests.faults.worker_stage import Died, Fuse, Script, Stage, Step, make_impatient, objects, on_stage
 
 
 @pytest.fixture
 async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     make_impatient(monkeypatch)
-    queue = await open_queue(tmp_path / "queue.sqlite")
-    yield Stage(queue, MemoryLedger())
-    await queue.close()
+    async with on_stage(tmp_path) as stage:
+        yield stage
 
 
 def mixed() -> dict[str, list[Step]]:
@@ -69,12 +67,11 @@ async def test_a_death_at_any_call_loses_and_doubles_nothing(
 ) -> None:
     make_impatient(monkeypatch)
     for at in range(1, 500):
-        queue = await open_queue(tmp_path / f"{at}.sqlite")
-        try:
-            if not await _play_with_death(Stage(queue, MemoryLedger()), at, after=after):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        async with on_stage(folder) as stage:
+            if not await _play_with_death(stage, at, after=after):
                 break
-        finally:
-            await queue.close()
     else:
         pytest.fail("the worker never came to its end")
     assert at > 40
@@ -136,11 +133,10 @@ async def test_a_redelivered_message_without_a_row_tells_the_copy_to_look_first(
 
 async def test_the_remainder_follows_under_the_next_id_and_with_the_attempts_of_its_entries(stage: Stage) -> None:
     await stage.ready(["a", "flaky", "waits"])
-    ledger = stage.ledger
-    assert isinstance(ledger, MemoryLedger)
     await stage.work(Script({"flaky": [ServerFault("1"), ServerFault("2"), Outcome.DONE]}))
-    assert set(ledger.rows) == {"run-0", "run-0/1", "run-0/2"}
-    message = decode(ledger.rows["run-0/1"].remainder)
+    rows = await stage.rows()
+    assert [row.message_id for row in rows] == ["run-0", "run-0/1", "run-0/2"]
+    message = decode(rows[1].remainder)
     assert isinstance(message, ObjectsMessage)
     assert [(entry.key, entry.attempt or message.attempt) for entry in message.objects] == [("flaky", 3)]
 
@@ -180,28 +176,22 @@ def test_whatever_the_schedule_of_deaths_and_repeats_all_entries_end_once(
     }
 
     async def scenario() -> None:
-        queue = await open_queue(tmp_path_factory.mktemp("q") / "queue.sqlite")
-        try:
-            stage = Stage(queue, MemoryLedger())
+        async with on_stage(tmp_path_factory.mktemp("stage")) as stage:
             await stage.begin()
-            found = 0
             for g, group in enumerate(groups):
                 message = objects([f"{g}-{n}" for n in range(len(group))], f"run-{g}")
                 await stage.send(*[message] * (2 if g in repeats else 1))
-                found += len(group)
-            await stage.seal(found)
+            await stage.seal(found := sum(map(len, groups)))
             script = Script(steps)
             for at, after in deaths:
                 with contextlib.suppress(Died):
                     await stage.work(script, Fuse(at, after=after), worker_number=slots)
-                await queue.reclaim()
+                await stage.queue.reclaim()
             await stage.work(script, worker_number=slots)
             await stage.clear(script)
             counts = await stage.counts()
             assert counts.ended == found
             assert len(await stage.dead()) >= counts.failed
-        finally:
-            await queue.close()
 
     with pytest.MonkeyPatch.context() as patch:
         make_impatient(patch)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,8 @@ import pytest
 
 from dth.errors import DthError
 from dth.events import Event
-from dth.ledgers.base import Ledger, Run
+from dth.ledgers.base import Ledger, OutcomeRow, Run
+from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import Message, ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts, KeyMapping, ObjectRecord
 from dth.queues.base import Queue
@@ -24,6 +26,7 @@ from dth.stores.base import ObjectStore
 from dth.worker import run as run_module
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied, CopyOptions, Job, Verify
+from dth.worker.outcomes import next_id
 from dth.worker.run import WorkerSettings, work
 
 AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)
@@ -127,7 +130,7 @@ class Kept:
 class Stage:
     """Queue, ledger and what was heard; `work` plays one worker process on them."""
 
-    def __init__(self, queue: SqliteQueue, ledger: Ledger) -> None:
+    def __init__(self, queue: SqliteQueue, ledger: SqliteLedger) -> None:
         self.queue = queue
         self.ledger = ledger
         self.events: list[Event] = []
@@ -189,7 +192,7 @@ class Stage:
     async def work(
         self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]], fuse: Fuse | None = None, **changes: Any
     ) -> Counts:
-        queue, ledger, copy = cast("Queue", self.queue), self.ledger, script
+        queue, ledger, copy = cast("Queue", self.queue), cast("Ledger", self.ledger), script
         if fuse:
             queue = fuse.wrap(queue, ("send", "receive", "extend", "ack", "release", "bury"))
             ledger = fuse.wrap(ledger, ("record", "outcome"))
@@ -209,6 +212,7 @@ class Stage:
 
     async def clear(self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]) -> None:
         """Work on until the queue is empty: a counted run may leave messages whose row is written but not acted on."""
+        await self.queue.reclaim()  # a worker that sees its run over may leave a repeated message under lease
         working = asyncio.create_task(self.work(script, until_empty=False))
         while (depth := await self.queue.depth()).visible or depth.leased:
             await asyncio.sleep(0.005)
@@ -220,6 +224,14 @@ class Stage:
         run = await self.ledger.run(run_id)
         assert run
         return run.counts
+
+    async def rows(self, message_id: str = f"{RUN}-0") -> list[OutcomeRow]:
+        """The outcome rows of a message and of its remainders, in order."""
+        rows: list[OutcomeRow] = []
+        while row := await self.ledger.outcome(message_id):
+            rows.append(row)
+            message_id = next_id(message_id)
+        return rows
 
     async def dead(self) -> dict[str, str]:
         """Reasons by key."""
@@ -264,5 +276,14 @@ def make_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "SHORTEST_PAUSE_SECONDS", 0.005)
 
 
-async def open_queue(path: Path, lease_seconds: float = 60.0) -> SqliteQueue:
-    return await SqliteQueue.open(path, owner="worker", lease_seconds=lease_seconds, message_bytes=262_144)
+@contextlib.asynccontextmanager
+async def on_stage(folder: Path, lease_seconds: float = 60.0) -> AsyncIterator[Stage]:
+    """A stage whose queue and ledger live in `folder`."""
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await SqliteQueue.open(
+            folder / "queue.sqlite", owner="worker", lease_seconds=lease_seconds, message_bytes=262_144
+        )
+        stack.push_async_callback(queue.close)
+        ledger = await SqliteLedger.open(folder / "ledger.sqlite")
+        stack.push_async_callback(ledger.close)
+        yield Stage(queue, ledger)
