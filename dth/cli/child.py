@@ -67,7 +67,7 @@ class _Orders(asyncio.Protocol):
         if b"drain" in data:
             self._stop.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         if not self.ended:
             _vanish()
 
