@@ -30,6 +30,7 @@ class KeyRules:
     folds_empty_segments: bool = False  # `a//b` becomes `a/b`, `/a` becomes `a`
     refuses_dot_segments: bool = False  # `.` and `..` between slashes
     refuses_control: bool = False  # characters below 0x20
+    folds_backslashes: bool = False  # a backslash becomes a slash
     empties_folders: bool = False  # a key that ends in `/` keeps none of its bytes, and the PUT says 200
 
     def refusal(self, key: str, size: int = 0) -> str:  # noqa: PLR0911 - one return a rule
@@ -37,6 +38,8 @@ class KeyRules:
         length = len(key.encode("utf-8", "surrogateescape"))
         if not key or length > self.max_bytes:
             return f"the key has {length} bytes, the destination takes 1 to {self.max_bytes}"
+        if self.folds_backslashes and "\\" in key:
+            return "the destination turns backslashes into slashes, so another key would be written"
         if self.empties_folders and size and key.endswith("/"):
             return "the destination keeps no bytes under a key that ends in `/`"
         segments = key.split("/")

@@ -151,7 +151,13 @@ PROFILES: dict[str, ProviderProfile] = {
             conditional_put=True,
             checksums=("crc64nvme", "crc32c", "crc32"),
             declares_checksum=True,
-            key_rules=KeyRules(max_segment_bytes=255, folds_empty_segments=True, refuses_dot_segments=True, empties_folders=True),
+            key_rules=KeyRules(
+                max_segment_bytes=255,
+                folds_empty_segments=True,
+                refuses_dot_segments=True,
+                folds_backslashes=True,
+                empties_folders=True,
+            ),
         ),
         # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything
         ProviderProfile(S3_COMPATIBLE, list_version=1, url_encoding=False, start_after=False),

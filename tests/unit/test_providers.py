@@ -150,7 +150,7 @@ def test_checksums_and_conditional_writes_are_for_those_who_have_them() -> None:
 
 def test_seaweeds_rules_name_what_it_would_fold_or_lose() -> None:
     rules = PROFILES["SeaweedFS"].key_rules
-    for key, size in (("a//b", 1), ("/a", 1), ("a/../b", 1), ("x" * 256, 1), ("a/", 1)):
+    for key, size in (("a//b", 1), ("/a", 1), ("a/../b", 1), ("x" * 256, 1), ("a/", 1), ("a\\b", 1)):
         assert rules.refusal(key, size), key
     for key, size in (("a/", 0), ("a/b", 1), ("..a", 1)):
         assert rules.refusal(key, size) == "", key
