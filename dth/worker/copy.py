@@ -35,7 +35,7 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     it changed too often.
     """
     dest_key = ctx.job.mapping.dest_key(entry.key)
-    if refusal := ctx.job.destination.capabilities.key_rules.refusal(dest_key):
+    if refusal := ctx.job.destination.capabilities.key_rules.refusal(dest_key, entry.size):
         raise KeyRefused(f"{dest_key!r}: {refusal}")
     generation = Generation(entry.etag, entry.size, entry.version_id)
     try:
