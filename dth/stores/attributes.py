@@ -12,18 +12,21 @@ from dth.stores.base import PutOptions, Written
 from dth.stores.sign import Header
 from dth.stores.xml import Element, unquoted
 
-CONTENT_HEADERS = (
-    "content-type",
-    "content-encoding",
-    "content-disposition",
-    "content-language",
-    "cache-control",
-    "expires",
-    "x-amz-website-redirect-location",
+_CONTENT = frozenset(
+    {
+        "content-type",
+        "content-encoding",
+        "content-disposition",
+        "content-language",
+        "cache-control",
+        "expires",
+        "x-amz-website-redirect-location",
+    }
 )
 CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 _META = "x-amz-meta-"
+_CHECKSUM = "x-amz-checksum-"
 _md5 = re.compile(r"[0-9a-f]{32}").fullmatch
 _unsendable = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
@@ -35,18 +38,23 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
     object, so that its checksums are the object's and not a range's.
     """
     etag = unquoted(headers.get("etag", ""))
-    checksums = _checksums(headers) if whole else ()
+    content, metadata, checksums = [], [], []
+    for name, text in headers.items():
+        if name in _CONTENT:
+            content.append((name, text))
+        elif name.startswith(_META):
+            metadata.append((name[len(_META) :], text))
+        elif whole and name.startswith(_CHECKSUM) and name[len(_CHECKSUM) :] in CHECKSUMS:
+            checksums.append((name[len(_CHECKSUM) :], text))
+    storage_class = headers.get("x-amz-storage-class", "")
     return ObjectHead(
         generation=Generation(etag, size, headers.get("x-amz-version-id") or None),
         last_modified=headers.get("last-modified", ""),
-        attributes=Attributes(
-            headers=tuple((name, headers[name]) for name in CONTENT_HEADERS if name in headers),
-            metadata=tuple((name[len(_META) :], text) for name, text in headers.items() if name.startswith(_META)),
-        ),
+        attributes=Attributes(tuple(content), tuple(metadata)),
         md5=etag if md5_etag and _proves_md5(headers, etag) else "",
-        checksums=checksums,
+        checksums=tuple(checksums),
         checksum_type=headers.get("x-amz-checksum-type", "").upper() if checksums else "",
-        storage_class="" if (storage_class := headers.get("x-amz-storage-class", "")) == "STANDARD" else storage_class,
+        storage_class="" if storage_class == "STANDARD" else storage_class,
     )
 
 
@@ -96,7 +104,7 @@ def written_in(result: Element, headers: Mapping[str, str]) -> Written:
 
 
 def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, headers[header]) for name in CHECKSUMS if (header := f"x-amz-checksum-{name}") in headers)
+    return tuple((name, headers[header]) for name in CHECKSUMS if (header := _CHECKSUM + name) in headers)
 
 
 def _proves_md5(headers: Mapping[str, str], etag: str) -> bool:
