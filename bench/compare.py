@@ -22,7 +22,7 @@ class Job:
     bytes: int
     unit: str
     units: float
-    fresh: bool = True  # the destination is empty before each run
+    copies: bool = True  # all of it, into an empty destination; False: all of it is there already
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,9 @@ def measure(job: Job, contenders: Sequence[Contender], store: Store, rounds: int
     costs: dict[int, list[tuple[Cost, dict[str, int]]]] = {number: [] for number in range(len(contenders))}
     for turn in range(rounds):
         for number, contender in enumerate(contenders):
-            if job.fresh:
-                store.reset()
-            before = store.stats()
+            store.reset()
             cost = run(contender.words(store, job.source, job.dest), contender.environment(store))
-            after = store.stats()
-            moved = {name: after[name] - before.get(name, 0) for name in after}
+            moved = store.stats()
             _check(job, contender, cost, moved)
             costs[number].append((cost, moved))
             print(f"  round {turn + 1}: {contender.tool} ({contender.setting}): {cost.cpu:.2f} s CPU", flush=True)
@@ -65,9 +62,9 @@ def measure(job: Job, contenders: Sequence[Contender], store: Store, rounds: int
 
 def _check(job: Job, contender: Contender, cost: Cost, moved: dict[str, int]) -> None:
     done = moved["put"] + moved["complete"]
-    wrong = cost.exit_code != 0 or moved["odd_bodies"] or (job.fresh and done < job.objects)
-    if wrong:
-        said = f"exit {cost.exit_code}, {done} of {job.objects} objects, {moved['odd_bodies']} with wrong bytes"
+    wanted = job.objects if job.copies else 0
+    if cost.exit_code or moved["odd_bodies"] or done != wanted:
+        said = f"exit {cost.exit_code}, {done} of {wanted} objects, {moved['odd_bodies']} bodies with wrong bytes"
         raise RuntimeError(f"{contender.tool} ({contender.setting}): {said}\n{cost.output}")
 
 

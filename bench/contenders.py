@@ -105,6 +105,16 @@ def rclone(transfers: int, verb: str = "copy") -> list[Contender]:
     ]
 
 
+def rclone_unchanged() -> list[Contender]:
+    """Ways to find out that there is nothing to do without a HEAD for each object."""
+    base = (_binary("rclone"), "copy", "a:{source}", "b:{dest}", "--fast-list", *_FEWER_REQUESTS)
+    return [
+        Contender("rclone", "sizes and times", base, "", _RCLONE_ENV),
+        Contender("rclone", "sizes and ETags", (*base, "--checksum"), "", _RCLONE_ENV),
+        Contender("rclone", "sizes", (*base, "--size-only"), "", _RCLONE_ENV),
+    ]
+
+
 def juicefs(threads: int) -> list[Contender]:
     """juicefs sync; its `minio://` wants keys in the URL."""
     command = (
