@@ -217,16 +217,14 @@ async def test_a_call_cancelled_before_its_turn_does_nothing(tmp_path: Path) -> 
 
 
 async def test_a_closed_file_says_so_and_its_thread_has_ended(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     queue = await open_queue(tmp_path / "queue")
-    assert threading.active_count() == before + 1
+    (own,) = [each for each in threading.enumerate() if each not in before and each.name == "dth-queue"]
     await queue.close()
     with pytest.raises(DthError, match="after it was closed"):
         await queue.depth()
-    for thread in threading.enumerate():
-        if thread.name == "dth-queue":
-            thread.join(10)
-    assert threading.active_count() == before
+    own.join(10)
+    assert not own.is_alive()
 
 
 async def test_many_may_create_one_file_at_once(tmp_path: Path) -> None:
