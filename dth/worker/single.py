@@ -161,9 +161,6 @@ class _Single:
             stream = await self._source.get(self._key, pinned=self._generation)
         except PreconditionFailed as error:
             raise ObjectChanged(f"{self._key!r} changed at the source") from error
-        if stream.length != self._generation.size:
-            stream.close()
-            raise ObjectChanged(f"{self._key!r} has {stream.length} bytes, {self._generation.size} were listed")
         self._head = stream.head
         return stream
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from dth.events import Event
 from dth.ledgers.base import Ledger, UploadRow
+from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
 from dth.model import Entry, Generation, KeyMapping
 from dth.multipart.complete import note_name
 from dth.states import Reason
-from dth.stores.base import PutOptions
+from dth.stores.base import Capabilities, PutOptions
 from dth.worker.budget import ByteBudget
 from dth.worker.copy import CopyContext
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.limiter import Limiter
-from tests.servers.memory_store import MemoryStore
+from tests.servers.memory_store import AWS_LIKE, MemoryStore
 
 KIB = 1 << 10
 
@@ -107,3 +111,23 @@ async def leave_upload(
         await here.destination.upload_part("key", upload_id, number, piece, len(piece), PutOptions())
     here.destination.parts_received.clear()
     return upload_id
+
+
+Make = Callable[..., Surroundings]
+
+
+@asynccontextmanager
+async def large_objects(folder: Path) -> AsyncIterator[Make]:
+    """Makes surroundings in which objects above 100 KiB move in parts of 64 KiB."""
+    ledger = await SqliteLedger.open(folder / "ledger.db")
+
+    def make(capabilities: Capabilities = AWS_LIKE) -> Surroundings:
+        here = Surroundings(ledger, destination=MemoryStore(capabilities))
+        here.set(multipart_threshold=100 * KIB, part_size=64 * KIB)
+        here.source.chunk = 16 * KIB
+        return here
+
+    try:
+        yield make
+    finally:
+        await ledger.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 
 from dth.events import BytesMoved
-from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Attributes
 from dth.multipart.parts import PARTS_AT_ONCE
 from dth.states import Outcome, VerifiedBy
-from dth.stores.base import Capabilities
 from dth.worker.copy import copy_object
 from dth.worker.job import Verify
-from tests.servers.copying import KIB, Surroundings, entry_of
-from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
+from tests.servers.copying import KIB, Make, entry_of, large_objects
+from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN
 
 DATA = bytes(range(251)) * 4200  # a little over 1 MiB: 17 parts of 64 KiB
 
@@ -30,22 +28,10 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dth.retry.RetryPolicy.wait_seconds", lambda *_: 0.0)
 
 
-Make = Callable[..., Surroundings]
-
-
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
-    """Surroundings in which objects above 100 KiB move in parts of 64 KiB."""
-    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
-
-    def surroundings(capabilities: Capabilities = AWS_LIKE) -> Surroundings:
-        here = Surroundings(ledger, destination=MemoryStore(capabilities))
-        here.set(multipart_threshold=100 * KIB, part_size=64 * KIB)
-        here.source.chunk = 16 * KIB
-        return here
-
-    yield surroundings
-    await ledger.close()
+    async with large_objects(tmp_path) as make:
+        yield make
 
 
 async def test_a_large_object_arrives_in_parts_with_its_attributes(make: Make) -> None:
