@@ -4,7 +4,7 @@
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PIP = -m pip --disable-pip-version-check --quiet install
+PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 

@@ -88,10 +88,17 @@ def _prepare(folder: Path, access_key: str, secret_key: str) -> Path:
 
 
 def make_bucket(server: Seaweed, bucket: str) -> None:
-    """A bucket is a folder of the filer."""
-    request = urllib.request.Request(f"{server.filer}/buckets/{bucket}/", method="POST")  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        answer.read()
+    """A bucket is a folder of the filer. One write warms it: many first writes at once, while the server grows the
+    bucket's first volumes, now and then leave one of them hanging for minutes (seen with 4.48)."""
+    folder = f"{server.filer}/buckets/{bucket}/"
+    for method, url, body in (
+        ("POST", folder, None),
+        ("PUT", folder + ".warm", b"x"),
+        ("DELETE", folder + ".warm", None),
+    ):
+        request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - our own loopback address
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            answer.read()
 
 
 def _binary() -> str:

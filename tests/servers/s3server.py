@@ -68,7 +68,11 @@ class S3Server:
     def make_bucket(self, account: str = "a", label: str = "t") -> str:
         """A new, empty bucket, whose name no test had before."""
         name = f"{label}-{_session}-{next(_numbers)}"
-        self.client(account).create_bucket(Bucket=name)
+        client = self.client(account)
+        client.create_bucket(Bucket=name)
+        if self.kind == "seaweed":  # many first writes at once may hang while it grows the bucket's first volumes
+            client.put_object(Bucket=name, Key="warm", Body=b"x")
+            client.delete_object(Bucket=name, Key="warm")
         return name
 
     def credentials_file(self) -> str:
