@@ -13,8 +13,8 @@ KEY, SECRET = "bench", "benchsecret"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One command. `{endpoint}` is the store's URL, `{address}` its host and port, `{source}` and `{dest}` are
-    `bucket/prefix/`, `{home}` is a folder that is new for each run. Contenders of one `tool` are its settings: its best one
+    """One command. `{scheme}` and `{port}` are the store's, `{source}` and `{dest}` are `bucket/prefix/`, `{home}` is a
+    folder that is new for each run. Contenders of one `tool` are its settings: its best one
     counts."""
 
     tool: str
@@ -24,15 +24,20 @@ class Contender:
     env: dict[str, str] = field(default_factory=dict)
 
     def words(self, store: Store, source: str, dest: str) -> list[str]:
+        """The command, for this store."""
         return [_fill(word, store, source, dest) for word in self.command]
 
     def environment(self, store: Store) -> dict[str, str]:
-        return {name: _fill(value, store, "", "") for name, value in self.env.items()}
+        """Its environment, which trusts the store's certificate."""
+        trust = {"SSL_CERT_FILE": str(store.certificate)} if store.certificate else {}
+        return trust | {name: _fill(value, store, "", "") for name, value in self.env.items()}
 
 
 def _fill(word: str, store: Store, source: str, dest: str) -> str:
-    word = word.replace("{endpoint}", store.endpoint).replace("{address}", f"127.0.0.1:{store.port}")
-    return word.replace("{source}", source).replace("{dest}", dest).replace("{port}", str(store.port))
+    values = {"source": source, "dest": dest, "scheme": store.scheme, "port": str(store.port)}
+    for name, value in values.items():
+        word = word.replace(f"{{{name}}}", value)
+    return word
 
 
 def _binary(name: str) -> str:
@@ -54,9 +59,9 @@ _AWS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION":
 
 def dth(*extra: str) -> Contender:
     """dth with its defaults."""
-    urls = ("s3://{source}", "s3://{dest}", "--src-endpoint", "{endpoint}")
+    urls = ("s3://{source}", "s3://{dest}", "--src-endpoint", "{scheme}://127.0.0.1:{port}")
     # another name for the same address: with one, the store could be asked to copy by itself
-    state = ("--dest-endpoint", "http://localhost:{port}", "--state", "{home}/state")
+    state = ("--dest-endpoint", "{scheme}://localhost:{port}", "--state", "{home}/state")
     return Contender(
         "dth",
         "defaults",
@@ -81,8 +86,8 @@ def _remote(name: str, endpoint: str) -> dict[str, str]:
 # Two names for one address, as for dth.
 _RCLONE_ENV = {
     "RCLONE_CONFIG": "/dev/null",
-    **_remote("A", "http://127.0.0.1:{port}"),
-    **_remote("B", "http://localhost:{port}"),
+    **_remote("A", "{scheme}://127.0.0.1:{port}"),
+    **_remote("B", "{scheme}://localhost:{port}"),
 }
 _FEWER_REQUESTS = ("--s3-no-head", "--use-server-modtime", "--s3-no-check-bucket")
 _FEWER_HASHES = ("--ignore-checksum", "--s3-disable-checksum", "--s3-use-unsigned-payload=true", "--buffer-size=0")
@@ -122,8 +127,8 @@ def juicefs(threads: int) -> list[Contender]:
         "sync",
         f"--threads={threads}",
         "--no-https",
-        f"minio://{KEY}:{SECRET}@{{address}}/{{source}}",
-        f"minio://{KEY}:{SECRET}@{{address}}/{{dest}}",
+        f"minio://{KEY}:{SECRET}@127.0.0.1:{{port}}/{{source}}",
+        f"minio://{KEY}:{SECRET}@127.0.0.1:{{port}}/{{dest}}",
     )
     return [
         Contender(

@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -22,13 +23,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A running store."""
+    """A running store. With a `certificate` it speaks HTTPS, and clients must trust that file."""
 
     port: int
+    certificate: Path | None = None
 
     @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def scheme(self) -> str:
+        return "https" if self.certificate else "http"
 
     def stats(self) -> dict[str, int]:
         """What it counted since it was reset."""
@@ -39,7 +41,12 @@ class Store:
         self._ask("POST", "/-/reset")
 
     def _ask(self, method: str, path: str) -> dict[str, int]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection: http.client.HTTPConnection
+        if self.certificate:
+            trusted = ssl.create_default_context(cafile=str(self.certificate))
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=trusted)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path)
             counts: dict[str, int] = json.load(connection.getresponse())
@@ -49,17 +56,32 @@ class Store:
 
 
 @contextlib.contextmanager
-def store(spaces: Sequence[str], *, remember: bool = True, latency_ms: int = 0) -> Iterator[Store]:
+def store(spaces: Sequence[str], *, remember: bool = True, latency_ms: int = 0, tls: bool = False) -> Iterator[Store]:
     """A store with these key spaces (`BUCKET:PREFIX:COUNT:SIZE[:PER_FOLDER[:PART]]`), until the block ends."""
-    command = [str(build.store()), "-l", str(latency_ms), *(["-r"] if remember else [])]
+    certificate = _certificate() if tls else None
+    command = [str(build.store(tls=tls)), "-l", str(latency_ms), *(["-r"] if remember else [])]
+    command += ["-s", str(certificate)] if certificate else []
     for space in spaces:
         command += ["-k", space]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield Store(int(process.stdout.readline().split()[1]))
+            yield Store(int(process.stdout.readline().split()[1]), certificate)
         finally:
             process.send_signal(signal.SIGTERM)
+
+
+def _certificate() -> Path:
+    """A self-signed certificate and its key in one file, for loopback only, made anew each time."""
+    build.OUT.mkdir(exist_ok=True)
+    pem, key = build.OUT / "loopback.pem", build.OUT / "loopback.key"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command = [*new, "-addext", names, "-keyout", str(key), "-out", str(pem)]
+    subprocess.run(command, check=True, capture_output=True)
+    pem.write_text(pem.read_text() + key.read_text())
+    key.unlink()
+    return pem
 
 
 @dataclass(frozen=True, slots=True)
