@@ -175,6 +175,7 @@ async def test_who_gives_an_object_up_leaves_an_upload_alone_that_another_worker
     await started.wait()
     await abandon_upload("key", here.context("two"))
     await task
+    assert here.destination.calls["AbortMultipartUpload"] == 0
     await here.settled(DATA)
 
 

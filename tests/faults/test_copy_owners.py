@@ -18,11 +18,12 @@ from dth.errors import (
 )
 from dth.events import Notice
 from dth.ledgers.base import UploadRow
-from dth.multipart.complete import sweep_uploads
+from dth.multipart.complete import note_name, sweep_uploads
 from dth.multipart.context import UploadOwned
 from dth.stores.base import PutOptions
 from dth.worker.copy import copy_object
 from tests.servers.copying import KIB, Make, Surroundings, entry_of, large_objects, leave_upload
+from tests.servers.memory_store import PLAIN
 
 DATA = bytes(range(251)) * 1500  # 368 KiB: 6 parts of 64 KiB
 OTHER = DATA[::-1]
@@ -54,6 +55,15 @@ async def test_an_upload_of_the_same_generation_and_plan_is_gone_on_with(make: M
     assert sorted(number for _, number in here.destination.parts_received) == [3, 4, 5, 6]
     assert here.destination.calls["CreateMultipartUpload"] == 1
     assert upload_id not in here.destination.uploads
+    await here.settled(DATA)
+
+
+async def test_the_announcement_of_another_upload_does_not_make_an_old_object_pass_for_this_one(make: Make) -> None:
+    here = make(replace(PLAIN, multipart_etag=False))
+    here.destination.seed("key", OTHER)
+    await leave_upload(here, DATA, part_size=PART)
+    await here.ledger.put_note("job", note_name("key"), '{"upload_id": "another", "etag": "", "before": ""}')
+    await copy_object(entry_of(here.source.entry("key")), here.context())
     await here.settled(DATA)
 
 
