@@ -103,8 +103,9 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
     if not count or text.count("Contents>") != 2 * count or "\r" in text or "".join(pieces[stride:-1:stride]).strip():
         return None
     head, tail = pieces[0], pieces[-1]
-    if "<!" in head or "<!" in tail or ("encoding=" in head and "utf-8" not in head[:80].lower()):
+    if "encoding=" in head and "utf-8" not in head[:80].lower():
         return None
+    # a comment, CDATA or instruction that began before the objects and ends after them would swallow the mark, too
     root = parse(f"{head}<Contents/>{tail}".encode("utf-8", "surrogateescape"))
     if root.name != "ListBucketResult" or root.child("Contents") is None:
         return None

@@ -106,13 +106,14 @@ async def test_the_last_key_is_the_marker_whatever_next_marker_says() -> None:
             "SeaweedFS",
             lambda n: page("abcde"[n % 5], truncated=True, extra=f"<NextContinuationToken>{n}</NextContinuationToken>"),
         ),
+        (V2, lambda n: page("abcde"[n % 5], truncated=True, extra=f"<NextContinuationToken>{n}</NextContinuationToken>")),
         (V2, lambda n: page(truncated=True, extra=f"<NextContinuationToken>{n}</NextContinuationToken>")),
         (V1, lambda n: page(truncated=True)),
         ("no start-after", lambda n: page("a", truncated=True)),
         (V2, lambda n: page("p/a", extra="<CommonPrefixes><Prefix>p/b/</Prefix></CommonPrefixes>")),
     ],
     ids=[
-        "one page under new tokens", "one page, no token", "one page over version 1", "one token", "a loop of five pages",
+        "one page under new tokens", "one page, no token", "one page over version 1", "one token", "a loop of five markers", "a loop of five pages under new tokens",
         "empty for ever", "empty without a marker", "no way on", "folded keys",
     ],
 )  # fmt: skip

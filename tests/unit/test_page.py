@@ -128,6 +128,8 @@ ODD_PAGES = {
     ),
     "a key that holds a closing tag's text": page(plain.replace("plain", "a/Contents&gt;") + plain.replace("plain", "Contents>")),
     "carriage returns between elements": page(plain.replace("</Key>", "</Key>\r\n")),
+    "a carriage return in a key": page(plain.replace("plain", "pl\rain")),
+    "objects in CDATA": page("<Note><![CDATA[" + plain + "]]></Note>"),
     "a weak ETag": page(plain.replace("<ETag>&quot;", "<ETag>W/&quot;")),
     "restore status": page(plain.replace("</Contents>", "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents>")),
     "nothing at all": page(""),
