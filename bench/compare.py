@@ -37,6 +37,7 @@ class Row:
     wall_seconds: float
     rss_bytes: int
     requests: int
+    connections: int
     hashes: str
     best: bool
 
@@ -81,6 +82,7 @@ def _row(job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]]
         statistics.median(cost.wall for cost, _ in runs),
         max(cost.rss for cost, _ in runs),
         int(statistics.median(sum(moved[name] for name in counted) for _, moved in runs)),
+        int(statistics.median(moved["connections"] for _, moved in runs)) - 1,  # one asked for these counts
         contender.hashes,
         best,
     )
@@ -92,14 +94,16 @@ def show(job: Job, rows: Sequence[Row], rounds: int) -> None:
         f"\n{job.name}: {job.objects:,} objects, {job.bytes / 2**20:,.0f} MiB; medians of {rounds}; * best of its tool"
     )
     width = max(len(f"{row.tool}, {row.setting}") for row in rows) + 2
-    heads = f"{job.unit:>22} {'CPU s':>8} {'spread':>7} {'wall s':>8} {'RSS MiB':>8} {'requests':>9}"
+    heads = (
+        f"{job.unit:>22} {'CPU s':>8} {'spread':>7} {'wall s':>8} {'RSS MiB':>8} {'requests':>9} {'connections':>12}"
+    )
     print(" " * width + heads)
     micro = job.unit.startswith("µs")
     for row in rows:
         name = f"{'*' if row.best else ' '}{row.tool}, {row.setting}"
         per = f"{row.cpu_per_unit * 1e6:22,.0f}" if micro else f"{row.cpu_per_unit:22.3f}"
         numbers = f"{row.cpu_seconds:8.2f} {row.spread:7.0%} {row.wall_seconds:8.2f} {row.rss_bytes / 2**20:8.0f}"
-        print(f"{name:<{width}}{per} {numbers} {row.requests:9,}")
+        print(f"{name:<{width}}{per} {numbers} {row.requests:9,} {row.connections:12,}")
     ours = next((row for row in rows if row.tool == "dth"), None)
     for row in rows:
         if ours is not None and row.best and row is not ours:
