@@ -235,7 +235,7 @@ async def run_child(
     folder = StateFolder(job.state, settings.job_id(job))
     queue, ledger = await _open_state(folder, process, job)
     open_job = JobOpener(job, ledger, strict=strict)
-    report = JsonlReport(report_path(job, folder), ReportLevel(job.report_level))
+    report = open_report(job, folder)
     try:
         return await work(
             open_job, queue, ledger, worker_settings(job, process, until_empty=until_empty), emit, report, stop
@@ -246,6 +246,7 @@ async def run_child(
         await ledger.close()
 
 
-def report_path(job: TransferJob, folder: StateFolder) -> Path:
-    """Where the job's report goes."""
-    return Path(job.report) if job.report else folder.path / "report.jsonl"
+def open_report(job: TransferJob, folder: StateFolder) -> JsonlReport:
+    """The job's report: the file that was asked for, of all objects; else one beside its state, of those that failed."""
+    level = job.report_level or (ReportLevel.ALL if job.report else ReportLevel.FAILED)
+    return JsonlReport(Path(job.report) if job.report else folder.path / "report.jsonl", ReportLevel(level))

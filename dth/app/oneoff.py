@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_sides
+from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_report, open_sides
 from dth.app.find import find_once, preview_only
 from dth.app.record import Record
 from dth.children import Children, ChildTask
@@ -35,6 +35,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             await preview_only(job, sides, record)
             return record.summary(interrupted=stop.is_set())
         async with open_embedded(job, lock=Lock.ALONE) as here:
+            open_report(job, here.folder).check()
             workers = LocalWorkers(job, here, record.note, strict=False)
             if not await here.over():
                 record.note(Notice("info", "resuming", "finishing what an earlier sync left"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, open_embedded, open_sides
+from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, open_embedded, open_report, open_sides
 from dth.app.find import find_once, preview_only
 from dth.app.oneoff import LocalWorkers
 from dth.app.record import Record
@@ -65,6 +65,7 @@ async def work(job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty
     """Consume the queue with one process a core until stopped, or until all runs of the job are over."""
     record = Record(emit)
     async with open_embedded(job, lock=Lock.SHARED) as here:
+        open_report(job, here.folder).check()
         workers = LocalWorkers(job, here, record.note, strict=True)
         await workers.run_until_stopped(stop, until_empty=until_empty)
         await record.read_runs(here.ledger)

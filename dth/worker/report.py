@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from dth.errors import DthError
+from dth.errors import DthError, SettingsError
 from dth.model import ObjectRecord
 from dth.states import Outcome
 
@@ -26,7 +26,7 @@ class ReportLevel(StrEnum):
     """Which ends are written down."""
 
     ALL = "all"
-    FAILURES = "failures"
+    FAILED = "failed"
 
 
 class Report(Protocol):
@@ -55,6 +55,13 @@ class JsonlReport:
     def __init__(self, path: Path, level: ReportLevel) -> None:
         self._path = path
         self._level = level
+
+    def check(self) -> None:
+        """Raise SettingsError before any work is done for a report that cannot be written. Makes the file."""
+        try:
+            _append(self._path, [])
+        except OSError as error:
+            raise SettingsError(f"the report {self._path} cannot be written: {error.strerror}; see --report") from error
 
     async def write(self, records: Sequence[ObjectRecord]) -> None:
         """Append those that the level asks for."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dth.errors import SettingsError
 from dth.model import ObjectRecord
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.worker.report import JsonlReport, NullReport, ReportFailed, ReportLevel
@@ -54,7 +55,7 @@ async def test_each_object_is_one_ascii_line_whatever_its_key(tmp_path: Path) ->
 
 async def test_failures_alone_are_kept_where_only_they_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    report = JsonlReport(path, ReportLevel.FAILURES)
+    report = JsonlReport(path, ReportLevel.FAILED)
     await report.write([record("a")])
     assert not path.exists()
     await report.write([record("a"), record("b", Outcome.FAILED), record("c", Outcome.SKIPPED)])
@@ -76,8 +77,11 @@ async def test_batches_written_at_once_leave_whole_lines(tmp_path: Path) -> None
 
 
 async def test_a_report_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    report = JsonlReport(tmp_path / "nowhere" / "report.jsonl", ReportLevel.ALL)
+    with pytest.raises(SettingsError, match="nowhere.*--report"):
+        report.check()
     with pytest.raises(ReportFailed, match="nowhere"):
-        await JsonlReport(tmp_path / "nowhere" / "report.jsonl", ReportLevel.ALL).write([record("a")])
+        await report.write([record("a")])
 
 
 async def test_no_report_keeps_nothing() -> None:
