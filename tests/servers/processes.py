@@ -1,7 +1,6 @@
 """Starting and ending real servers: free ports on loopback, readiness, an end by pid that leaves nothing behind."""
 
 import contextlib
-import ctypes
 import os
 import random
 import shutil
@@ -14,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 GRPC_DISTANCE = 10_000  # SeaweedFS listens there too, beside each of its ports
-_PR_SET_PDEATHSIG = 1
 
 
 def binary(name: str) -> str | None:
@@ -48,24 +46,21 @@ def free_ports(count: int) -> list[int]:
     raise RuntimeError(f"no {count} free ports between 11,000 and 22,000 on 127.0.0.1")
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def spawn(
     command: Sequence[str], log: Path, *, keep: bool, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, output to `log`. Unless `keep`, it dies with this process, however that
-    ends."""
+    ends (where util-linux's setpriv is at hand; a `preexec_fn` would fork beside threads, which warns)."""
+    setpriv = None if keep else shutil.which("setpriv")
+    leash = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
     with log.open("ab") as out:
         return subprocess.Popen(
-            command,
+            [*leash, *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
             env=dict(os.environ, **(env or {})),
             start_new_session=True,
-            preexec_fn=None if keep else _die_with_parent,  # noqa: PLW1509 - called while no other thread runs
         )
 
 
