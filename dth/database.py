@@ -200,7 +200,9 @@ class Database:
                 return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN")  # one snapshot: another process may be creating the file right now
         self._is_new(connection)  # before anything is written into a file that is not ours
+        connection.execute("COMMIT")
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal":
             raise self._schema.error(

@@ -228,10 +228,12 @@ async def test_a_closed_file_says_so_and_its_thread_has_ended(tmp_path: Path) ->
 
 
 async def test_many_may_create_one_file_at_once(tmp_path: Path) -> None:
-    queues = await asyncio.gather(*(open_queue(tmp_path / "queue") for _ in range(12)))
-    await asyncio.gather(*(queue.send(["x"]) for queue in queues))
-    assert (await queues[0].depth()).visible == 12
-    await asyncio.gather(*(queue.close() for queue in queues))
+    for turn in range(10):
+        path = tmp_path / str(turn)
+        queues = await asyncio.gather(*(open_queue(path) for _ in range(12)))
+        await asyncio.gather(*(queue.send(["x"]) for queue in queues))
+        assert (await queues[0].depth()).visible == 12
+        await asyncio.gather(*(queue.close() for queue in queues))
 
 
 async def test_what_must_survive_a_power_cut_is_flushed_and_what_may_be_lost_is_not(tmp_path: Path) -> None:

@@ -316,3 +316,6 @@ async def test_reclaim_ends_exactly_the_leases_of_the_owner(queue_factory: Queue
     assert set(texts(again)) == {"1", "2", "3", "4"} - set(texts(held))
     assert await dead.reclaim() == 4
     assert await dead.reclaim() == 0
+    await alive.receive(10, 1)
+    await queue_factory.pass_time(LEASE + 1)
+    assert await dead.reclaim() == 0  # what has ended by itself is not ended again
