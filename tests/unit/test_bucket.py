@@ -275,7 +275,7 @@ async def test_an_unknown_store_that_names_itself_is_treated_as_what_it_is() -> 
         FakeAnswer(200, {}, b""),
         FakeAnswer(200, {}, b"   "),
         FakeAnswer(200, {}, b"<CompleteMultipartUploadResult/>"),
-        FakeAnswer(200, {"etag": '"e"'}, b"<Other/>"),
+        FakeAnswer(200, {"etag": '"e"'}, b"<Other><ETag>e</ETag></Other>"),
     ],
     ids=["error", "cut after white space", "empty", "blank", "no ETag", "another element"],
 )

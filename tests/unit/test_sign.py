@@ -53,7 +53,9 @@ def test_aws_published_examples_come_out_to_the_letter(
 
 
 keys = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).map(lambda key: "/" + key)
-values = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20).map(str.strip)
+values = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=20).map(str.strip) | st.just(
+    "two  in   a row"
+)
 
 
 @settings(max_examples=150)
