@@ -136,8 +136,11 @@ class Connection(asyncio.Protocol):
             else:
                 await sender.send_stream(body, length)
         finally:
-            self._sender = None
-        self._since = self._owner.clock
+            # The answer may have been whole before the body's iterator ended: then another exchange may be under way.
+            if self._sender is sender:
+                self._sender = None
+        if self._state == _HEAD:
+            self._since = self._owner.clock
 
     # Answers
 
@@ -215,7 +218,7 @@ class Connection(asyncio.Protocol):
             self._chunks = ChunkedDecoder()
         else:
             self._state = _UNTIL_CLOSE
-        if self._sender is not None:
+        if self._sender is not None and not self._sender.whole:
             self._keep = False  # the request will not be whole, so what follows it could be read as its body
             self._sender.stop()
         self._wake()
@@ -356,7 +359,7 @@ class Connection(asyncio.Protocol):
         if self._answer is None or self._reading_paused:
             return
         sender = self._sender
-        if sender is not None and sender.awaits_producer:
+        if sender is not None and sender.awaits_producer and not sender.whole:
             self._since = clock
             return
         if self._state == _HEAD:
@@ -366,7 +369,7 @@ class Connection(asyncio.Protocol):
                 self._since = clock
             limit, what = (
                 (self._owner.timeouts.idle, "took no byte of the request")
-                if pending or sender is not None
+                if pending or (sender is not None and not sender.whole)
                 else (self._owner.timeouts.first_byte, "did not answer")
             )
         else:

@@ -15,12 +15,13 @@ PIECE: Final = 256 * 1024
 class Sender:
     """Sends one request's body from the task that made the request, until it is through or `stop` is called."""
 
-    __slots__ = ("_drained", "_interrupted", "_producer", "_transport", "paused", "stopped")
+    __slots__ = ("_drained", "_interrupted", "_producer", "_transport", "paused", "stopped", "whole")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self.paused = False  # the transport holds enough
         self.stopped = False
+        self.whole = False  # the transport has every byte, though the body may still have to end
         self._drained: asyncio.Future[None] | None = None
         self._producer: asyncio.Task[Any] | None = None  # it waits for the body's next piece
         self._interrupted = False
@@ -49,6 +50,7 @@ class Sender:
                 if left < 0:
                     raise TransportError(f"the request's body is longer than the {length} bytes announced")
                 await self.write(chunk if isinstance(chunk, bytes) else bytes(chunk))  # the rest is only borrowed
+                self.whole = left == 0
             if left and not self.stopped:
                 raise TransportError(f"the request's body ended {left} bytes short of the {length} announced")
         except (asyncio.CancelledError, Exception):
