@@ -122,6 +122,7 @@ class Pool:
         self._closing = True
         for connection in self._idle:
             connection.abort()
+        self._slots -= len(self._idle)
         self._idle.clear()
         for connection in list(self._sockets):
             connection.fail(self._closed())

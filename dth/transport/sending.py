@@ -67,6 +67,8 @@ class Sender:
 
     async def write(self, data: bytes) -> None:
         """Write `data` in pieces. A written piece is the transport's, so `data` must never change."""
+        if self.stopped:
+            return
         if len(data) <= PIECE:
             self._transport.write(data)
             if self.paused:
@@ -74,11 +76,9 @@ class Sender:
             return
         view = memoryview(data)
         for at in range(0, len(data), PIECE):
-            if self.stopped:
-                return
             self._transport.write(view[at : at + PIECE])
-            if self.paused:
-                await self._drain()
+            if self.paused and not await self._drain():
+                return
 
     def resume(self) -> None:
         """The transport holds little again."""
@@ -95,13 +95,15 @@ class Sender:
             self._producer.cancel()
             self._producer = None
 
-    async def _drain(self) -> None:
+    async def _drain(self) -> bool:
+        """Wait until the transport holds little. False: there is nothing left to write for."""
         while self.paused and not self.stopped:
             self._drained = asyncio.get_running_loop().create_future()
             try:
                 await self._drained
             finally:
                 self._drained = None
+        return not self.stopped
 
     def _wake(self) -> None:
         if self._drained is not None and not self._drained.done():

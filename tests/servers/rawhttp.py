@@ -74,8 +74,8 @@ async def raw_server(
         server.open += 1
         try:
             await script(Peer(reader, writer, server.connections))
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # the client has gone
+        except (asyncio.IncompleteReadError, OSError, RuntimeError):
+            pass  # the client has gone; uvloop says it by RuntimeError
         except AssertionError as exc:
             server.errors.append(exc)
         finally:

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,7 +179,7 @@ def decode(data: bytes, cuts: list[int]) -> tuple[bytes, bytes, bool]:
     decoder = ChunkedDecoder()
     content = rest = b""
     edges = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         if decoder.done:
             rest += data[start:stop]
             continue
