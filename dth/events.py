@@ -174,6 +174,28 @@ class RunOver(Event):
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Difference(Event):
+    """`dth verify` found one: `kind` is a `states.Comparison`. Of an extra object, `key` is what the source lacks."""
+
+    kind: str
+    key: str
+    dest_key: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyProgress(Event):
+    """Where a `dth verify` stands: objects listed on each side, keys compared, differences among them, bytes that were
+    read at both sides."""
+
+    source_objects: int
+    destination_objects: int
+    compared: int
+    differences: int
+    bytes: int
+
+
 Emit = Callable[[Event], None]
 
 _kinds: dict[str, type[Event]] = {
@@ -181,6 +203,7 @@ _kinds: dict[str, type[Event]] = {
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
         BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
+        Difference, VerifyProgress,
     )
 }  # fmt: skip
 

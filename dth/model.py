@@ -97,7 +97,8 @@ class ObjectHead:
 
     `md5` is the hex MD5 of the bytes where the answer proves that the ETag is one (not multipart, not KMS, SSE-C or a
     directory bucket's), else "". `checksums` maps a lower-case algorithm (`crc64nvme`, `sha256`) to the store's base64
-    value; `checksum_type` is `FULL_OBJECT`, `COMPOSITE` or "". `storage_class` is "" for STANDARD.
+    value; `checksum_type` is `FULL_OBJECT`, `COMPOSITE` or "". `storage_class` is "" for STANDARD. `opaque_etag`: the
+    object is encrypted in a way (KMS, SSE-C) under which ETags are not made of the bytes.
     """
 
     generation: Generation
@@ -107,6 +108,7 @@ class ObjectHead:
     checksums: tuple[tuple[str, str], ...] = ()
     checksum_type: str = ""
     storage_class: str = ""
+    opaque_etag: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,5 +53,26 @@ class VerifiedBy(StrEnum):
     CRC = "crc"  # a checksum of the source's, checked by the destination
     PART_CRC = "part_crc"  # our CRC of what was sent equals the destination's answer: covers our leg, not the source's
     STORE = "store"  # the store copied the bytes itself
+    COMPARED = "compared"  # both sides were read and are the same, byte by byte (`dth verify --download`)
     READ_BACK = "read_back"  # read again at the destination: equal to what was read at the source
     NOT_VERIFIABLE = "not_verifiable"
+
+
+class Comparison(StrEnum):
+    """How the two sides of one key compare. All but the first two are differences."""
+
+    EQUAL = "equal"
+    NOT_VERIFIABLE = "not_verifiable"  # of one size, and nothing that was asked for can say more
+    MISSING = "missing"  # at the source only
+    EXTRA = "extra"  # at the destination only
+    SIZE = "size"
+    CONTENT = "content"
+    METADATA = "metadata"
+    CHANGED = "changed"  # while it was looked at, again and again
+    NEEDS_RESTORE = "needs_restore"  # archived, so it could not be read
+    FAILED = "failed"  # could not be looked at
+
+    @property
+    def differs(self) -> bool:
+        """Whether it makes the two sides differ."""
+        return self not in {Comparison.EQUAL, Comparison.NOT_VERIFIABLE}

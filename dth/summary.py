@@ -22,7 +22,7 @@ from dth.events import (
     RunSealed,
     RunStarted,
 )
-from dth.states import RunState
+from dth.states import Comparison, RunState
 
 FAILURES_KEPT = 20  # named in the summary; all are in the report
 
@@ -114,6 +114,39 @@ class Summary:
     def to_json(self) -> str:
         """One ASCII line; its `event` field is `Summary`."""
         sums = {name: getattr(self, name) for name in ("found", "done", "skipped", "failed", "bytes", "complete")}
+        fields = {**sums, **dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
+        return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The end of a `dth verify`. `counts` is by `states.Comparison`, `verified_by` says what proved the equal ones;
+    `bytes` were read at each side. Not `complete`: it was interrupted, and what was not compared is unknown."""
+
+    counts: Mapping[str, int]
+    verified_by: Mapping[str, int]
+    source_objects: int
+    dest_objects: int
+    bytes: int
+    seconds: float
+    exit_code: int
+    complete: bool
+    report: str
+    requests: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def compared(self) -> int:
+        """Keys that were compared, of either side."""
+        return sum(self.counts.values())
+
+    @property
+    def differences(self) -> int:
+        """Keys whose sides differ."""
+        return sum(count for name, count in self.counts.items() if Comparison(name).differs)
+
+    def to_json(self) -> str:
+        """One ASCII line; its `event` field is `Summary`."""
+        sums = {name: getattr(self, name) for name in ("compared", "differences")}
         fields = {**sums, **dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
         return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
 

@@ -6,5 +6,6 @@ One function a verb. They emit events, return a `Summary` and raise `DthError`; 
 from dth.app.build import run_child
 from dth.app.oneoff import sync
 from dth.app.verbs import Status, find, status, work
+from dth.app.verify import verify
 
-__all__ = ["Status", "find", "run_child", "status", "sync", "work"]
+__all__ = ["Status", "find", "run_child", "status", "sync", "verify", "work"]

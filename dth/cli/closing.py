@@ -44,15 +44,16 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
         lines.append(f"compared {counted(summary.compared, 'object')}, {summary.found:,} had to be copied{skipped}")
     if summary.failures:
-        lines += ["failed, by error code: " + _counts(summary.failure_codes)]
+        lines += ["failed, by error code: " + by_count(summary.failure_codes)]
         lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
         if summary.failed > len(summary.failures):
             lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
     if verbose:
-        lines += [f"requests to the {side}: {_counts(counts)}" for side, counts in summary.requests.items() if counts]
+        lines += [f"requests to the {side}: {by_count(counts)}" for side, counts in summary.requests.items() if counts]
     return lines
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def by_count(counts: Mapping[str, int]) -> str:
+    """`etag 12, crc 3`, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{name} {count:,}" for name, count in ordered)

@@ -17,9 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dth.cli.closing import details, headline
+from dth.cli.comparing import difference, findings, verdict
 from dth.cli.progress import Meter
 from dth.cli.text import shown_bytes, shown_key
 from dth.events import (
+    Difference,
     Event,
     Notice,
     ObjectFailed,
@@ -32,7 +34,7 @@ from dth.events import (
 )
 from dth.ledgers.base import Run
 from dth.queues.base import QueueDepth
-from dth.summary import FAILURES_KEPT, Summary
+from dth.summary import FAILURES_KEPT, Summary, Verified
 
 PLAIN_SECONDS = 5.0
 WIDE = 160  # columns where nobody's terminal says
@@ -62,6 +64,8 @@ class PlainFace:
         if isinstance(event, Planned):
             where = "" if event.dest_key == event.key else f" -> {shown_key(event.dest_key)}"
             _out(f"{event.action} {shown_key(event.key)}{where} ({shown_bytes(event.size)}, {event.reason})")
+        elif isinstance(event, Difference):
+            _out(difference(event))
         elif line := self._line(event):
             self._say(*line)
 
@@ -102,15 +106,19 @@ class PlainFace:
         if time.monotonic() - self._said < PLAIN_SECONDS:
             return
         self._said = time.monotonic()
-        view = self._meter.view()
-        if (view.found or view.listed_source) and view.line != self._last:
-            self._last = view.line
-            self._say(view.line, "")
+        line = self._meter.line()
+        if line and line != self._last:
+            self._last = line
+            self._say(line, "")
 
-    def summary(self, summary: Summary) -> None:
+    def summary(self, summary: Summary | Verified) -> None:
         """Headline and details, on standard output. Failures were named as they came."""
-        _out(headline(summary))
-        for line in details(summary, verbose=self._verbose):
+        if isinstance(summary, Verified):
+            first, others = verdict(summary), findings(summary, verbose=self._verbose)
+        else:
+            first, others = headline(summary), details(summary, verbose=self._verbose)
+        _out(first)
+        for line in others:
             _out(f"  {line}")
 
     def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
@@ -157,6 +165,8 @@ class LiveFace(PlainFace):
         self._meter.sample()
 
     def _picture(self) -> Group | Spinner:
+        if self._meter.verifying:
+            return Spinner("dots", text=self._meter.line())
         view = self._meter.view()
         if not view.found and not view.listed_source:
             return _SPINNER
@@ -165,7 +175,7 @@ class LiveFace(PlainFace):
         bar = ProgressBar(total=total, completed=done, width=40, pulse=not view.listed_all)
         return Group(bar, Text(view.line, "red" if view.failed else "", no_wrap=True, overflow="ellipsis"))
 
-    def summary(self, summary: Summary) -> None:
+    def summary(self, summary: Summary | Verified) -> None:
         """As lines, below where the display was."""
         self._live.stop()
         super().summary(summary)

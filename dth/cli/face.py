@@ -9,7 +9,7 @@ from typing import Protocol
 from dth.events import Event
 from dth.ledgers.base import Run
 from dth.queues.base import QueueDepth
-from dth.summary import Summary
+from dth.summary import Summary, Verified
 
 
 class Face(Protocol):
@@ -27,7 +27,7 @@ class Face(Protocol):
         """Called about once a second."""
         ...
 
-    def summary(self, summary: Summary) -> None:
+    def summary(self, summary: Summary | Verified) -> None:
         """Show the end."""
         ...
 

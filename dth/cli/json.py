@@ -10,7 +10,7 @@ from typing import TextIO
 from dth.events import Event, to_json
 from dth.ledgers.base import Run
 from dth.queues.base import QueueDepth
-from dth.summary import Summary
+from dth.summary import Summary, Verified
 
 
 class JsonFace:
@@ -48,7 +48,7 @@ class JsonFace:
         except BrokenPipeError:
             self._gone = True
 
-    def summary(self, summary: Summary) -> None:
+    def summary(self, summary: Summary | Verified) -> None:
         """The last line."""
         self._line(summary.to_json())
 

@@ -11,6 +11,7 @@ from dth.cli.demo import demo
 from dth.cli.find import find
 from dth.cli.status import status
 from dth.cli.sync import sync
+from dth.cli.verify import verify
 from dth.cli.work import work
 
 EPILOG = """
@@ -59,7 +60,7 @@ def main(
     """
 
 
-for _command in (sync, find, work, status, demo):
+for _command in (sync, verify, find, work, status, demo):
     app.command(_command.__name__)(_command)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dth.cli.text import counted, shown_bytes, shown_seconds
-from dth.events import BytesMoved, Event, InFlight, Moved, WorkerStopped
+from dth.events import BytesMoved, Event, InFlight, Moved, VerifyProgress, WorkerStopped
 from dth.summary import Tally
 
 WINDOW_SECONDS = 10.0  # rates are means over this time: calm enough to read, quick enough to show a stall
@@ -54,6 +54,7 @@ class Meter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.tally = Tally()
+        self.verifying: VerifyProgress | None = None
         self._clock = clock
         self._in_flight: dict[str, int] = {}
         self._part_bytes = 0  # of objects still under way
@@ -67,6 +68,8 @@ class Meter:
                 self._in_flight[event.process] = event.objects
             case WorkerStopped():
                 self._in_flight.pop(event.process, None)
+            case VerifyProgress():
+                self.verifying = event
             case BytesMoved():
                 self._part_bytes += event.bytes
             case Moved(done=1):
@@ -82,7 +85,23 @@ class Meter:
         while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_SECONDS:  # noqa: PLR2004 - a rate needs two
             self._samples.popleft()
 
+    def line(self) -> str:
+        """The state of now as one line; "" while there is nothing to say."""
+        if self.verifying:
+            return _verifying(self.verifying, self._rates())
+        view = self.view()
+        return view.line if view.found or view.listed_source else ""
+
+    def _rates(self) -> tuple[float, float]:
+        """Objects and bytes a second, of late."""
+        began, ended_then, moved_then = self._samples[0]
+        ended, moved = self._sums()
+        seconds = max(self._clock() - began, MIN_WINDOW_SECONDS)
+        return max(ended - ended_then, 0) / seconds, max(moved - moved_then, 0) / seconds
+
     def _sums(self) -> tuple[int, int]:
+        if self.verifying:
+            return self.verifying.compared, self.verifying.bytes
         runs = list(self.tally.runs.values())
         ended = sum(run.done + run.skipped + run.failed for run in runs)
         return ended, sum(run.bytes for run in runs) + self._part_bytes
@@ -91,11 +110,9 @@ class Meter:
         """The state of now."""
         tally, runs = self.tally, list(self.tally.runs.values())
         ended, moved = self._sums()
-        began, ended_then, moved_then = self._samples[0]
-        seconds = max(self._clock() - began, MIN_WINDOW_SECONDS)
         listed_all = bool(runs) and all(run.found is not None for run in runs)
         found = sum(run.found or 0 for run in runs) if listed_all else max(tally.found_so_far, ended)
-        rates = (max(ended - ended_then, 0) / seconds, max(moved - moved_then, 0) / seconds)
+        rates = self._rates()
         return View(
             listed_source=tally.listed[0],
             listed_destination=tally.listed[1],
@@ -110,6 +127,17 @@ class Meter:
             bytes_rate=rates[1],
             left_seconds=_left(found - ended, max(tally.found_bytes - moved, 0), *rates) if listed_all else None,
         )
+
+
+def _verifying(now: VerifyProgress, rates: tuple[float, float]) -> str:
+    parts = [
+        f"listed {now.source_objects:,} and {now.destination_objects:,}",
+        f"{counted(now.compared, 'object')} compared, {rates[0]:,.0f}/s",
+        f"{now.differences:,} differ",
+    ]
+    if now.bytes:
+        parts.insert(2, f"{shown_bytes(now.bytes)} read on each side, {shown_bytes(rates[1])}/s")
+    return " | ".join(parts)
 
 
 def _left(objects: int, size: int, objects_rate: float, bytes_rate: float) -> float | None:

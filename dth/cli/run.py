@@ -19,10 +19,10 @@ from dth.cli.options import Common
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.settings import TransferJob, load_settings
-from dth.summary import ExitCode, Summary
+from dth.summary import ExitCode, Summary, Verified
 
 T = TypeVar("T")
-Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary]]
+Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary | Verified]]
 TICK_SECONDS = 1.0
 _HARD_STOP = 3  # the third Ctrl-C does not even wait for cleanup
 

@@ -90,6 +90,16 @@ def _ladder(*, md5: bool, multipart: bool) -> Decide:
     return decide
 
 
+def etags_say(ours: str, theirs: str, *, md5: bool, multipart: bool) -> bool | None:
+    """Whether two objects of one size are the same bytes, as far as their ETags can say: None where they cannot.
+
+    False is certain for MD5s. For multipart ETags it means other bytes or other part sizes.
+    """
+    if not _comparable(ours, theirs, md5=md5, multipart=multipart):
+        return None
+    return ours.lower() == theirs.lower()
+
+
 def _comparable(ours: str, theirs: str, *, md5: bool, multipart: bool) -> bool:
     """Whether equal ETags mean equal bytes and different ones different bytes.
 

@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     destination_objects: int
 
 
-class _Cursor:
+class Cursor:
     """One side: the page in hand, its keys without the side's prefix, and the place in it."""
 
     __slots__ = ("_cut", "_feed", "at", "keys", "page")
@@ -54,8 +54,8 @@ async def diff(source: Feed, destination: Feed, mapping: KeyMapping, decide: Dec
     Keys are compared without the prefix that all keys of their side share: cutting it off keeps the order. Raises what the
     feeds raise; whatever was yielded before stands.
     """
-    ours = _Cursor(source, mapping.source_prefix)
-    theirs = _Cursor(destination, mapping.dest_listing_prefix)
+    ours = Cursor(source, mapping.source_prefix)
+    theirs = Cursor(destination, mapping.dest_listing_prefix)
     while True:
         # Both, before anything is said: a side that cannot be listed at all must not look like an empty one.
         more, theirs_more = await ours.fill(), await theirs.fill()
@@ -79,7 +79,7 @@ async def uncompared(source: Feed) -> AsyncIterator[Batch]:
         yield Batch([change(entry, Reason.UNCOMPARED) for entry in page], [], len(page), 0)
 
 
-def _join(ours: _Cursor, theirs: _Cursor, decide: Decide) -> Batch:
+def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:
     """Join until one of the two pages is used up."""
     changes: list[Change] = []
     extras: list[Entry] = []

@@ -69,7 +69,9 @@ class JobBase(BaseModel):
     table: str = _state("", "Table", "Name of the DynamoDB table; empty: an embedded ledger in the state directory.")
     report: str = _state("", "Report", "File of the report, one JSON line an object; empty: in the state directory.")
     report_level: Literal["", "all", "failed"] = _state(
-        "", "Report level", "Report all objects, or only those that failed; not given: all where --report is, else failed."
+        "",
+        "Report level",
+        "Report all objects, or only those that failed; not given: all where --report is, else failed.",
     )
     ledger_records: Literal["message", "object"] = _state(
         "message", "Ledger records", "Keep a ledger row per message, or one per object."

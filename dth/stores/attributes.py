@@ -47,14 +47,16 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
         elif whole and name.startswith(_CHECKSUM) and name[len(_CHECKSUM) :] in CHECKSUMS:
             checksums.append((name[len(_CHECKSUM) :], text))
     storage_class = headers.get("x-amz-storage-class", "")
+    opaque = _opaque(headers)
     return ObjectHead(
         generation=Generation(etag, size, headers.get("x-amz-version-id") or None),
         last_modified=headers.get("last-modified", ""),
         attributes=Attributes(tuple(content), tuple(metadata)),
-        md5=etag if md5_etag and _proves_md5(headers, etag) else "",
+        md5=etag if md5_etag and _md5(etag) and not opaque else "",
         checksums=tuple(checksums),
         checksum_type=headers.get("x-amz-checksum-type", "").upper() if checksums else "",
         storage_class="" if storage_class == "STANDARD" else storage_class,
+        opaque_etag=opaque,
     )
 
 
@@ -107,12 +109,11 @@ def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, headers[header]) for name in CHECKSUMS if (header := _CHECKSUM + name) in headers)
 
 
-def _proves_md5(headers: Mapping[str, str], etag: str) -> bool:
-    """32 hex digits, and no encryption under which AWS makes ETags of other stuff."""
+def _opaque(headers: Mapping[str, str]) -> bool:
+    """An encryption under which AWS makes ETags of other stuff than the bytes."""
     return (
-        _md5(etag) is not None
-        and not headers.get("x-amz-server-side-encryption", "").startswith("aws:")
-        and "x-amz-server-side-encryption-customer-algorithm" not in headers
+        headers.get("x-amz-server-side-encryption", "").startswith("aws:")
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
     )
 
 

@@ -15,10 +15,11 @@ BASES = {"stores.base", "queues.base", "ledgers.base"}
 
 ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
+    "verify": {"finder", "worker", "multipart", *BASES},
     "cli": {"app", "children", "embedded", "demo", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "multipart", "stores", "queues", "ledgers", "transport", "worker", *BASES,
+        "children", "embedded", "finder", "worker", "verify", "multipart", "stores", "queues", "ledgers", "transport", "worker", *BASES,
     },
     "children": set(),
     "embedded": set(),

@@ -1,0 +1,82 @@
+"""`dth verify`, from settings."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from dth import settings
+from dth.app.build import MOVING_CONNECTIONS, Sides, open_sides
+from dth.embedded import StateFolder
+from dth.events import Emit
+from dth.settings import TransferJob
+from dth.states import Comparison
+from dth.summary import ExitCode, Verified
+from dth.verify.report import CompareReport
+from dth.verify.run import Findings, VerifySettings
+from dth.verify.run import verify as compare
+from dth.worker.report import ReportLevel
+
+
+async def verify(job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool) -> Verified:
+    """Compare both sides and write to neither. Raises what a listing raises: a side that cannot be listed is not equal.
+
+    `stop` ends it at once; what was found by then is in the report.
+    """
+    began = time.monotonic()
+    folder = StateFolder(job.state, settings.job_id(job))
+    folder.make()
+    path = Path(job.report) if job.report else folder.path / "verify.jsonl"
+    findings = Findings()
+    with CompareReport(path, ReportLevel(job.report_level or ReportLevel.FAILED)) as report:
+        async with open_sides(job, connections=MOVING_CONNECTIONS) as sides:
+            await sides.check(job)
+            options = _verify_settings(job, folder, download=download, metadata=metadata)
+            comparing = asyncio.ensure_future(compare(sides.source, sides.destination, options, report, findings, emit))
+            await _until(comparing, stop)
+            return _summary(findings, sides, report, time.monotonic() - began)
+
+
+async def _until(comparing: asyncio.Future[None], stop: asyncio.Event) -> None:
+    """Wait for the end of it, or end it on `stop`; raises its error."""
+    stopping = asyncio.ensure_future(stop.wait())
+    both: list[asyncio.Future[Any]] = [comparing, stopping]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in both:
+            one.cancel()
+        await asyncio.wait(both)
+    if not comparing.cancelled():
+        comparing.result()
+
+
+def _verify_settings(job: TransferJob, folder: StateFolder, *, download: bool, metadata: bool) -> VerifySettings:
+    return VerifySettings(
+        mapping=settings.mapping(job),
+        download=download,
+        metadata=metadata,
+        in_flight=job.worker_number,
+        memory_budget=job.memory_budget,
+        sort_memory=job.sort_memory,
+        sort_directory=str(folder.scratch),
+    )
+
+
+def _summary(findings: Findings, sides: Sides, report: CompareReport, seconds: float) -> Verified:
+    asked = sides.requests("verify")
+    code = ExitCode.SOME_FAILED if findings.differences else ExitCode.COMPLETE
+    return Verified(
+        counts={one.value: findings.comparisons[one] for one in Comparison if findings.comparisons[one]},
+        verified_by=dict(findings.proofs),
+        source_objects=findings.listed.source,
+        dest_objects=findings.listed.destination,
+        bytes=findings.bytes,
+        seconds=seconds,
+        exit_code=code if findings.over else ExitCode.INTERRUPTED,
+        complete=findings.over,
+        report=str(report.path),
+        requests={"source": asked.source, "destination": asked.destination},
+    )

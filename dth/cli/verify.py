@@ -1,0 +1,55 @@
+"""`dth verify SOURCE DEST`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dth.cli.options import LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.run import Verb, execute, load
+
+_NOT_ASKED = (
+    "dest_storage_class", "dest_acl", "dest_sse", "dest_sse_kms_key_id", "compare", "skip_compare", "include_metadata",
+    "verify", "no_clobber", "multipart_threshold", "part_size", "finder_number", "finder_depth", "high_water",
+    "pack_objects", "pack_bytes", "message_bytes", "processes", "lease_seconds", "lease_cap_seconds", "grace_seconds",
+    "stall_seconds", "max_attempts", "overlap",
+)  # fmt: skip
+"""Settings of what verify does not do: writing, and sharing work."""
+
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket or s3://bucket/prefix.", show_default=False)]
+Dest = Annotated[str, typer.Argument(metavar="DEST", help="s3://bucket or s3://bucket/prefix.", show_default=False)]
+Download = Annotated[bool, typer.Option("--download", help="Read both sides and compare every byte.")]
+Metadata = Annotated[bool, typer.Option("--metadata", help="Compare content headers and user metadata too.")]
+
+
+@with_settings(without=(*LOCATION, *_NOT_ASKED))
+def verify(
+    source: Source,
+    dest: Dest,
+    *,
+    download: Download = False,
+    metadata: Metadata = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """Compare two locations; write to neither.
+
+    By size and ETag, or by checksums where both stores keep them. Objects of one size whose ETags cannot be compared are
+    counted as not verifiable: `--download` reads them. Each difference is named, also in the report, and makes the exit
+    code 3; with `--report-level all` equal objects are in the report too.
+
+    Example: `dth verify s3://photos/2026 s3://backup/photos/2026 --download --report differences.jsonl`
+    """
+    common = Common(job, json, verbose)
+
+    def make() -> Verb:
+        places, origins = url_flags(source, dest)
+        settings = load(common, {**flags, **places}, origins=origins)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        return lambda emit, stop: app.verify(settings, emit, stop, download=download, metadata=metadata)
+
+    execute(common, make)

@@ -1,0 +1,177 @@
+"""What two objects' listings, heads and attributes say of each other. Pure: no I/O.
+
+| sizes | evidence | judgement |
+|---|---|---|
+| differ | | SIZE |
+| equal | no bytes at all | EQUAL |
+| equal | ETags of one kind, equal | EQUAL by `etag` |
+| equal | a checksum of the whole object that both sides keep | EQUAL by `crc`, or CONTENT |
+| equal | both ETags proven MD5s by the objects' own heads | EQUAL by `etag`, or CONTENT |
+| equal | multipart ETags of as many parts, not encrypted, that differ | CONTENT |
+| equal | else | NOT_VERIFIABLE |
+
+A listing cannot tell an MD5 from an ETag made under KMS, so it is believed where ETags are equal, never where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dth.finder.compare import etags_say
+from dth.model import Attributes, Entry, ObjectHead
+from dth.states import Comparison, VerifiedBy
+from dth.stores.base import Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How a pair compares. `detail` is for people; `offset` is the first byte that differs, where the bytes were read."""
+
+    comparison: Comparison
+    detail: str = ""
+    verified_by: VerifiedBy | None = None
+    offset: int | None = None
+    error_code: str = ""
+
+
+EQUAL_BY_ETAG = Judgement(Comparison.EQUAL, "", VerifiedBy.ETAG)
+EQUAL_BY_BYTES = Judgement(Comparison.EQUAL, "", VerifiedBy.COMPARED)
+UNPROVEN = Judgement(
+    Comparison.NOT_VERIFIABLE, "of one size; their ETags cannot be compared", VerifiedBy.NOT_VERIFIABLE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the ETags and checksums of this pair of stores can prove."""
+
+    md5: bool
+    multipart: bool
+    checksums: bool
+
+    @classmethod
+    def of(cls, source: Capabilities, destination: Capabilities) -> Evidence:
+        """What both of them can."""
+        return cls(
+            md5=source.md5_etag and destination.md5_etag,
+            multipart=source.multipart_etag and destination.multipart_etag,
+            checksums=bool(source.checksums and destination.checksums),
+        )
+
+    def says(self, ours: str, theirs: str) -> bool | None:
+        """See `etags_say`."""
+        return etags_say(ours, theirs, md5=self.md5, multipart=self.multipart)
+
+
+def by_listing(ours: Entry, theirs: Entry, evidence: Evidence) -> Judgement | None:
+    """The judgement, None where the objects' heads may say more."""
+    if ours.size != theirs.size:
+        return sizes_differ(ours.size, theirs.size)
+    said = evidence.says(ours.etag, theirs.etag)
+    if said:
+        return EQUAL_BY_ETAG
+    if not ours.size:
+        return EQUAL_BY_BYTES
+    return None if said is False or evidence.checksums else UNPROVEN
+
+
+def by_heads(ours: ObjectHead, theirs: ObjectHead, evidence: Evidence) -> Judgement:
+    """The table above; attributes are left out of it."""
+    first, second = ours.generation, theirs.generation
+    if first.size != second.size:
+        return sizes_differ(first.size, second.size)
+    said = evidence.says(first.etag, second.etag)
+    if said:
+        return EQUAL_BY_ETAG
+    if not first.size:
+        return EQUAL_BY_BYTES
+    return _by_checksum(ours, theirs) or (UNPROVEN if said is None else _by_different_etags(ours, theirs))
+
+
+def _by_different_etags(ours: ObjectHead, theirs: ObjectHead) -> Judgement:
+    """ETags of one kind, by their form, that are not equal."""
+    if ours.opaque_etag or theirs.opaque_etag:
+        return UNPROVEN
+    if ours.md5 and theirs.md5:
+        return Judgement(Comparison.CONTENT, f"MD5 {ours.md5} at the source, {theirs.md5} at the destination")
+    first, second = ours.generation.etag, theirs.generation.etag
+    if "-" not in first:
+        return UNPROVEN  # they look like MD5s, and the objects' own answers don't vouch for it
+    return Judgement(
+        Comparison.CONTENT,
+        f"ETag {first} at the source, {second} at the destination (or their parts were cut differently: --download "
+        "would tell)",
+    )
+
+
+def sizes_differ(ours: int, theirs: int) -> Judgement:
+    """Sizes alone decide."""
+    return Judgement(Comparison.SIZE, f"{ours} bytes at the source, {theirs} at the destination")
+
+
+def _by_checksum(ours: ObjectHead, theirs: ObjectHead) -> Judgement | None:
+    if ours.checksum_type != "FULL_OBJECT" or theirs.checksum_type != "FULL_OBJECT":
+        return None
+    kept = dict(theirs.checksums)
+    for name, value in ours.checksums:
+        if name in kept:
+            if value == kept[name]:
+                return Judgement(Comparison.EQUAL, "", VerifiedBy.CRC)
+            return Judgement(Comparison.CONTENT, f"{name} {value} at the source, {kept[name]} at the destination")
+    return None
+
+
+_DEFAULT_TYPES = frozenset({"", "binary/octet-stream", "application/octet-stream"})
+"""What stores say of an object that was written without a type: to them it is the same."""
+
+
+def attributes_differ(ours: Attributes, theirs: Attributes) -> str:
+    """Which content headers and user metadata differ, with both values; "" where none does.
+
+    These are what a copy carries. A type that a store made up counts as none, and so does the coding `aws-chunked`,
+    which describes a request and not an object.
+    """
+    pairs = [
+        *_differing(_headers(ours), _headers(theirs), ""),
+        *_differing(_names_lowered(ours.metadata), _names_lowered(theirs.metadata), "x-amz-meta-"),
+    ]
+    return ", ".join(f"{name} is {first} at the source, {second} at the destination" for name, first, second in pairs)
+
+
+def _differing(ours: Mapping[str, str], theirs: Mapping[str, str], prefix: str) -> list[tuple[str, str, str]]:
+    return [
+        (prefix + name, _shown(ours.get(name)), _shown(theirs.get(name)))
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _shown(value: str | None) -> str:
+    return "absent" if value is None else repr(value)
+
+
+def _headers(attributes: Attributes) -> dict[str, str]:
+    headers = _names_lowered(attributes.headers)
+    if headers.get("content-type", "") in _DEFAULT_TYPES:
+        headers.pop("content-type", None)
+    codings = [one for part in headers.pop("content-encoding", "").split(",") if (one := part.strip())]
+    kept = [coding for coding in codings if coding.lower() != "aws-chunked"]
+    if kept:
+        headers["content-encoding"] = ",".join(kept)
+    return headers
+
+
+def _names_lowered(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {name.lower(): value for name, value in pairs}
+
+
+def with_attributes(judgement: Judgement, ours: Attributes, theirs: Attributes) -> Judgement:
+    """The judgement, and what the attributes add to it."""
+    found = attributes_differ(ours, theirs)
+    if not found:
+        return judgement
+    if judgement.comparison.differs:
+        text = f"{judgement.detail}; {found}"
+        return Judgement(judgement.comparison, text, judgement.verified_by, judgement.offset)
+    return Judgement(Comparison.METADATA, found, judgement.verified_by)
