@@ -198,6 +198,7 @@ class JobOpener:
                     open_store(settings.source_location(stored), stored, MOVING_CONNECTIONS),
                     open_store(settings.dest_location(stored), stored, MOVING_CONNECTIONS),
                 )
+                await sides.check(stored)  # also lets a store that names itself take its own profile
                 self._by_settings[run.job_settings] = make_job(stored, sides), sides
             self._by_run[run_id] = self._by_settings[run.job_settings][0]
             return self._by_run[run_id]
@@ -242,6 +243,7 @@ async def run_child(
         )
     finally:
         await open_job.close(process, emit)
+        await queue.reclaim(process)  # a receive that was cut off at the end may hold messages
         await queue.close()
         await ledger.close()
 

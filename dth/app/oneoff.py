@@ -18,6 +18,7 @@ from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob
 from dth.summary import Summary
+from dth.worker.letters import count_dead_letters
 
 WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted
 
@@ -40,13 +41,16 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             if not await here.over():
                 record.note(Notice("info", "resuming", "finishing what an earlier sync left"))
                 await workers.run_until_over(None, stop)
-            if not stop.is_set():
-                await workers.run_until_over(find_once(job, sides, here, record), stop)
+            begun = not stop.is_set()
+            if begun:
+                await count_dead_letters(here.queue, here.ledger, here.process, record.note)
+                await workers.run_until_over(find_once(job, sides, here, record, alone=True), stop)
+            await count_dead_letters(here.queue, here.ledger, here.process, record.note)
             if await here.over():
                 await sweep_uploads(make_job(job, sides), here.ledger, now=time.time(), emit=record.note)
             await record.read_runs(here.ledger)
         record.note(sides.requests(here.process))
-    return record.summary(interrupted=stop.is_set())
+    return record.summary(interrupted=not begun)
 
 
 class LocalWorkers:

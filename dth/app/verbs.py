@@ -38,7 +38,7 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
         else:
             async with open_embedded(job, lock=Lock.SHARED) as here:
                 await _bury_dead_finders(here, record)
-                finding = asyncio.ensure_future(find_once(job, sides, here, record))
+                finding = asyncio.ensure_future(find_once(job, sides, here, record, alone=False))
                 stopping = asyncio.ensure_future(stop.wait())
                 try:
                     await asyncio.wait({finding, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -41,6 +41,7 @@ from dth.worker import outcomes
 from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
 from dth.worker.context import CopyContext
+from dth.worker.copy import abandon_upload
 from dth.worker.job import Copied, Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
@@ -342,6 +343,8 @@ class Consumer:
                 raise
             except Exception as error:  # noqa: BLE001 - what one entry sets off must not stop the others; judged by type
                 ended = self._failed(error, entry, attempt, context)
+                if ended.outcome is Outcome.FAILED and entry.size > context.job.options.multipart_threshold:
+                    await self._abandon_upload(entry, context)
                 wished = error.retry_after if isinstance(error, StoreError) else None
             if ended.outcome or ended.attempt > attempt:
                 return ended
@@ -360,6 +363,13 @@ class Consumer:
             final = ended.outcome is Outcome.FAILED
             self._emit(ObjectFailed(context.run_id, entry.key, ended.error_code, ended.error, attempt, final))
         return ended
+
+    async def _abandon_upload(self, entry: ObjectEntry, context: CopyContext) -> None:
+        """Nobody will go on with its parts. What cannot be aborted now is the sweep's."""
+        try:
+            await abandon_upload(entry.key, context)
+        except DthError as error:
+            self._emit(Notice("warning", error.code, f"the upload of {entry.key!r} was not aborted yet: {error}"))
 
     async def _drained_within(self, seconds: float) -> bool:
         """Wait; True, early, where draining begins."""
