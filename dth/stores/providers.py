@@ -157,6 +157,7 @@ PROFILES: dict[str, ProviderProfile] = {
                 refuses_dot_segments=True,
                 folds_backslashes=True,
                 empties_folders=True,
+                markers_yield=True,
             ),
         ),
         # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from dth.errors import AccessDenied, Archived, KeyRefused, NoSuchKey, ObjectChanged
+from dth.errors import AccessDenied, Archived, KeyRefused, NoSuchKey, NotFound, ObjectChanged
 from dth.messages import ObjectEntry
 from dth.model import Generation
 from dth.multipart.checksum import is_content_etag
@@ -35,8 +35,11 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     it changed too often.
     """
     dest_key = ctx.job.mapping.dest_key(entry.key)
-    if refusal := ctx.job.destination.capabilities.key_rules.refusal(dest_key, entry.size):
+    rules = ctx.job.destination.capabilities.key_rules
+    if refusal := rules.refusal(dest_key, entry.size):
         raise KeyRefused(f"{dest_key!r}: {refusal}")
+    if rules.markers_yield and entry.key.endswith("/") and await _has(entry.key[:-1], ctx):
+        raise KeyRefused(f"{dest_key!r}: the destination cannot hold both this marker and an object of the same name")
     generation = Generation(entry.etag, entry.size, entry.version_id)
     try:
         if ctx.redelivered and (copied := await _already_there(entry, dest_key, ctx)):
@@ -46,6 +49,15 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
         return skipped(entry.etag, "source gone")
     except Archived:
         return skipped(entry.etag, "needs_restore")
+
+
+async def _has(key: str, ctx: CopyContext) -> bool:
+    """Whether the source holds the key."""
+    try:
+        await ctx.job.source.head(key)
+    except NotFound:
+        return False
+    return True
 
 
 async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
