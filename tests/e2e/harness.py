@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
 
 FULL = os.environ.get("DTH_TEST_FULL") == "1"
 HANG_SECONDS = 900 if FULL else 300  # no test asserts a duration; this only ends one that would never end

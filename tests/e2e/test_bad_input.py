@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
+
 from .corpus import sizes
 from .harness import Dth, Finished, between
 

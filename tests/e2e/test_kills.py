@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
+
 from .corpus import corpus, fill, inventory, open_uploads
 from .harness import FULL, HANG_SECONDS, Dth, between, scaled
 
@@ -40,12 +42,10 @@ def kill(pid: int, target: str) -> None:
     elif target == "parent" or not below:
         victims = [pid]
     else:
-        victims = [random.choice(below)]  # noqa: S311
+        victims = [random.choice(below)]
     for victim in victims:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def start_and_kill(dth: Dth, arguments: list[str], *, target: str, moment: float, until: object = None) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
+
 from .corpus import corpus, fill, inventory, open_uploads
 from .harness import HANG_SECONDS, between, scaled
 
@@ -53,8 +54,19 @@ def rclone_check(server: S3Server, source: str, destination: str, keys: list[str
         sections += [f"access_key_id = {who.access_key}", f"secret_access_key = {who.secret_key}", ""]
     config.write_text("\n".join(sections))
     done = subprocess.run(
-        [rclone(), "check", "--download", "--config", config, "--files-from-raw", names, "--checkers", "16"]
-        + [f"a:{source}", f"b:{destination}"],
+        [
+            rclone(),
+            "check",
+            "--download",
+            "--config",
+            config,
+            "--files-from-raw",
+            names,
+            "--checkers",
+            "16",
+            f"a:{source}",
+            f"b:{destination}",
+        ],
         capture_output=True,
         text=True,
         timeout=HANG_SECONDS,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
+
 from .corpus import corpus, fill, inventory, open_uploads
 from .harness import between, scaled
 
