@@ -9,7 +9,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from typer.testing import CliRunner, Result
 import dth
 from dth.cli.main import app as command
 from dth.errors import AccessDenied, ConnectFailed, DthError, QueueError, RunUnderWay
-from dth.events import Emit, Moved, Notice, ObjectFailed, Planned, RunOver, RunSealed, RunStarted
+from dth.events import Difference, Emit, Moved, Notice, ObjectFailed, Planned, RunOver, RunSealed, RunStarted
 from dth.ledgers.base import Run
 from dth.model import Counts
 from dth.queues.base import QueueDepth
 from dth.settings import TransferJob
 from dth.states import RunState
-from dth.summary import Summary, Tally
+from dth.summary import Summary, Tally, Verified
 
 URLS = ["s3://photos/2026", "s3://backup/photos"]
 PLACES = ["--src-bucket", "photos", "--dest-bucket", "backup"]
@@ -37,6 +37,9 @@ class FakeStatus:
     depth: QueueDepth
 
 
+VERIFIED = Verified({"equal": 3}, {"etag": 3}, 3, 3, 0, 1.0, 0, complete=True, report="/state/verify.jsonl")
+
+
 @dataclass
 class Engine:
     """Stands for `dth.app`: keeps how it was called, and does what the test says."""
@@ -44,6 +47,7 @@ class Engine:
     calls: list[tuple[str, TransferJob, dict[str, Any]]] = field(default_factory=list)
     does: Callable[[Emit, asyncio.Event], Any] = lambda _emit, _stop: None
     statuses: list[FakeStatus] = field(default_factory=list)
+    verified: Verified = VERIFIED
 
     async def _verb(self, name: str, job: TransferJob, emit: Emit, stop: asyncio.Event, **options: Any) -> Summary:
         self.calls.append((name, job, options))
@@ -67,6 +71,12 @@ class Engine:
     async def work(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool) -> Summary:
         return await self._verb("work", job, emit, stop, until_empty=until_empty)
 
+    async def verify(
+        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool
+    ) -> Verified:
+        await self._verb("verify", job, emit, stop, download=download, metadata=metadata)
+        return self.verified
+
     async def status(self, job: TransferJob) -> FakeStatus:
         self.calls.append(("status", job, {}))
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
@@ -76,7 +86,7 @@ class Engine:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     stand_in = Engine()
     module = types.ModuleType("dth.app")
-    for name in ("sync", "find", "work", "status"):
+    for name in ("sync", "find", "work", "verify", "status"):
         setattr(module, name, getattr(stand_in, name))
     monkeypatch.setitem(sys.modules, "dth.app", module)
     monkeypatch.setattr(dth, "app", module, raising=False)
@@ -249,6 +259,51 @@ def test_a_dry_run_prints_the_plan(engine: Engine) -> None:
         "copy 2026/\\udcff -> photos/\\udcff (0 B, size)",
         "Dry run: 2 objects, 2.0 KiB would be copied; nothing was written",
     ]
+
+
+def test_verify_names_each_difference_and_exits_3(engine: Engine) -> None:
+    def find(emit: Emit, _stop: asyncio.Event) -> None:
+        emit(Difference("missing", "2026/a\x1b[31m", "photos/a\x1b[31m", ""))
+        emit(Difference("content", "b", "b", "first different byte at offset 7"))
+
+    engine.does = find
+    counts = {"equal": 3, "missing": 1, "content": 1, "not_verifiable": 2}
+    engine.verified = replace(VERIFIED, counts=counts, exit_code=3)
+    result = dth_("verify", *URLS, "--download")
+    assert result.exit_code == 3
+    assert engine.calls[0][2] == {"download": True, "metadata": False}
+    job = engine.calls[0][1]
+    assert (job.src_prefix, job.dest_prefix, job.strip_src_prefix) == ("2026/", "photos/", True)
+    assert result.stdout.splitlines() == [
+        "missing 2026/a\\x1b[31m -> photos/a\\x1b[31m",
+        "content b: first different byte at offset 7",
+        "Different: 2 of 7 objects (1.00 s)",
+        "  1 missing at the destination",
+        "  1 of other content",
+        "  3 equal, proven by etag 3",
+        "  2 of one size, their ETags not comparable: --download would read them",
+        "  all differences are in /state/verify.jsonl",
+    ]
+
+
+def test_verify_says_how_many_it_knows_by_size_only(engine: Engine) -> None:
+    engine.verified = replace(VERIFIED, counts={"equal": 3, "not_verifiable": 2})
+    result = dth_("verify", *URLS)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("No difference found: 5 objects in 1.00 s, 2 of them by size only\n")
+
+
+def test_verify_as_json_ends_with_its_counts(engine: Engine) -> None:
+    end = json.loads(dth_("verify", *URLS, "--json").stdout.splitlines()[-1])
+    assert (end["event"], end["compared"], end["differences"], end["counts"]) == ("Summary", 3, 0, {"equal": 3})
+
+
+def test_a_verify_that_was_stopped_is_130_and_no_verdict(engine: Engine) -> None:
+    engine.does = lambda emit, stop: until_stopped(emit, stop, [signal.SIGINT])
+    engine.verified = replace(VERIFIED, complete=False, exit_code=130)
+    result = dth_("verify", *URLS)
+    assert result.exit_code == 130
+    assert result.stdout.startswith("Interrupted: 3 objects compared")
 
 
 async def until_stopped(emit: Emit, stop: asyncio.Event, signals: list[int]) -> None:

@@ -19,6 +19,7 @@ from dth.events import (
     RunOver,
     RunSealed,
     RunStarted,
+    VerifyProgress,
     WorkerStopped,
 )
 from dth.summary import Tally
@@ -174,3 +175,16 @@ def test_a_finder_says_what_it_found() -> None:
     tally = Tally()
     tally(RunSealed("r", 7, 700, 100, {}))
     assert headline(tally.summary()).startswith("Found 7 objects to copy in ")
+
+
+def test_a_comparison_shows_what_it_has_compared_and_read() -> None:
+    clock = Clock()
+    meter = Meter(clock)
+    assert meter.line() == ""
+    clock.now += 2
+    meter(VerifyProgress(30, 20, 20, 1, 0))
+    assert meter.line() == "listed 30 and 20 | 20 objects compared, 10/s | 1 differ"
+    meter(VerifyProgress(30, 20, 20, 1, 4 << 20))
+    assert (
+        meter.line() == "listed 30 and 20 | 20 objects compared, 10/s | 4.0 MiB read on each side, 2.0 MiB/s | 1 differ"
+    )
