@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from dth.events import Difference, Emit, VerifyProgress
 from dth.finder.compare import ARCHIVED_CLASSES
-from dth.finder.listing import EVERYTHING, Listing
+from dth.finder.listing import KeyRange, Listing
 from dth.finder.plan import first_error
 from dth.model import Entry, KeyMapping
 from dth.states import Comparison, Side
@@ -141,7 +141,7 @@ class _Comparing:
 
     def _listing(self, store: ObjectStore, side: Side, prefix: str) -> Listing:
         memory, directory = self._settings.sort_memory, self._settings.sort_directory
-        return Listing(store, side, prefix, EVERYTHING, memory, directory, self._emit)
+        return Listing(store, side, prefix, KeyRange("", ""), memory, directory, self._emit)
 
     async def run(self) -> None:
         """All pairs, then what only one side has."""

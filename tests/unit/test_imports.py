@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"app", "children", "embedded", "demo", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "verify", "multipart", "stores", "queues", "ledgers", "transport", "worker", *BASES,
+        "children", "embedded", "finder", "worker", "verify", "multipart", "stores", "queues", "ledgers", "transport", *BASES,
     },
     "children": set(),
     "embedded": set(),

@@ -162,8 +162,14 @@ class Sides:
     async def verify(self, **options: Any) -> dict[str, str]:
         """What each key was called."""
         settings = VerifySettings(
-            KeyMapping("", "", strip=True), False, False, 0, 8 * MIB, 4 * MIB, str(self.folder)
-        )  # fmt: skip
+            mapping=KeyMapping("", "", strip=True),
+            download=False,
+            metadata=False,
+            in_flight=0,
+            memory_budget=8 * MIB,
+            sort_memory=4 * MIB,
+            sort_directory=str(self.folder),
+        )
         with CompareReport(self.folder / "report", ReportLevel.ALL) as report:
             await verify(
                 self.source, self.destination, replace(settings, **options), report, self.findings, self.events.append
