@@ -42,18 +42,26 @@ build/wheel.installed: $(SOURCES) .venv/test.installed
 	build/venv/bin/python $(PIP) --no-deps build/dist/*.whl
 	@touch $@
 
-test: servers lint build/wheel.installed  ## All tests, of the built wheel, on real servers
+# An AWS emulator, in an environment of its own: it decides nothing about ours.
+build/services.installed: locks/services.txt
+	rm -rf build/services && $(PYTHON) -m venv build/services
+	build/services/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+test: servers lint build/wheel.installed build/services.installed  ## All tests, of the built wheel, on real servers
 	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md Makefile pyproject.toml locks $(TREE)/
-	cd $(TREE) && $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
 
 servers:
 	@sh tests/servers/install.sh
 
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
-		"bench --group bench"; do set -- $$set; name=$$1; shift; \
+		"services --group services" "bench --group bench"; do set -- $$set; name=$$1; shift; \
+		case $$name in services|bench) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links pyproject.toml "$$@" -o locks/$$name.txt || exit 1; done
+		--no-emit-index-url --no-emit-find-links $$from "$$@" -o locks/$$name.txt || exit 1; done
 
 clean:  ## Remove what the other targets made
 	rm -rf .venv build bench/out .mypy_cache .ruff_cache .pytest_cache
