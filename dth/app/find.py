@@ -31,6 +31,7 @@ def _finder_settings(
         sort_directory=sort_directory,
         lease_seconds=job.lease_seconds,
         overlap=overlap,
+        listers=job.finder_number,
     )
 
 

@@ -30,7 +30,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     back, and the next sync goes on from there.
     """
     record = Record(emit)
-    async with open_sides(job, connections=LISTING_CONNECTIONS) as sides:
+    async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
         await sides.check(job)
         if dry_run:
             await preview_only(job, sides, record)

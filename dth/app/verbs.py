@@ -31,7 +31,7 @@ class Status:
 async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
     """List both sides, send the differences to the queue, seal the run. Raises RunUnderWay where one is not over yet."""
     record = Record(emit)
-    async with open_sides(job, connections=LISTING_CONNECTIONS) as sides:
+    async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
         await sides.check(job)
         if dry_run:
             await preview_only(job, sides, record)

@@ -11,11 +11,13 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from operator import itemgetter, lt
-from typing import NamedTuple
 
 from dth.errors import DthError, ListingBroken
 from dth.events import Emit, Notice, SortProgress
+from dth.finder.ranges import EVERYTHING as EVERYTHING  # noqa: PLC0414 - for readers of one whole side
+from dth.finder.ranges import KeyRange
 from dth.finder.sort import ExternalSort
 from dth.model import Entry
 from dth.states import Side
@@ -26,27 +28,28 @@ PREFETCH_PAGES = 2
 
 _key: Callable[[Entry], str] = itemgetter(0)
 
-
-class KeyRange(NamedTuple):
-    """Keys after `after` up to and with `until`; "" is no bound."""
-
-    after: str
-    until: str
-
-
-EVERYTHING = KeyRange("", "")
+Fetched = Callable[[str, str, int], None]
+"""Told of each page of an ordered listing as it arrives, before it is handed out: its first and its last key within the
+range, and how many keys the page had before any were cut off."""
 
 
 class Disorder(DthError):
-    """A listing is not in order. Not a failure: read the range again, it comes sorted then."""
+    """A listing is not in order, or does not begin where it was told to. Not a failure: read everything again, in one
+    range; what is unordered comes sorted then."""
 
     code = "disorder"
+
+    def __init__(self, text: str, unordered: Side | None = None) -> None:
+        super().__init__(text)
+        self.unordered = unordered
 
 
 class Listing:
     """One side of one range. `pages` may be read again, one reader at a time; `close` when done.
 
-    `ordered` is the store's word until the guard sees otherwise.
+    `ordered` is the store's word until the guard sees otherwise. With `fetched` the range is one of several: it may be
+    shortened while it is read, and a store that begins before it raises Disorder, because each range would cost as much as
+    all of them.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Listing:
         sort_memory: int,
         sort_directory: str,
         emit: Emit,
+        fetched: Fetched | None = None,
     ) -> None:
         self._lister = lister
         self._side = side
@@ -66,6 +70,7 @@ class Listing:
         self._sort_memory = sort_memory
         self._sort_directory = sort_directory
         self._emit = emit
+        self._fetched = fetched
         self._sorted: ExternalSort | None = None
         self.ordered = lister.capabilities.ordered
 
@@ -82,6 +87,10 @@ class Listing:
             async for page in pages:
                 yield page
 
+    def shorten(self, until: str) -> None:
+        """End the range at `until`, which lies beyond everything that was fetched: from now on no later key comes."""
+        self._bounds = KeyRange(self._bounds.after, until)
+
     def close(self) -> None:
         """Free what the sort holds. Idempotent."""
         if self._sorted:
@@ -89,26 +98,37 @@ class Listing:
             self._sorted = None
 
     async def _guarded(self) -> AsyncIterator[Sequence[Entry]]:
-        after, until = self._bounds
+        after = self._bounds.after
         last: str | None = None
-        async with closing(self._lister.pages(self._prefix, after=after, until=until)) as pages:
+        async with closing(self._lister.pages(self._prefix, after=after, until=self._bounds.until)) as pages:
             async for listed in pages:
                 if not listed:
                     continue
                 keys = list(map(_key, listed))
-                if (last is not None and keys[0] <= last) or not all(map(lt, keys, keys[1:])):
+                if (last is not None and keys[0] <= last) or not all(map(lt, keys, islice(keys, 1, None))):
                     self._disordered(keys[0])
                 last = keys[-1]
                 self._belong([keys[0], last])  # all others lie between these two, so they start as they do
-                page = listed
-                if after and keys[0] <= after:  # start-after was not honoured
-                    page = page[bisect_right(keys, after) :]
-                if until and last > until:
-                    page = page[: bisect_right(page, until, key=_key)]
+                page = self._within(listed, keys)
                 if page:
+                    if self._fetched:
+                        self._fetched(page[0].key, page[-1].key, len(listed))
                     yield page
+                until = self._bounds.until  # as it is now
                 if until and last >= until:
                     return
+
+    def _within(self, page: Sequence[Entry], keys: list[str]) -> Sequence[Entry]:
+        """What of the page is in the range as it is now."""
+        after, until = self._bounds
+        start, stop = 0, len(keys)
+        if after and keys[0] <= after:  # start-after was not honoured
+            if self._fetched:
+                raise Disorder(f"the {self._side} listed {keys[0]!r} where only keys after {after!r} were asked for")
+            start = bisect_right(keys, after)
+        if until and keys[-1] > until:
+            stop = bisect_right(keys, until)
+        return page if stop - start == len(keys) else page[start:stop]
 
     async def _sort(self) -> ExternalSort:
         """List everything under the prefix, without bounds: what start-after and an early end mean in a listing without
@@ -149,7 +169,7 @@ class Listing:
                 f"the {self._side} does not list its keys in byte order (seen near {key!r}): its listing is sorted on disk",
             )
         )
-        raise Disorder(f"the {self._side}'s listing is not in order near {key!r}")
+        raise Disorder(f"the {self._side}'s listing is not in order near {key!r}", self._side)
 
 
 @asynccontextmanager
@@ -173,9 +193,10 @@ class Feed:
     def __init__(self) -> None:
         self._pages: asyncio.Queue[Sequence[Entry] | Exception] = asyncio.Queue(PREFETCH_PAGES)
         self._ended = False
+        self._broken: Exception | None = None
 
-    async def fill(self, pages: AsyncIterator[Sequence[Entry]]) -> None:
-        """Read all pages. Ends without an error: that is for `next_page`."""
+    async def fill(self, pages: AsyncIterator[Sequence[Entry]], ended: Callable[[], None] | None = None) -> None:
+        """Read all pages. Ends without an error: that is for `next_page`. `ended` is called as soon as all are read."""
         try:
             async with closing(pages):
                 async for page in pages:
@@ -183,10 +204,21 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - carried over and raised by next_page
             await self._pages.put(error)
         else:
+            if ended:
+                ended()
             await self._pages.put(())
+
+    def break_off(self, error: Exception) -> None:
+        """Raise this at the next `next_page`, and at the one that is waiting."""
+        self._broken = error
+        while not self._pages.empty():
+            self._pages.get_nowait()
+        self._pages.put_nowait(error)
 
     async def next_page(self) -> Sequence[Entry]:
         """The next page; empty at the end, and for ever after. Raises what the listing raised."""
+        if self._broken:
+            raise self._broken
         if self._ended:
             return ()
         page = await self._pages.get()

@@ -1,32 +1,32 @@
-"""Planning one range: list both sides, join them, hand on each change once, whatever the listings turn out to be.
+"""Planning one range: join both sides' listings, and hand on each change once.
 
 **When a listing turns out to be unordered in the middle**, what was joined until then may be wrong in two ways only. A key
 of the destination that comes late was taken for missing: it was handed on and will be copied once too often. A key of the
-source that comes late was not seen yet. Neither loses anything: a pair that was found equal was equal. So the range starts
-again, with that side sorted, and its changes pass by the keys handed on already (`Accepted`): each key is handed on, and
-counted, once. What was counted of the listings themselves (objects, extras) is counted anew, so no extra is reported, or
-later deleted, on the word of a listing that is not whole. A side can turn out unordered once, so there are three attempts
-at most.
+source that comes late was not seen yet. Neither loses anything: a pair that was found equal was equal. So everything starts
+again (`finder.attempts`), with that side sorted, and changes pass by the keys handed on already (`Accepted`): each key is
+handed on, and counted, once. What was counted of the listings themselves (objects, extras) is counted anew, so no extra is
+reported, or later deleted, on the word of a listing that is not whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from dth.errors import DthError
 from dth.finder.accepted import Accepted
 from dth.finder.compare import Decide
 from dth.finder.diff import Batch, diff, uncompared
-from dth.finder.listing import Disorder, Feed, Listing
-from dth.model import Change, KeyMapping
-from dth.states import Reason
+from dth.finder.listing import Feed, Listing
+from dth.model import Change, Entry, KeyMapping
+from dth.states import Reason, Side
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a range gave so far. `found` and `reasons` count what was handed on for sending; the rest counts the listings
+    """What a run gave so far. `found` and `reasons` count what was handed on for sending; the rest counts the listings
     and `needs_restore` what would be sent were it not archived."""
 
     found: int = 0
@@ -50,67 +50,99 @@ class Tally:
 
 
 Accept = Callable[[Sequence[Change]], Awaitable[None]]
-"""Takes changes in key order, called for each batch, also with none. ARCHIVED ones are to be reported, not sent."""
+"""Takes changes in key order of one range, called for each batch, also with none; for several ranges at the same time.
+ARCHIVED ones are to be reported, not sent."""
+
+
+class Extras:
+    """Where entries go that only the destination holds. This one keeps none: they are counted, nothing more.
+
+    They come by range, named by the key after which it begins, in key order. A range's are certain only once it `ended`
+    and every other range did too: until then `list_anew` may take all of them back.
+    """
+
+    async def take(self, after: str, entries: Sequence[Entry]) -> None:
+        """Some more of a range."""
+
+    async def ended(self, after: str) -> None:
+        """The range is whole."""
+
+    async def list_anew(self) -> None:
+        """Nothing that was taken counts: the listings begin again."""
 
 
 @dataclass(frozen=True, slots=True)
-class RangePlan:
-    """One range of both sides. `destination` None compares with nothing: every object is a change."""
+class Decisions:
+    """What all ranges of a run share: how keys map, what decides, and where decisions go."""
 
-    source: Listing
-    destination: Listing | None
     mapping: KeyMapping
     decide: Decide
     accepted: Accepted
     tally: Tally
     accept: Accept
+    extras: Extras
+
+
+class RangePlan:
+    """One range of both sides, once. Without a destination every object is a change. `ended` is called for each side as
+    soon as it has listed its last page."""
+
+    def __init__(
+        self, decisions: Decisions, after: str, listings: Mapping[Side, Listing], ended: Callable[[Side], None]
+    ) -> None:
+        self._to = decisions
+        self._after = after
+        self._listings = listings
+        self._ended = ended
+        self._feeds = {side: Feed() for side in listings}
+
+    def shorten(self, until: Mapping[Side, str]) -> None:
+        """End the range earlier; a bound for each side, beyond everything that was fetched."""
+        for side, listing in self._listings.items():
+            listing.shorten(until[side])
+
+    def break_off(self, error: Exception) -> None:
+        """End `run` with this error at the next point between two batches: nothing that was taken up is left half sent."""
+        for feed in self._feeds.values():
+            feed.break_off(error)
 
     async def run(self) -> None:
-        """Hand on every change of the range, each key once. Raises the first error of a listing or of `accept`."""
-        try:
-            while not await self._attempt():
-                self.tally.list_anew()
-                await self.accepted.restart()
-        finally:
-            self.accepted.close()
-            self.source.close()
-            if self.destination:
-                self.destination.close()
-
-    async def _attempt(self) -> bool:
-        """False where a side turned out to be unordered: start again."""
+        """Hand on every change of the range, except those that earlier attempts handed on. Raises the first error of a
+        listing or of `accept`; Disorder where a listing cannot be relied on."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                pumps = []
-                source = Feed()
-                pumps.append(tasks.create_task(source.fill(self.source.pages())))
-                if self.destination:
-                    destination = Feed()
-                    pumps.append(tasks.create_task(destination.fill(self.destination.pages())))
-                    batches = diff(source, destination, self.mapping, self.decide)
-                else:
-                    batches = uncompared(source)
-                await self._hand_on(batches)
+                pumps = [
+                    tasks.create_task(self._feeds[side].fill(listing.pages(), partial(self._ended, side)))
+                    for side, listing in self._listings.items()
+                ]
+                await self._hand_on(self._batches())
                 for pump in pumps:
                     pump.cancel()  # ended by now, or not needed any more
         except BaseExceptionGroup as group:
             error = first_error(group)
-            if isinstance(error, Disorder):
-                return False
             raise error from error.__cause__
-        return True
+        await self._to.accepted.ended(self._after)
+        await self._to.extras.ended(self._after)
+
+    def _batches(self) -> AsyncIterator[Batch]:
+        source, destination = self._feeds[Side.SOURCE], self._feeds.get(Side.DESTINATION)
+        return diff(source, destination, self._to.mapping, self._to.decide) if destination else uncompared(source)
 
     async def _hand_on(self, batches: AsyncIterator[Batch]) -> None:
-        tally = self.tally
-        remember = self.source.ordered or (self.destination is not None and self.destination.ordered)
+        to, tally = self._to, self._to.tally
+        remember = any(listing.ordered for listing in self._listings.values())
         async for batch in batches:
             tally.compared += batch.source_objects
             tally.dest_objects += batch.destination_objects
-            tally.extra += len(batch.extras)
-            tally.needs_restore += sum(change.reason is Reason.ARCHIVED for change in batch.changes)
-            fresh = await self.accepted.fresh(batch.changes, remember=remember)
-            tally.count([change for change in fresh if change.reason is not Reason.ARCHIVED])
-            await self.accept(fresh)
+            if batch.extras:
+                tally.extra += len(batch.extras)
+                await to.extras.take(self._after, batch.extras)
+            changes: Sequence[Change] = batch.changes
+            if changes:
+                tally.needs_restore += sum(change.reason is Reason.ARCHIVED for change in changes)
+                changes = await to.accepted.fresh(changes, remember=remember, after=self._after)
+                tally.count([change for change in changes if change.reason is not Reason.ARCHIVED])
+            await to.accept(changes)
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

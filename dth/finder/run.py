@@ -16,17 +16,21 @@ from dataclasses import dataclass
 from dth.errors import DthError, LedgerError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.accepted import Accepted
+from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
-from dth.finder.listing import EVERYTHING, Listing
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
-from dth.finder.plan import Accept, RangePlan, Tally, first_error
+from dth.finder.plan import Accept, Decisions, Extras, Tally, first_error
 from dth.ledgers.base import Ledger, Run
 from dth.messages import encode
 from dth.model import Change, Counts, KeyMapping
 from dth.queues.base import Queue
-from dth.states import Reason, RunState, Side
+from dth.states import Reason, RunState
 from dth.stores.base import Lister
+
+LISTERS_BY_ITSELF = 16
+"""Listers a side where nobody said. A page of 1,000 keys costs some 2 ms of CPU, so at 100 ms a page these keep a third of
+a core busy; more of them would cost memory (a megabyte each) for little."""
 
 _PROGRESS_SECONDS = 0.5
 _FLUSH_SECONDS = 1.0  # a message that is not full waits no longer, so that workers start while the listing goes on
@@ -36,7 +40,8 @@ _ABANDON_SECONDS = 5.0
 @dataclass(frozen=True, slots=True)
 class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
-    the run, without secrets. Sizes in bytes; `high_water` counts messages."""
+    the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as
+    pay)."""
 
     job_id: str
     run_id: str
@@ -52,6 +57,7 @@ class FinderSettings:
     sort_directory: str
     lease_seconds: float
     overlap: bool
+    listers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ async def find(
 
 
 async def preview(source: Lister, destination: Lister, settings: FinderSettings, emit: Emit) -> Found:
-    """What `find` would send, as a Planned event for each change in key order; `skip` for what must be restored first.
+    """What `find` would send, as a Planned event for each change, in key order within each range; `skip` for what must be restored first.
     Touches no queue and no ledger."""
     tally = Tally()
     progress = _Progress(settings.run_id, tally, emit)
@@ -146,19 +152,23 @@ async def _list_and_send(
 
 def _plan(
     source: Lister, destination: Lister, settings: FinderSettings, tally: Tally, accept: Accept, emit: Emit
-) -> RangePlan:
-    """The plan of the one range that holds everything."""
-    mapping, memory, directory = settings.mapping, settings.sort_memory, settings.sort_directory
-    return RangePlan(
-        source=Listing(source, Side.SOURCE, mapping.source_prefix, EVERYTHING, memory, directory, emit),
-        destination=None
-        if settings.skip_compare
-        else Listing(destination, Side.DESTINATION, mapping.dest_listing_prefix, EVERYTHING, memory, directory, emit),
-        mapping=mapping,
+) -> Attempts:
+    decisions = Decisions(
+        mapping=settings.mapping,
         decide=deciding(settings.compare, source.capabilities, destination.capabilities),
-        accepted=Accepted(directory),
+        accepted=Accepted(settings.sort_directory),
         tally=tally,
         accept=accept,
+        extras=Extras(),
+    )
+    return Attempts(
+        source,
+        None if settings.skip_compare else destination,
+        decisions,
+        listers=settings.listers or LISTERS_BY_ITSELF,
+        sort_memory=settings.sort_memory,
+        sort_directory=settings.sort_directory,
+        emit=emit,
     )
 
 

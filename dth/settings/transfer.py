@@ -222,7 +222,7 @@ class TransferJob(JobBase):
     finder_number: int = _limits(
         0,
         "Listers",
-        "Hint: listing requests in flight per side; this version lists one after the other.",
+        "Listing requests in flight per side, where the store lists from any key on; 0: as many as pay.",
         guide="finderNumber",
         ge=0,
         le=256,

@@ -116,6 +116,7 @@ def finder_settings(**changed: object) -> FinderSettings:
         sort_directory="",
         lease_seconds=60.0,
         overlap=False,
+        listers=1,
     )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 

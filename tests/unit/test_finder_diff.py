@@ -13,9 +13,11 @@ from dth.errors import ListingBroken, ServerFault
 from dth.events import Event, Notice, SortProgress
 from dth.finder import accepted as accepted_module
 from dth.finder.accepted import Accepted
+from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
-from dth.finder.listing import EVERYTHING, Feed, KeyRange, Listing
-from dth.finder.plan import RangePlan, Tally
+from dth.finder.listing import Feed
+from dth.finder.plan import Decisions, Extras, Tally
+from dth.finder.ranges import EVERYTHING, KeyRange
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason, Side
 from tests.unit.finder_fakes import CAPABILITIES, IDENTITY, FakeLister, entry, keys, no_emit, paged
@@ -39,6 +41,7 @@ async def plan(
     bounds: KeyRange = EVERYTHING,
     events: list[Event] | None = None,
     sort_memory: int = 2_000,
+    listers: int = 1,
 ) -> tuple[list[Change], Tally]:
     """The changes handed on, and the tally; checks that both listings were closed."""
     emit = no_emit if events is None else events.append
@@ -49,21 +52,18 @@ async def plan(
         await asyncio.sleep(0)
         got.extend(changes)
 
-    def dest_bound(bound: str) -> str:
-        return mapping.dest_key(bound) if bound else ""
-
-    theirs = KeyRange(dest_bound(bounds.after), dest_bound(bounds.until))
+    decide = deciding(CompareMode.AUTO, CAPABILITIES, CAPABILITIES)
+    decisions = Decisions(mapping, decide, Accepted(""), tally, accept, Extras())
     try:
-        await RangePlan(
-            Listing(source, Side.SOURCE, mapping.source_prefix, bounds, sort_memory, "", emit),
-            Listing(destination, Side.DESTINATION, mapping.dest_listing_prefix, theirs, sort_memory, "", emit)
-            if destination
-            else None,
-            mapping,
-            deciding(CompareMode.AUTO, CAPABILITIES, CAPABILITIES),
-            Accepted(""),
-            tally,
-            accept,
+        await Attempts(
+            source,
+            destination,
+            decisions,
+            listers=listers,
+            sort_memory=sort_memory,
+            sort_directory="",
+            emit=emit,
+            bounds=bounds,
         ).run()
     finally:
         assert source.open == 0
@@ -232,11 +232,19 @@ async def test_a_destination_that_cannot_be_listed_at_all_causes_no_change() -> 
     async def accept(changes: Sequence[Change]) -> None:
         handed.extend(changes)
 
-    listing = Listing(FakeLister([[entry("a")]]), Side.SOURCE, "", EVERYTHING, 1000, "", no_emit)
-    broken = Listing(FakeLister([ServerFault("no")]), Side.DESTINATION, "", EVERYTHING, 1000, "", no_emit)
-    decide = deciding(CompareMode.AUTO, CAPABILITIES, CAPABILITIES)
+    decisions = Decisions(
+        IDENTITY, deciding(CompareMode.AUTO, CAPABILITIES, CAPABILITIES), Accepted(""), Tally(), accept, Extras()
+    )
     with pytest.raises(ServerFault):
-        await RangePlan(listing, broken, IDENTITY, decide, Accepted(""), Tally(), accept).run()
+        await Attempts(
+            FakeLister([[entry("a")]]),
+            FakeLister([ServerFault("no")]),
+            decisions,
+            listers=1,
+            sort_memory=1000,
+            sort_directory="",
+            emit=no_emit,
+        ).run()
     assert handed == []
 
 

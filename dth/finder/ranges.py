@@ -1,0 +1,211 @@
+"""Ranges of keys: what is left to list is halved at places that the keys seen so far suggest. Pure.
+
+Keys here are without their side's prefix, so that one range means the same on both sides (`on_side` gives a side's own
+bounds). Ranges `(after, until]` are made by cutting a range in two and in no other way, so that whatever the places are,
+together they hold every key and no key twice. A badly chosen place costs two requests that find nothing; it never costs
+a key.
+
+Nobody says what keys there are, so places come from two sources. `Letters` knows which characters were seen at which
+place of a key: read as digits, they make a number of a key, which tells how much of a range is listed and where its
+middle is. Where they know of nothing that follows, `Share.exits` names the ends of ever shorter beginnings of the last
+key seen (`a/07/x`: after `a/07/`, after `a/0`, after `a/`, after `a`): whatever follows lies behind one of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from dth.states import Side
+
+FULL_PAGE = 1000
+"""Keys on a page that leads to another one, as far as is known; S3's own limit."""
+
+_PLACES_MAX = 256  # of a key that are learnt from; what differs later is listed in one piece
+_LETTERS_MAX = 256  # of one place; more say nothing more about where the middle is
+_WORTH_PAGES = 2.0  # what must be left of a range for a part of it to be worth two requests
+_LEAPS = (1, 2, 4, 8, 16, 32, 64)
+_CODES_END = 0x110000
+
+
+class KeyRange(NamedTuple):
+    """Keys after `after` up to and with `until`; "" is no bound."""
+
+    after: str
+    until: str
+
+
+EVERYTHING = KeyRange("", "")
+
+
+def on_side(bounds: KeyRange, prefix: str) -> KeyRange:
+    """The range as the side with this prefix has it."""
+    return KeyRange(*(prefix + bound if bound else "" for bound in bounds))
+
+
+def sendable(code: int) -> int:
+    """The smallest code point from `code` on that every store takes in a parameter and can show in XML 1.0: no control
+    character, half of a surrogate pair or non-character. `_CODES_END` where there is none."""
+    for first, end in ((0, 0x20), (0x7F, 0xA0), (0xD800, 0xE000), (0xFFFE, 0x10000)):
+        if first <= code < end:
+            return end
+    return code
+
+
+def common(first: str, second: str) -> int:
+    """How many characters they share at their beginning."""
+    for at, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return at
+    return min(len(first), len(second))
+
+
+def past(key: str, at: int, leap: int = 1) -> str:
+    """A text after all keys that begin as `key` does up to and with place `at`: `leap` characters on, or the next one
+    that can be sent. "" where there is none."""
+    code = sendable(ord(key[at]) + leap)
+    return key[:at] + chr(code) if code < _CODES_END else ""
+
+
+class Letters:
+    """Which characters were seen at which place of a key."""
+
+    def __init__(self) -> None:
+        self._places: list[str] = []  # each sorted
+
+    def learn(self, key: str) -> None:
+        """Look at one more key; a few of each page are enough."""
+        places = self._places
+        for at, letter in enumerate(key[:_PLACES_MAX]):
+            if at == len(places):
+                places.append("")
+            known = places[at]
+            if letter not in known and len(known) < _LETTERS_MAX and sendable(ord(letter)) == ord(letter):
+                places[at] = "".join(sorted(known + letter))
+
+    def follow(self, key: str, at: int) -> bool:
+        """Whether a character after that of `key` was seen at this place."""
+        return at < len(self._places) and self._places[at][-1:] > key[at]
+
+    def fraction(self, key: str, start: int) -> float:
+        """Where the key lies among all texts that share its beginning up to `start`: 0 to 1, rising with the key."""
+        value, scale = 0.0, 1.0
+        for known, letter in zip(self._places[start:], key[start:], strict=False):
+            if known:
+                scale /= len(known)
+                digit = bisect_left(known, letter)
+                value += digit * scale
+                if known[digit : digit + 1] != letter or scale < 1e-15:  # noqa: PLR2004 - what a float can tell apart
+                    break
+        return min(value, 1.0)
+
+    def middle(self, low: str, high: str, start: int, depth: int) -> str:
+        """A text about half way from `low` to `high` ("": no bound), which share their beginning up to `start`; at most
+        `depth` characters long, as few as possible. "" where there is none."""
+        begin, end = self.fraction(low, start), self.fraction(high, start) if high else 1.0
+        left, text, scale = (begin + end) / 2, low[:start], 1.0
+        for known in self._places[start:depth]:
+            if not known:
+                break
+            digit = min(int(left * len(known)), len(known) - 1)
+            text += known[digit]
+            scale /= len(known)
+            left = left * len(known) - digit
+            # Accepted as soon as neither half is less than a third of the other.
+            off = abs(self.fraction(text, start) - (begin + end) / 2)
+            if low < text and (not high or text < high) and off <= (end - begin) / 4:
+                return text
+        return ""
+
+
+class Share:
+    """One range on its way: its bounds, and what its listings have shown so far. One lister works on it."""
+
+    def __init__(self, bounds: KeyRange, room: int) -> None:
+        self.after, self.until = bounds
+        self._room = room  # bytes that a bound may have, so that with either side's prefix it is no longer than a key
+        self.first = ""
+        self.reached = ""
+        self.pages = 0
+        self.more = False  # a page was full, or followed by another
+        self._by_side = dict.fromkeys(Side, 0)
+        self._listing = set(Side)
+        self._page_common = 0
+        self._looked = False  # behind the exits
+        self._rest_until = 0  # pages
+
+    @property
+    def bounds(self) -> KeyRange:
+        """As they are now: `until` comes down when a part is given away."""
+        return KeyRange(self.after, self.until)
+
+    def fetched(self, side: Side, first: str, last: str, *, full: bool) -> None:
+        """A page arrived, from `first` to `last`, after what is outside the range was cut off."""
+        self._by_side[side] += 1
+        self.pages = max(self._by_side.values())
+        self.more = self.more or full or self.pages > 1
+        if not self.first or first < self.first:
+            self.first = first
+        if last >= self.reached:
+            self.reached = last
+            self._page_common = common(first, last)
+
+    def ended(self, side: Side) -> None:
+        """That side has no more keys in this range."""
+        self._listing.discard(side)
+
+    def left(self, letters: Letters) -> float:
+        """About how many pages are still to come, as far as the letters know."""
+        if not self._listing or not self.more or not self.reached:
+            return 0.0
+        start = common(self.first, self.until)
+        done = letters.fraction(self.reached, start) - letters.fraction(self.first, start)
+        end = letters.fraction(self.until, start) if self.until else 1.0
+        return self.pages * max(0.0, end - letters.fraction(self.reached, start)) / done if done > 0 else 0.0
+
+    def cut(self, letters: Letters, parts: int) -> list[KeyRange]:
+        """Give up to `parts` parts away: ranges at the end of this one, beyond everything that was fetched. They are taken
+        off this range in the same step. [] where nothing is worth it."""
+        places = self._places(letters, parts)
+        if not places:
+            return []
+        ranges = [KeyRange(*pair) for pair in zip(places, [*places[1:], self.until], strict=True)]
+        self.until = places[0]
+        return ranges
+
+    def _places(self, letters: Letters, parts: int) -> list[str]:
+        """Where to cut, rising."""
+        if not self._listing or not self.more or not self.reached:
+            return []
+        left = self.left(letters)
+        if not self._looked:
+            self._looked = True
+            if places := self.exits(letters, max(1, parts // 2)):
+                return places
+        if left >= _WORTH_PAGES:
+            depth = self._page_common + 2
+            if middle := letters.middle(self.reached, self.until, common(self.reached, self.until), depth):
+                return [middle] if self._allowed(middle) else []
+        if self.pages < self._rest_until:
+            return []
+        self._rest_until = 2 * self.pages  # looking again and again would cost more than it finds
+        return self.exits(letters, parts)
+
+    def exits(self, letters: Letters, parts: int) -> list[str]:
+        """At most `parts` ends of beginnings of the last key, rising, where the letters know of nothing that follows."""
+        key = self.reached
+        start = common(key, self.until)
+        levels = range(start, min(self._page_common + 1, len(key)))
+        level_ends = {past(key, at) for at in levels if not letters.follow(key, at)}
+        places = sorted(filter(self._allowed, level_ends))
+        if len(places) > parts:  # evenly, the outermost among them
+            return sorted({places[-1 - at * len(places) // parts] for at in range(parts)})
+        if levels and not letters.follow(key, start) and ord(key[start]) < 0x7F:  # noqa: PLR2004 - ASCII
+            leaps = filter(self._allowed, (past(key, start, leap) for leap in _LEAPS if ord(key[start]) + leap < 0x7F))  # noqa: PLR2004
+            places += [place for place in leaps if place not in places]
+        return sorted(places[:parts])
+
+    def _allowed(self, place: str) -> bool:
+        """Whether a range may end here: beyond what was fetched, within the range, and text that can be sent."""
+        inside = place > self.reached and place > self.after and (not self.until or place < self.until)
+        return inside and all(sendable(code) == code for code in map(ord, place)) and len(place.encode()) <= self._room
