@@ -42,9 +42,7 @@ class Checker:
     def at_once(self, ours: Entry, theirs: Entry) -> Judgement | None:
         """The judgement, where the listings suffice for it; no request is sent."""
         judgement = by_listing(ours, theirs, self.evidence)
-        if judgement and judgement.comparison is Comparison.SIZE:
-            return judgement
-        if self.metadata or (self.download and ours.size):
+        if (self.metadata or (self.download and ours.size)) and ours.size == theirs.size:
             return None
         return judgement
 

@@ -35,6 +35,8 @@ class Judgement:
     error_code: str = ""
 
 
+_MD5_DIGITS = 32
+
 EQUAL_BY_ETAG = Judgement(Comparison.EQUAL, "", VerifiedBy.ETAG)
 EQUAL_BY_BYTES = Judgement(Comparison.EQUAL, "", VerifiedBy.COMPARED)
 UNPROVEN = Judgement(
@@ -61,6 +63,8 @@ class Evidence:
 
     def says(self, ours: str, theirs: str) -> bool | None:
         """See `etags_say`."""
+        if ours == theirs and len(ours) >= _MD5_DIGITS and (self.multipart if "-" in ours else self.md5):
+            return True  # nearly all pairs end here: no need for the careful look
         return etags_say(ours, theirs, md5=self.md5, multipart=self.multipart)
 
 
