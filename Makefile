@@ -8,7 +8,7 @@ PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 
-.PHONY: demo test lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree scenarios quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,9 +49,20 @@ build/services.installed: locks/services.txt
 	@touch $@
 
 test: servers lint build/wheel.installed build/services.installed  ## All tests, of the built wheel, on real servers
-	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md Makefile pyproject.toml locks $(TREE)/
+	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+
+scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
+	$(MAKE) test-tree
+	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults $(PYTEST)
+
+quick: .venv/test.installed  ## Unit tests of the checkout, in a minute
+	.venv/bin/python -m pytest -q tests/unit $(PYTEST)
+
+test-tree:
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md Makefile pyproject.toml locks $(TREE)/
 
 servers:
 	@sh tests/servers/install.sh
