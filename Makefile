@@ -28,19 +28,23 @@ help:  ## This list
 demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result
 	.venv/bin/dth demo
 
-lint: .venv/test.installed  ## Formatter, linter, types
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
-
 # The tests run against the built wheel, in an environment and a folder that hold no checkout of dth.
-build/wheel.installed: $(SOURCES) .venv/test.installed
-	rm -rf build/dist build/venv && mkdir -p build
-	.venv/bin/python -m hatchling build -t wheel -d build/dist
-	$(PYTHON) -m venv build/venv
-	build/venv/bin/python $(PIP) --require-hashes --only-binary :all: -r locks/test.txt
-	build/venv/bin/python $(PIP) --no-deps build/dist/*.whl
+build/env.installed: locks/test.txt
+	@test -n "$(PYTHON)" || { echo "dth needs Python 3.11 or newer: make test PYTHON=/path/to/python3.12"; exit 2; }
+	rm -rf build/venv && $(PYTHON) -m venv build/venv
+	build/venv/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
 	@touch $@
+
+build/wheel.installed: $(SOURCES) build/env.installed
+	rm -rf build/dist
+	build/venv/bin/python -m hatchling build -t wheel -d build/dist
+	build/venv/bin/python $(PIP) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+lint: build/env.installed  ## Formatter, linter, types
+	build/venv/bin/ruff format --check .
+	build/venv/bin/ruff check .
+	build/venv/bin/mypy
 
 # An AWS emulator, in an environment of its own: it decides nothing about ours.
 build/services.installed: locks/services.txt
@@ -58,8 +62,8 @@ scenarios: servers build/wheel.installed build/services.installed  ## The end-to
 	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults $(PYTEST)
 
-quick: .venv/test.installed  ## Unit tests of the checkout, in a minute
-	.venv/bin/python -m pytest -q tests/unit $(PYTEST)
+quick: build/env.installed  ## Unit tests of the checkout, in a minute
+	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
 
 test-tree:
 	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md Makefile pyproject.toml locks $(TREE)/
