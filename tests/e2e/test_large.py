@@ -85,9 +85,7 @@ def peak_rss(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def test_a_large_object_killed_half_way_is_finished_without_sending_a_part_twice(
-    rgw: S3Server, tmp_path: Path
-) -> None:
+def test_a_large_object_killed_half_way_is_finished_without_sending_a_part_twice(rgw: S3Server, tmp_path: Path) -> None:
     source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
     put_large(rgw, source)
     dth = between(tmp_path, rgw, rgw, "--part-size", "8MiB", "--worker-number", "2")  # slow enough to be caught

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ..servers.s3server import S3Server
+from tests.servers.s3server import S3Server
+
 from .corpus import corpus, fill, longest_keys, sizes
 from .harness import Dth, Finished, between
 

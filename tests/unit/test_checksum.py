@@ -68,5 +68,5 @@ def test_parts_whose_etags_are_no_md5s_give_none() -> None:
     ("etag", "is_one"),
     [("d" * 32, True), ("d" * 32 + "-12", True), ("d" * 31, False), ("", False), ("5f3a-1b", False), ("D" * 32, False)],
 )
-def test_only_etags_of_the_form_of_md5s_can_be_made_of_the_bytes(etag: str, is_one: bool) -> None:  # noqa: FBT001
+def test_only_etags_of_the_form_of_md5s_can_be_made_of_the_bytes(etag: str, is_one: bool) -> None:
     assert is_content_etag(etag) is is_one

@@ -19,7 +19,6 @@ from tests.servers.lister import Fault as PageFault
 from tests.servers.quirky import ACCOUNT, Quirks, Quirky
 from tests.servers.s3server import S3Server
 
-
 SESSION = boto3.session.Session()  # reading its models takes longer than any test here
 
 

@@ -23,8 +23,7 @@ from dth.verify.reading import first_difference
 from dth.verify.report import CompareReport
 from dth.verify.run import Findings, VerifySettings, verify
 from dth.worker.report import ReportLevel
-
-from ..servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
+from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
 
 A, B = "a" * 32, "b" * 32
 ALL = Evidence(md5=True, multipart=True, checksums=False)

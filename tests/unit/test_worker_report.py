@@ -78,7 +78,7 @@ async def test_batches_written_at_once_leave_whole_lines(tmp_path: Path) -> None
 
 async def test_a_report_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
     report = JsonlReport(tmp_path / "nowhere" / "report.jsonl", ReportLevel.ALL)
-    with pytest.raises(SettingsError, match="nowhere.*--report"):
+    with pytest.raises(SettingsError, match=r"nowhere.*--report"):
         report.check()
     with pytest.raises(ReportFailed, match="nowhere"):
         await report.write([record("a")])
