@@ -17,6 +17,7 @@ from dth.errors import AccessDenied, Archived, ListingBroken, SettingsError
 from dth.events import Difference, Event
 from dth.model import Attributes, Entry, Generation, KeyMapping, ObjectHead
 from dth.states import Comparison, VerifiedBy
+from dth.stores.attributes import object_head
 from dth.stores.base import KeyRules
 from dth.verify.judge import Evidence, attributes_differ, by_heads, by_listing
 from dth.verify.reading import first_difference
@@ -93,6 +94,22 @@ def test_heads_tell_md5s_from_what_only_looks_like_them(
     assert (judgement.comparison.value, judgement.verified_by) == (wanted, proof)
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "opaque"),
+    [
+        ("x-amz-server-side-encryption", "aws:kms", True),
+        ("x-amz-server-side-encryption", "AES256", False),
+        ("x-amz-server-side-encryption-customer-algorithm", "AES256", True),
+        ("content-type", "text/plain", False),
+    ],
+)
+def test_a_head_says_where_encryption_hides_what_the_etag_is_made_of(header: str, value: str, *, opaque: bool) -> None:
+    for etag in (A, f"{A}-2"):
+        found = object_head({"etag": f'"{etag}"', header: value}, 1, md5_etag=True, whole=True)
+        assert found.opaque_etag is opaque
+        assert found.md5 == ("" if opaque or etag != A else A)
+
+
 def attributes(metadata: dict[str, str] | None = None, **headers: str) -> Attributes:
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Attributes(named, tuple((metadata or {}).items()))
@@ -153,6 +170,7 @@ class Sides:
         self.folder = folder
         self.events: list[Event] = []
         self.findings = Findings()
+        self.level = ReportLevel.ALL
 
     def both(self, key: str, data: bytes) -> None:
         self.source.seed(key, data)
@@ -169,7 +187,7 @@ class Sides:
             sort_memory=4 * MIB,
             sort_directory=str(self.folder),
         )
-        with CompareReport(self.folder / "report", ReportLevel.ALL) as report:
+        with CompareReport(self.folder / "report", self.level) as report:
             await verify(
                 self.source, self.destination, replace(settings, **options), report, self.findings, self.events.append
             )
@@ -229,6 +247,7 @@ async def test_an_unordered_listing_is_sorted_and_each_pair_is_said_once(sides: 
     found = await sides.verify()
     assert len(sides.lines()) == len(found) == 2502
     assert {key: what for key, what in found.items() if what != "equal"} == {"only": "missing"}
+    assert (sides.findings.listed.source, sides.findings.listed.destination) == (2502, 2501)
 
 
 async def test_a_key_that_the_destination_cannot_hold_is_missing_for_that_reason(tmp_path: Path) -> None:
@@ -290,6 +309,17 @@ async def test_a_large_object_is_read_in_spans_up_to_its_first_difference(
     assert sides.findings.bytes < 3 * MIB
 
 
+async def test_the_first_difference_is_named_also_where_a_later_one_is_found_sooner(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    span = 256 << 10
+    monkeypatch.setattr("dth.verify.reading.READ_SPAN", span)
+    sides.source.seed("a", bytes(2 * span))
+    sides.destination.seed("a", bytes(span - 1) + b"\x01\x01" + bytes(span - 1))
+    assert await sides.verify(download=True) == {"a": "content"}
+    assert sides.lines()[0]["offset"] == span - 1
+
+
 async def test_metadata_is_compared_only_when_asked_for_with_or_without_reading(sides: Sides) -> None:
     sides.source.seed("a", b"same", attributes({"who": "me"}))
     sides.destination.seed("a", b"same")
@@ -349,6 +379,17 @@ async def test_a_denial_of_everything_ends_the_comparison(sides: Sides) -> None:
     with pytest.raises(AccessDenied):
         await sides.verify(download=True)
     assert not sides.findings.over
+    assert {line["comparison"] for line in sides.lines()} == {"failed"}  # what was known by then is kept
+
+
+async def test_a_report_of_differences_alone_leaves_the_counts_whole(sides: Sides) -> None:
+    for number in range(20):
+        sides.both(f"k{number}", b"1")
+    sides.level = ReportLevel.FAILED
+    sides.source.seed("only", b"1")
+    assert await sides.verify() == {"only": "missing"}
+    assert sides.findings.comparisons == {Comparison.EQUAL: 20, Comparison.MISSING: 1}
+    assert sides.findings.proofs == {"etag": 20}
 
 
 async def test_one_at_a_time_and_hardly_any_memory_still_end(sides: Sides) -> None:
