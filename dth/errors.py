@@ -6,12 +6,16 @@
     ├── RunUnderWay               another finder or run of this job is active
     ├── LeaseLost                 somebody else owns the message, run or upload now
     ├── QueueError, LedgerError   the queue or the ledger failed
+    │   └── QueueUnavailable, LedgerUnavailable    cannot reach it, or not allowed      exit 4
     ├── DeletesRefused            a guard stopped deletion
     ├── StartFailed               a process or server of ours did not start
     ├── TransferError             moving one object failed
     │   ├── ObjectChanged         the source's generation changed while it moved
     │   ├── BodyMismatch          length or checksum does not add up
-    │   └── KeyRefused            the destination cannot hold this key
+    │   ├── KeyRefused            the destination cannot hold this key
+    │   └── ImageError            moving one image failed
+    │       ├── ManifestInvalid   the source's manifest is not one that can be copied
+    │       └── ManifestMissing   the image names a manifest or blob that its registry lacks
     ├── TransportError            no HTTP answer, or not a valid one       retryable
     │   ├── ConnectFailed         name, refused, unreachable, connect timeout         exit 4
     │   ├── TlsFailed             certificate or handshake; never retried             exit 4
@@ -26,6 +30,7 @@
         ├── WrongRegion           the store names another region                      exit 4
         ├── PreconditionFailed    412: not the generation that was asked for
         ├── ConditionConflict     409 on a conditional write
+        ├── TagConflict           an immutable tag holds another digest; never retried
         ├── Archived              the object must be restored first
         ├── Throttled             slow down; carries Retry-After           retryable
         ├── ServerFault           5xx and their kin                        retryable
@@ -99,6 +104,20 @@ class LedgerError(DthError):
     code = "ledger"
 
 
+class QueueUnavailable(QueueError):
+    """The queue cannot be reached, does not exist, or refuses these credentials."""
+
+    code = "queue_unavailable"
+    exit_code = 4
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be reached, does not exist, or refuses these credentials."""
+
+    code = "ledger_unavailable"
+    exit_code = 4
+
+
 class DeletesRefused(DthError):
     """A guard (--max-delete, empty source, changed mapping) refused to delete."""
 
@@ -134,6 +153,24 @@ class KeyRefused(TransferError):
     """The destination cannot hold this key, or would fold it into another."""
 
     code = "key_refused"
+
+
+class ImageError(TransferError):
+    """Moving one image failed for a reason that is not one request's."""
+
+    code = "image"
+
+
+class ManifestInvalid(ImageError):
+    """The source's manifest is malformed, or of a kind that is not copied (Docker schema 1)."""
+
+    code = "manifest_invalid"
+
+
+class ManifestMissing(ImageError):
+    """An image names a manifest or a blob that its own registry lacks."""
+
+    code = "manifest_missing"
 
 
 class TransportError(DthError):
@@ -264,6 +301,12 @@ class ConditionConflict(StoreError):
     """409 on a conditional write; on Complete it needs a new upload."""
 
     code = "condition_conflict"
+
+
+class TagConflict(StoreError):
+    """The destination's tag is immutable and holds another digest; the same request will be refused again."""
+
+    code = "tag_conflict"
 
 
 class Archived(StoreError):

@@ -20,11 +20,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A finder began."""
+    """A finder began. `noun` is what it counts: object or image."""
 
     run_id: str
     source: str
     destination: str
+    noun: str = "object"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dth.states import Outcome, Reason, Side, VerifiedBy
+from dth.values import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class ByteSpan(NamedTuple):
         return self.stop - self.start
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Generation:
     """Which bytes of a key: two equal generations are the same object. `etag` is without quotes, "" where unknown."""
 
@@ -78,7 +79,7 @@ class Generation:
     version_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attributes:
     """What an object carries besides its bytes; the same for PUT and for multipart uploads.
 
@@ -91,7 +92,7 @@ class Attributes:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObjectHead:
     """An object's answer to HEAD or the head of a GET: generation, attributes, and what its ETag and checksums mean.
 
@@ -148,6 +149,29 @@ class ObjectRecord:
     dest_etag: str
     verified_by: VerifiedBy | None
     attempt: int
+    error_code: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One line of the report of an image job: what became of one image. Bytes are of its blobs; `skipped_bytes` needed no
+    upload. `referrer_of` is the digest that a signature or the like belongs to."""
+
+    run_id: str
+    source: str
+    destination: str
+    digest: str
+    outcome: Outcome
+    moved_bytes: int
+    skipped_bytes: int
+    blobs_uploaded: int
+    blobs_mounted: int
+    blobs_present: int
+    mounts_refused: int
+    foreign_layers: int
+    attempt: int
+    referrer_of: str
     error_code: str
     error: str
 

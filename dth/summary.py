@@ -69,7 +69,7 @@ class FailedObject:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a command. Sums are over `runs`; `compared` counts source objects looked at; `requests` are HTTP
-    requests by side and operation; `failures` are the first ones, `failure_codes` counts all of them by code."""
+    requests by side and operation; `listed` counts what was only named; `failures` are the first ones, `failure_codes` counts all of them by code."""
 
     runs: tuple[RunTotals, ...]
     compared: int
@@ -80,6 +80,8 @@ class Summary:
     requests: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     failures: tuple[FailedObject, ...] = ()
     failure_codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    noun: str = "object"
+    listed: int = 0
 
     @property
     def found(self) -> int:
@@ -156,10 +158,12 @@ class Tally:
 
     def __init__(self) -> None:
         self.runs: dict[str, RunTotals] = {}
+        self.noun = "object"
         self.listed = (0, 0)
         self.found_so_far = 0
         self.found_bytes = 0
         self.planned = 0
+        self.named = 0
         self.planned_bytes = 0
         self.failures: list[FailedObject] = []
         self.failure_codes: Counter[str] = Counter()
@@ -172,6 +176,7 @@ class Tally:
         """Take one event; kinds that add nothing are let pass."""
         match event:
             case RunStarted():
+                self.noun = event.noun
                 self._change(event.run_id)
             case ListingProgress():
                 self.listed = (event.source_objects, event.destination_objects)
@@ -189,6 +194,8 @@ class Tally:
                 self.failure_codes[event.error_code] += 1
                 if len(self.failures) < FAILURES_KEPT:
                     self.failures.append(FailedObject(event.key, event.error_code, event.error))
+            case Planned(action="list"):
+                self.named += 1
             case Planned():
                 self.planned += 1
                 self.planned_bytes += event.size
@@ -243,4 +250,6 @@ class Tally:
             requests={side: dict(counts) for side, counts in self._requests.items()},
             failures=tuple(self.failures),
             failure_codes=dict(self.failure_codes),
+            noun=self.noun,
+            listed=self.named,
         )

@@ -4,8 +4,9 @@ One function a verb. They emit events, return a `Summary` and raise `DthError`; 
 """
 
 from dth.app.build import run_child
+from dth.app.images import ecr_sync, list_images
 from dth.app.oneoff import sync
 from dth.app.verbs import Status, find, status, work
 from dth.app.verify import verify
 
-__all__ = ["Status", "find", "run_child", "status", "sync", "verify", "work"]
+__all__ = ["Status", "ecr_sync", "find", "list_images", "run_child", "status", "sync", "verify", "work"]

@@ -13,10 +13,12 @@ _SHORTEST = 0.001  # a rate over less time says nothing
 def headline(summary: Summary) -> str:
     """One line: how it ended and how much was done."""
     if summary.planned:
-        what = f"{counted(summary.planned, 'object')}, {shown_bytes(summary.planned_bytes)}"
+        what = f"{counted(summary.planned, summary.noun)}, {shown_bytes(summary.planned_bytes)}"
         return f"Dry run: {what} would be copied; nothing was written"
+    if summary.listed:
+        return f"{counted(summary.listed, summary.noun)} chosen; nothing was compared"
     seconds = shown_seconds(summary.seconds)
-    moved = f"{counted(summary.done, 'object')} copied, {shown_bytes(summary.bytes)} in {seconds}"
+    moved = f"{counted(summary.done, summary.noun)} copied, {shown_bytes(summary.bytes)} in {seconds}"
     match summary.exit_code:
         case ExitCode.INTERRUPTED:
             return f"Interrupted: {moved}; run it again to go on from here"
@@ -27,22 +29,25 @@ def headline(summary: Summary) -> str:
 
 
 def _good_end(summary: Summary, moved: str, seconds: str) -> str:
-    if not summary.found and not summary.done:
-        return f"Nothing to copy: {counted(summary.compared, 'object')} compared in {seconds}"
+    if not summary.done and summary.skipped == summary.found:
+        return f"Nothing to copy: {counted(summary.compared, summary.noun)} compared in {seconds}"
     if summary.found and not summary.done + summary.skipped:
-        return f"Found {counted(summary.found, 'object')} to copy in {seconds}"
+        return f"Found {counted(summary.found, summary.noun)} to copy in {seconds}"
     if summary.seconds < _SHORTEST:
         return f"Complete: {moved}"
-    rates = f"{summary.done / summary.seconds:,.0f} objects/s, {shown_bytes(summary.bytes / summary.seconds)}/s"
+    rates = f"{summary.done / summary.seconds:,.0f} {summary.noun}s/s, {shown_bytes(summary.bytes / summary.seconds)}/s"
     return f"{'Complete' if summary.complete else 'Stopped'}: {moved} ({rates})"
 
 
 def details(summary: Summary, *, verbose: bool) -> list[str]:
     """Lines below the headline."""
     lines = []
-    if summary.compared and summary.found:
+    if summary.noun == "image":
+        if summary.done and summary.skipped:
+            lines.append(f"{counted(summary.skipped, 'image')} needed nothing: equal digests")
+    elif summary.compared and summary.found:
         skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
-        lines.append(f"compared {counted(summary.compared, 'object')}, {summary.found:,} had to be copied{skipped}")
+        lines.append(f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{skipped}")
     if summary.failures:
         lines += ["failed, by error code: " + by_count(summary.failure_codes)]
         lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]

@@ -63,7 +63,8 @@ class PlainFace:
         self._meter(event)
         if isinstance(event, Planned):
             where = "" if event.dest_key == event.key else f" -> {shown_key(event.dest_key)}"
-            _out(f"{event.action} {shown_key(event.key)}{where} ({shown_bytes(event.size)}, {event.reason})")
+            size = f"{shown_bytes(event.size)}, " if event.action != "list" else ""
+            _out(f"{event.action} {shown_key(event.key)}{where} ({size}{event.reason})")
         elif isinstance(event, Difference):
             _out(difference(event))
         elif line := self._line(event):

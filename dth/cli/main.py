@@ -8,6 +8,7 @@ import typer
 
 from dth import __version__
 from dth.cli.demo import demo
+from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
 from dth.cli.status import status
 from dth.cli.sync import sync
@@ -60,8 +61,8 @@ def main(
     """
 
 
-for _command in (sync, verify, find, work, status, demo):
-    app.command(_command.__name__)(_command)
+for _command in (sync, ecr_sync, verify, find, work, status, demo):
+    app.command(_command.__name__.replace("_", "-"))(_command)
 
 
 def run() -> None:

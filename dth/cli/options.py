@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dth.errors import SettingsError
-from dth.settings import NOT_YET, Setting, TransferJob, folder, format_size, parse_s3_url, settings_of
+from dth.settings import NOT_YET, JobBase, Setting, TransferJob, folder, format_size, parse_s3_url, settings_of
 
 _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
 _PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
@@ -45,7 +45,11 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: retrie
 
 
 def with_settings(
-    *, only: tuple[str, ...] | None = None, without: tuple[str, ...] = ()
+    *,
+    only: tuple[str, ...] | None = None,
+    without: tuple[str, ...] = (),
+    model: type[JobBase] = TransferJob,
+    hidden: Mapping[str, str] = NOT_YET,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorates a command: its `flags` argument receives the settings given as options, by name, as raw text.
 
@@ -55,7 +59,7 @@ def with_settings(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         known = {
             one.name: one
-            for one in sorted(settings_of(TransferJob).values(), key=lambda one: _PANELS.index(one.panel))
+            for one in sorted(settings_of(model).values(), key=lambda one: _PANELS.index(one.panel))
             if one.name not in without and (only is None or one.name in only)
         }
 
@@ -64,7 +68,7 @@ def with_settings(
             command(**given, flags={name: value for name, value in flags.items() if value not in (None, [])})
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
-        options = [_parameter(one) for one in known.values()]
+        options = [_parameter(one, hidden) for one in known.values()]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own + options]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -75,7 +79,7 @@ def with_settings(
     return decorate
 
 
-def _parameter(one: Setting) -> inspect.Parameter:
+def _parameter(one: Setting, hidden: Mapping[str, str]) -> inspect.Parameter:
     off = "--" + one.flag.removeprefix("--no-") if one.name.startswith("no_") else f"--no-{one.flag[2:]}"
     flag = f"{one.flag}/{off}" if one.kind == "flag" else one.flag
     option = typer.Option(
@@ -84,7 +88,7 @@ def _parameter(one: Setting) -> inspect.Parameter:
         metavar=None if one.kind == "flag" else _METAVAR.get(one.kind, "TEXT"),
         show_default=False,
         rich_help_panel=one.panel,
-        hidden=one.name in NOT_YET,
+        hidden=one.name in hidden,
     )
     value: Any = {"flag": bool | None, "list": list[str] | None}.get(one.kind, str | None)
     return inspect.Parameter(

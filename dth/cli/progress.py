@@ -32,15 +32,16 @@ class View:
     objects_rate: float
     bytes_rate: float
     left_seconds: float | None
+    noun: str = "object"
 
     @property
     def line(self) -> str:
         """As one line of text."""
         seen = "" if self.listed_all else f"listed {self.listed_source:,} and {self.listed_destination:,}, "
         parts = [
-            f"{seen}{self.ended:,} of {counted(self.found, 'object')}{'' if self.listed_all else ' so far'}",
+            f"{seen}{self.ended:,} of {counted(self.found, self.noun)}{'' if self.listed_all else ' so far'}",
             f"{shown_bytes(self.bytes)} of {shown_bytes(self.found_bytes)}",
-            f"{self.objects_rate:,.0f} objects/s, {shown_bytes(self.bytes_rate)}/s",
+            f"{self.objects_rate:,.0f} {self.noun}s/s, {shown_bytes(self.bytes_rate)}/s",
             f"{self.in_flight:,} in flight",
             f"{self.failed:,} failed",
         ]
@@ -126,6 +127,7 @@ class Meter:
             objects_rate=rates[0],
             bytes_rate=rates[1],
             left_seconds=_left(found - ended, max(tally.found_bytes - moved, 0), *rates) if listed_all else None,
+            noun=tally.noun,
         )
 
 

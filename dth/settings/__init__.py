@@ -11,13 +11,16 @@ from dth.settings.identity import (
     source_location,
     sse_header,
 )
-from dth.settings.load import load_settings
+from dth.settings.image import IMAGE_NOT_YET, ImageJob, image_job_id, image_settings_json
+from dth.settings.load import load_image_settings, load_settings
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.units import format_size, parse_size
 from dth.settings.urls import S3Url, folder, parse_s3_url
 
 __all__ = [
+    "IMAGE_NOT_YET",
     "NOT_YET",
+    "ImageJob",
     "JobBase",
     "S3Url",
     "Setting",
@@ -27,7 +30,10 @@ __all__ = [
     "folder",
     "format_size",
     "from_run_settings",
+    "image_job_id",
+    "image_settings_json",
     "job_id",
+    "load_image_settings",
     "load_settings",
     "mapping",
     "parse_s3_url",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dth.settings.identity import mapping, partition
 from dth.settings.transfer import NOT_YET, TransferJob, settings_of
 
-_KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
+KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
 _NEEDS_ENDPOINT = {"MinIO", "Ceph_RGW", "SeaweedFS", "S3_Compatible"}
 _NEEDS_REGION = {"Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Huawei_OBS", "Baidu_BOS"}
 
@@ -56,7 +56,7 @@ def _one_side(job: TransferJob, side: str) -> list[str]:
         for name in ("bucket", "type", "endpoint", "region", "credentials", "profile")
     )
     found = []
-    if _KEY_ITSELF.match(secret):  # the value is not shown: it may be one
+    if KEY_ITSELF.match(secret):  # the value is not shown: it may be one
         found.append(f"{side}_credentials takes the name of a secret or `anonymous`, never the keys themselves")
     if secret and profile:
         found.append(f"{side}_credentials and {side}_profile both say whose keys to use: set one of them")

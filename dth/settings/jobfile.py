@@ -11,8 +11,8 @@ from typing import Any
 from dth.errors import SettingsError
 
 DEPLOYMENT_ONLY = frozenset({
-    "alarmEmail", "desiredCapacity", "ec2CronExpression", "ec2Subnets", "ec2VpcId", "finderEc2Memory", "maxCapacity",
-    "minCapacity",
+    "alarmEmail", "desiredCapacity", "ec2CronExpression", "ec2Subnets", "ec2VpcId", "ecsClusterName", "ecsSubnetA",
+    "ecsSubnetB", "ecsVpcId", "finderEc2Memory", "maxCapacity", "minCapacity",
 })  # fmt: skip
 """The guide's parameters that shape a deployment, not a transfer; a parameter file of the original may hold them."""
 

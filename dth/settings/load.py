@@ -11,18 +11,22 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from dth.errors import SettingsError
 from dth.settings.check import problems
 from dth.settings.fields import Setting
+from dth.settings.image import ImageJob, image_problems
 from dth.settings.jobfile import DEPLOYMENT_ONLY, read_job_file
-from dth.settings.transfer import TransferJob, default_state, settings_of
+from dth.settings.transfer import JobBase, TransferJob, default_state, settings_of
 from dth.settings.urls import redacted
 
 _PREFIX = "DTH_"
+_MODELS: tuple[type[JobBase], ...] = (TransferJob, ImageJob)
+
+J = TypeVar("J", bound=JobBase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,10 @@ def load_settings(
 ) -> TransferJob:
     """The job. `flags` maps setting names to raw values (None: not given); `origins` renames where some of them came
     from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets."""
-    known = settings_of(TransferJob)
-    if job_file is None and environ.get(_PREFIX + "JOB"):
-        job_file = Path(environ[_PREFIX + "JOB"])
-    given = _from_file(job_file, known) if job_file else {}
-    given |= _from_environment(environ, known)
-    for name, value in flags.items():
-        if value is not None:
-            given[name] = _Given(value, (origins or {}).get(name) or known[name].flag)
-    job = _validated(given, known, environ)
-    found = problems(job, {name: one.origin for name, one in given.items()})
+    job, given = _load(TransferJob, flags, environ, job_file, origins)
+    found = problems(job, given)
     if not (job.job_id and not locations_required):
+        known = settings_of(TransferJob)
         found += [
             f"{name} is required: {known[name].flag}, {known[name].env}, or {name} in a job file"
             for name in ("src_bucket", "dest_bucket")
@@ -62,6 +59,33 @@ def load_settings(
     return job
 
 
+def load_image_settings(flags: Mapping[str, Any], environ: Mapping[str, str], job_file: Path | None) -> ImageJob:
+    """The image job, by the same rules."""
+    job, given = _load(ImageJob, flags, environ, job_file, None)
+    if found := image_problems(job, given):
+        raise SettingsError("\n".join(found))
+    return job
+
+
+def _load(
+    model: type[J],
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    job_file: Path | None,
+    origins: Mapping[str, str] | None,
+) -> tuple[J, dict[str, str]]:
+    """A validated job of the model, and where each of its settings came from."""
+    known = settings_of(model)
+    if job_file is None and environ.get(_PREFIX + "JOB"):
+        job_file = Path(environ[_PREFIX + "JOB"])
+    given = _from_file(job_file, known) if job_file else {}
+    given |= _from_environment(environ, known)
+    for name, value in flags.items():
+        if value is not None:
+            given[name] = _Given(value, (origins or {}).get(name) or known[name].flag)
+    return _validated(model, given, known, environ), {name: one.origin for name, one in given.items()}
+
+
 def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dict[str, _Given]:
     given: dict[str, _Given] = {}
     for variable, value in environ.items():
@@ -69,6 +93,8 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) 
             continue
         name = variable.removeprefix(_PREFIX).lower()
         if name not in known:
+            if any(name in settings_of(model) for model in _MODELS):
+                continue  # one environment serves all commands
             raise SettingsError(f"the environment variable {variable} is no setting{_closest(name, known, upper=True)}")
         if _meant(value, known[name]):
             given[name] = _Given(value, variable)
@@ -101,7 +127,9 @@ def _closest(name: str, names: Mapping[str, object], *, upper: bool = False) -> 
     return f"; did you mean {_PREFIX + close[0].upper() if upper else close[0]}?" if close else ""
 
 
-def _validated(given: Mapping[str, _Given], known: Mapping[str, Setting], environ: Mapping[str, str]) -> TransferJob:
+def _validated(
+    model: type[J], given: Mapping[str, _Given], known: Mapping[str, Setting], environ: Mapping[str, str]
+) -> J:
     wrong = [
         _refused(known[name], one)
         for name, one in given.items()
@@ -111,7 +139,7 @@ def _validated(given: Mapping[str, _Given], known: Mapping[str, Setting], enviro
         raise SettingsError("\n".join(wrong))
     values = {"state": default_state(environ), **{name: one.value for name, one in given.items()}}
     try:
-        return TransferJob(**values)
+        return model(**values)
     except ValidationError as exc:
         lines: dict[str, str] = {}
         for error in exc.errors(include_url=False, include_input=False):

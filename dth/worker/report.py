@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dth.errors import DthError, SettingsError
-from dth.model import ObjectRecord
+from dth.model import ImageRecord, ObjectRecord
 from dth.states import Outcome
 
 
@@ -63,7 +63,7 @@ class JsonlReport:
         except OSError as error:
             raise SettingsError(f"the report {self._path} cannot be written: {error.strerror}; see --report") from error
 
-    async def write(self, records: Sequence[ObjectRecord]) -> None:
+    async def write(self, records: Sequence[ObjectRecord] | Sequence[ImageRecord]) -> None:
         """Append those that the level asks for."""
         kept = [record for record in records if self._level is ReportLevel.ALL or record.outcome is Outcome.FAILED]
         if kept:
@@ -73,7 +73,7 @@ class JsonlReport:
                 raise ReportFailed(f"cannot write the report {self._path}: {error}") from error
 
 
-def _append(path: Path, records: Sequence[ObjectRecord]) -> None:
+def _append(path: Path, records: Sequence[ObjectRecord | ImageRecord]) -> None:
     lines = "".join(json.dumps(asdict(record), separators=(",", ":")) + "\n" for record in records).encode("ascii")
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

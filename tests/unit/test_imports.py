@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(importlib.util.find_spec("dth").origin).parent  # type: ignore[union-attr, arg-type]
 
-VALUES = {"errors", "model", "states", "events", "retry", "messages", "settings", "summary", "dth"}
+VALUES = {"errors", "model", "states", "events", "retry", "messages", "settings", "summary", "values", "dth"}
 BASES = {"stores.base", "queues.base", "ledgers.base"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -19,11 +19,13 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"app", "children", "embedded", "demo", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "verify", "multipart", "stores", "queues", "ledgers", "transport", *BASES,
+        "children", "embedded", "finder", "worker", "ecr", "verify", "multipart", "stores", "queues", "ledgers", "transport",
+        *BASES,
     },
     "children": set(),
     "embedded": set(),
     "finder": {*BASES},
+    "ecr": {"worker.limiter", "transport"},
     "worker": {"multipart", *BASES},
     "multipart": {"worker.job", *BASES},
     "stores": {"transport"},

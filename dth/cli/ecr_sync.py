@@ -1,0 +1,45 @@
+"""`dth ecr-sync`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from dth.cli.options import AsJson, Common, DryRun, JobFile, Verbose, with_settings
+from dth.cli.run import Verb, execute
+from dth.settings import IMAGE_NOT_YET, ImageJob, load_image_settings
+
+List = Annotated[bool, typer.Option("--list", help="Print the images that the settings choose; ask the source only.")]
+
+
+@with_settings(model=ImageJob, hidden=IMAGE_NOT_YET)
+def ecr_sync(
+    *,
+    list_only: List = False,
+    dry_run: DryRun = False,
+    job: JobFile = None,
+    json: AsJson = False,
+    verbose: Verbose = False,
+    flags: dict[str, Any],
+) -> None:
+    """Copy container images from registry to registry, as digests say.
+
+    Every platform of an image, its signatures and other referrers; nothing that the destination has already. From ECR or
+    any registry to ECR or any registry, across accounts and partitions. Run it again after anything at all.
+
+    Example: `dth ecr-sync --src-region us-east-1 --dest-region cn-north-1 --dest-profile china
+    --dest-repository-prefix mirror`
+    """
+    common = Common(job, json, verbose)
+
+    def make() -> Verb:
+        settings = load_image_settings(flags, os.environ, job)
+        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+
+        if list_only:
+            return lambda emit, stop: app.list_images(settings, emit, stop)
+        return lambda emit, stop: app.ecr_sync(settings, emit, stop, dry_run=dry_run)
+
+    execute(common, make)

@@ -1,0 +1,79 @@
+"""The one gate where a registry's refusals become errors of ours: by status and code, never by message text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from dth.errors import (
+    AccessDenied,
+    BadCredentials,
+    DigestRefused,
+    NotFound,
+    RequestRefused,
+    ServerFault,
+    StoreError,
+    TagConflict,
+    Throttled,
+)
+
+ERROR_LIMIT = 65_536
+"""Bytes of an error's body that are read."""
+
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _FAULT = 401, 403, 404, 409, 429, 500
+_TIMEOUTS = {408, 425}
+_NEEDS = {
+    "pull": "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability, or pull",
+    "push": "ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage, or push",
+}
+
+
+def refusal(
+    *, operation: str, what: str, push: bool, status: int, headers: Mapping[str, str], body: bytes
+) -> StoreError:
+    """The error that an answer stands for. `what` is the image or blob, for people."""
+    code, message = _said(body)
+    kind, text = _kind(status, code, operation)
+    said = f" ({code}{': ' if code and message else ''}{message})" if code or message else ""
+    hint = f"; the credentials lack {_NEEDS['push' if push else 'pull']} on it" if kind is AccessDenied else ""
+    return kind(
+        f"{operation} of {what}: {text}{said}{hint}",
+        operation=operation,
+        status=status,
+        store_code=code,
+        retry_after=_retry_after(headers),
+    )
+
+
+def _kind(status: int, code: str, operation: str) -> tuple[type[StoreError], str]:  # noqa: PLR0911 - a table
+    if status == _TOO_MANY or code == "TOOMANYREQUESTS":
+        return Throttled, "the registry asks to slow down"
+    if status == _UNAUTHORIZED:
+        return BadCredentials, "the registry does not accept the credentials"
+    if status == _FORBIDDEN or code == "DENIED":
+        return AccessDenied, "not allowed"
+    if code == "DIGEST_INVALID" and operation != "PutManifest":
+        return DigestRefused, "the bytes that arrived have another digest"
+    if operation == "PutManifest" and (
+        status == _CONFLICT or code in {"TAG_INVALID", "ImageTagAlreadyExistsException"}
+    ):
+        return TagConflict, "the tag is immutable and holds another image"
+    if status == _NOT_FOUND:
+        return NotFound, "not there"
+    if status >= _FAULT or status in _TIMEOUTS:
+        return ServerFault, f"the registry failed with status {status}"
+    return RequestRefused, f"refused with status {status}"
+
+
+def _said(body: bytes) -> tuple[str, str]:
+    """Code and message of the first error in the body; "" where it holds none."""
+    try:
+        first = json.loads(body)["errors"][0]
+        return str(first.get("code", ""))[:80], str(first.get("message", ""))[:200]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return "", ""
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,174 @@
+"""Copying one image: digests first, equal means no write; children before parents, blobs before manifests, the tag last.
+
+A death at any point leaves at the destination blobs and untagged manifests at most, never a tag whose image is not whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dth.ecr.manifest import Descriptor, Manifest, filtered_index
+from dth.ecr.registry import Registry
+from dth.ecr.shelf import Shelf, Tally
+from dth.errors import DthError, ManifestInvalid, ManifestMissing, NotFound
+
+_DEPTH = 8  # indexes within indexes; real ones have two
+
+Prepare = Callable[[str, str], Awaitable[None]]
+"""Makes sure that a destination repository exists before it is written to; gets the source's and its own name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image to bring over. `tag` "" is an image by digest alone; `digest` "" is not known yet."""
+
+    source: str
+    destination: str
+    tag: str
+    digest: str = ""
+
+    @property
+    def reference(self) -> str:
+        """Under what it is written at the destination, and asked for at the source where no digest is known."""
+        return self.tag or self.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """How it ended: `digest` is what the destination has now; `written` False where it had it before. `headers` are those
+    of the last write; `manifest` is known where it was read."""
+
+    digest: str
+    written: bool
+    manifest: Manifest | None = None
+    headers: Mapping[str, str] | None = None
+
+
+class Copier:
+    """Brings images from one registry to another. `platforms` empty means whole indexes, byte for byte."""
+
+    def __init__(
+        self, source: Registry, destination: Registry, shelf: Shelf, prepare: Prepare, platforms: tuple[str, ...]
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._shelf = shelf
+        self._prepare = prepare
+        self._platforms = platforms
+
+    async def compare(self, image: Image) -> tuple[str, str, Manifest | None]:
+        """The digests that the destination should have and has ("" for none), and the manifest where it had to be read.
+
+        Raises NotFound where the source lacks the image.
+        """
+        async with _Both() as both:
+            wanted = both.start(self._wanted(image))
+            present = both.start(self._destination.head_manifest(image.destination, image.reference))
+        digest, manifest = wanted.result()
+        return digest, present.result(), manifest
+
+    async def _wanted(self, image: Image) -> tuple[str, Manifest | None]:
+        digest = image.digest or await self._source.head_manifest(image.source, image.tag)
+        if not digest:
+            what = self._source.title(image.source, image.tag)
+            raise NotFound(f"{what}: the source has no such image", operation="HeadManifest", status=404)
+        if not self._platforms:
+            return digest, None
+        manifest = await self._source.get_manifest(image.source, digest)
+        if manifest.children:
+            manifest = filtered_index(manifest, self._platforms)
+        return manifest.digest, manifest
+
+    async def copy(self, image: Image, tally: Tally) -> Copied:
+        """Make the destination's tag (or digest) the source's image. Equal digests cause no write."""
+        wanted, present, manifest = await self.compare(image)
+        if wanted == present:
+            return Copied(wanted, written=False, manifest=manifest)
+        if manifest is None:
+            manifest = await self._source.get_manifest(image.source, wanted)
+        whole = manifest
+        await self._prepare(image.source, image.destination)
+        headers: Mapping[str, str] | None = None
+
+        async def write() -> None:
+            nonlocal headers
+            await self._fill(image, whole, tally, depth=0)
+            headers = await self._destination.put_manifest(image.destination, image.reference, whole)
+            tally.manifests += 1
+
+        if image.tag:
+            await write()
+        elif not await self._shelf.manifest_once(image.destination, whole.digest, write):
+            return Copied(wanted, written=False, manifest=whole)  # as a part of another image
+        return Copied(wanted, written=True, manifest=whole, headers=headers)
+
+    async def _fill(self, image: Image, manifest: Manifest, tally: Tally, *, depth: int) -> None:
+        """Bring everything that the manifest names. What can be brought is brought, then the first failure is raised."""
+        if depth > _DEPTH:
+            raise ManifestInvalid(f"{manifest.digest}: indexes within indexes without end")
+        tally.size += manifest.size
+        own = [blob for blob in _distinct(manifest.blobs) if not blob.foreign]
+        tally.foreign += len(manifest.blobs) - len([blob for blob in manifest.blobs if not blob.foreign])
+        await _all([
+            *(self._shelf.bring_blob(self._source, image.source, image.destination, blob, tally) for blob in own),
+            *(self._child(image, child, tally, depth=depth) for child in _distinct(manifest.children)),
+        ])  # fmt: skip
+
+    async def _child(self, image: Image, child: Descriptor, tally: Tally, *, depth: int) -> None:
+        async def bring() -> None:
+            if await self._destination.head_manifest(image.destination, child.digest) == child.digest:
+                return
+            try:
+                manifest = await self._source.get_manifest(image.source, child.digest)
+            except NotFound as exc:
+                what = self._source.title(image.source, child.digest)
+                raise ManifestMissing(f"{what}: the image names this manifest, but its registry lacks it") from exc
+            await self._fill(image, manifest, tally, depth=depth + 1)
+            await self._destination.put_manifest(image.destination, child.digest, manifest)
+            tally.manifests += 1
+
+        await self._shelf.manifest_once(image.destination, child.digest, bring)
+
+
+def _distinct(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
+    return list({one.digest: one for one in descriptors}.values())
+
+
+async def _contained(work: Coroutine[Any, Any, None]) -> DthError | None:
+    try:
+        await work
+    except DthError as error:
+        return error
+    return None
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run all to their ends; then raise the failure that says most: one that trying again won't cure before others."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_contained(work)) for work in works]
+    failures = [failure for task in tasks if (failure := task.result()) is not None]
+    if failures:
+        raise min(failures, key=lambda failure: failure.retryable)
+
+
+class _Both:
+    """A task group whose first error is raised as itself."""
+
+    def __init__(self) -> None:
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> _Both:
+        await self._group.__aenter__()
+        return self
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return self._group.create_task(work)
+
+    async def __aexit__(self, *exc: Any) -> None:
+        try:
+            await self._group.__aexit__(*exc)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors

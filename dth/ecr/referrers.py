@@ -1,0 +1,104 @@
+"""Signatures, attestations, SBOMs: what refers to an image follows it, by whichever of three ways the source keeps it.
+
+1. The referrers API of OCI 1.1; 2. its fallback tag `sha256-<hex>`, an index; 3. cosign's tags `sha256-<hex>.sig` and kin.
+A destination without the API gets the fallback tag. Best effort: what fails is reported and fails no image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from dth.ecr.copy import Copied, Image
+from dth.ecr.manifest import OCI_INDEX, extended_index, parse_manifest
+from dth.ecr.reference import companion_of
+from dth.ecr.registry import Registry
+from dth.errors import NotFound
+
+_DEPTH = 3  # a signature of an attestation of an image
+
+Tags = Callable[[str], Awaitable[frozenset[str] | None]]
+"""All tags of a source repository, listed once; None where it can't be listed."""
+Bring = Callable[[Image], Awaitable[Copied | None]]
+"""Copies one image and records its end; None where that failed."""
+
+
+class Referrers:
+    """Follows images from one source registry to the destination."""
+
+    def __init__(self, source: Registry, destination: Registry, tags: Tags, bring: Bring) -> None:
+        self._source = source
+        self._destination = destination
+        self._tags = tags
+        self._bring = bring
+        self._source_lacks_api = False
+        self._dest_has_api: bool | None = None
+        self._subjects: dict[tuple[str, str], asyncio.Lock] = {}  # one writer of a fallback index at a time
+
+    async def follow(self, image: Image, digests: Sequence[str], taken: frozenset[str]) -> None:
+        """Bring what refers to the image, whose manifest `digests[0]` is at the destination now; of the others (its children)
+        only what a listing shows. `taken` are tags that travel on their own."""
+        async for companion in self._companions(image, digests, taken):
+            await self._bring(companion)
+        await self._by_api(image, digests[0], depth=0)
+
+    async def _companions(self, image: Image, digests: Sequence[str], taken: frozenset[str]) -> AsyncIterator[Image]:
+        """Images under tags that belong to the digests."""
+        listed = await self._tags(image.source)
+        if listed is not None:
+            wanted = set(digests)
+            for tag in sorted(listed - taken):
+                if companion_of(tag) in wanted:
+                    yield Image(image.source, image.destination, tag)
+        elif self._source_lacks_api:
+            tag = _fallback(digests[0])
+            if tag not in taken and (digest := await self._source.head_manifest(image.source, tag)):
+                yield Image(image.source, image.destination, tag, digest)
+
+    async def _by_api(self, image: Image, digest: str, *, depth: int) -> None:
+        if self._source_lacks_api or depth >= _DEPTH:
+            return
+        found = await self._source.referrers(image.source, digest)
+        if found is None:
+            self._source_lacks_api = True
+            if await self._tags(image.source) is None:  # the listing would have shown the fallback tag
+                async for companion in self._companions(image, [digest], frozenset()):
+                    await self._bring(companion)
+            return
+        arrived = []
+        for one in found:
+            referrer = Image(image.source, image.destination, "", str(one["digest"]))
+            copied = await self._bring(referrer)
+            if copied is not None:
+                arrived.append(one)
+                self._learn(copied)
+                await self._by_api(referrer, referrer.digest, depth=depth + 1)
+        if arrived:
+            await self._show(image.destination, digest, arrived)
+
+    def _learn(self, copied: Copied) -> None:
+        """A registry with the API says so when it takes a manifest with a subject (OCI distribution 1.1)."""
+        if copied.headers is not None:
+            self._dest_has_api = "oci-subject" in copied.headers
+
+    async def _show(self, repository: str, digest: str, found: Sequence[Mapping[str, Any]]) -> None:
+        """Where the destination lacks the API, its fallback tag must name the referrers."""
+        if self._dest_has_api is None:
+            self._dest_has_api = await self._destination.referrers(repository, digest) is not None
+        if self._dest_has_api:
+            return
+        async with self._subjects.setdefault((repository, digest), asyncio.Lock()):
+            tag = _fallback(digest)
+            try:
+                present: bytes | None = (await self._destination.get_manifest(repository, tag)).raw
+            except NotFound:
+                present = None
+            extended = extended_index(present, found)
+            if extended is not None:
+                await self._destination.put_manifest(repository, tag, parse_manifest(extended, OCI_INDEX))
+
+
+def _fallback(digest: str) -> str:
+    """The tag of OCI 1.1's referrers tag schema."""
+    return digest.replace(":", "-")

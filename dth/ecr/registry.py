@@ -1,0 +1,356 @@
+"""One registry: authenticated requests with retries and a pace, and of the OCI distribution API (v1.1) all but blobs.
+
+Every answer is checked: manifests are named by their digest and hashed here, lists are bounded. Requests without a body
+stream are repeated after throttling, faults and cuts; a refused token is replaced and the request sent again, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from dth.ecr.answers import ERROR_LIMIT, refusal
+from dth.ecr.auth import Authorizer, Scope
+from dth.ecr.credentials import LoginSource
+from dth.ecr.manifest import ACCEPT, MANIFEST_LIMIT, OCI_INDEX, Manifest, digest_of, parse_manifest
+from dth.ecr.reference import is_digest
+from dth.ecr.web import Url, Web, resolve
+from dth.errors import (
+    AnswerInvalid,
+    BodyMismatch,
+    ListingBroken,
+    RequestRefused,
+    StoreError,
+    Throttled,
+)
+from dth.retry import RetryPolicy, retrying
+from dth.states import Side
+from dth.transport.base import Body, Origin, Response
+from dth.worker.limiter import Limiter
+
+MOST_REQUESTS = 64  # of one kind in flight to one registry, when nothing throttles
+PAGE_LIMIT = 16 * 1024 * 1024
+MOST_PAGES = 100_000
+_REDIRECTS = 5
+_MOVED = {301, 302, 303, 307, 308}
+_UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request but for its body. `operation` names it in counts, `what` in errors; `accepts` are the statuses that the
+    caller can use; everything else is raised."""
+
+    operation: str
+    method: str
+    url: Url
+    scope: Scope
+    what: str
+    accepts: frozenset[int]
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Registry:
+    """A registry at `base`. `name` is what people call it; `host` what requests say (another than the address where an
+    endpoint stands in for it)."""
+
+    def __init__(
+        self,
+        name: str,
+        origin: Origin,
+        web: Web,
+        source: LoginSource,
+        *,
+        side: Side,
+        retry: RetryPolicy,
+        host: str = "",
+    ) -> None:
+        self.name = name
+        self.side = side
+        self.retry = retry
+        self.requests: Counter[str] = Counter()
+        self.base = Url(origin, "/v2/")
+        self._host = host or self.base.host
+        self._web = web
+        self._auth = Authorizer(self.base, source, self._ask_token)
+        self._paces: dict[str, Limiter] = {}
+        self.throttled = 0
+
+    def pace(self, kind: str) -> Limiter:
+        """The limit on requests of a kind: quotas differ by action, so each learns its own."""
+        found = self._paces.get(kind)
+        if found is None:
+            found = self._paces[kind] = Limiter(fixed=0, upper=MOST_REQUESTS)
+        return found
+
+    def url(self, repository: str, path: str) -> Url:
+        """`/v2/<repository>/<path>`."""
+        return Url(self.base.origin, f"/v2/{quote(repository, safe='/')}/{path}")
+
+    def title(self, repository: str, reference: str = "") -> str:
+        """An image's name, for people."""
+        mark = "" if not reference else "@" if is_digest(reference) else ":"
+        return f"{self.name}/{repository}{mark}{reference}"
+
+    # Requests
+
+    async def send(self, ask: Ask, body: Body = b"", length: int | None = None) -> Response:
+        """One authenticated exchange, redirects followed. Raises StoreError for a status that is not accepted.
+
+        A refused token is replaced; where the body was a stream, which can't be sent twice, the BadCredentials says
+        that it is `retryable`.
+        """
+        response, sent = await self._exchange(ask, body, length)
+        if response.status == _UNAUTHORIZED:
+            renewed = await self._auth.refused(ask.scope, sent, response.headers)
+            if renewed and isinstance(body, bytes):
+                await drop(response)
+                response, sent = await self._exchange(ask, body, length)
+            elif renewed:
+                error = await self._refusal(ask, response)
+                error.retryable = True
+                raise error
+        if response.status not in ask.accepts:
+            raise await self._refusal(ask, response)
+        return response
+
+    async def _exchange(self, ask: Ask, body: Body, length: int | None) -> tuple[Response, str | None]:
+        url, sent = ask.url, await self._auth.header(ask.scope) if self._ours(ask.url) else None
+        self.requests[ask.operation] += 1
+        authorization = sent
+        for _ in range(_REDIRECTS + 1):
+            host = self._host if url.origin == self.base.origin else url.host
+            headers = [("host", host), ("user-agent", "dth"), ("accept-encoding", "identity"), *ask.headers]
+            if authorization:
+                headers.append(("authorization", authorization))
+            response = await self._web.client(url.origin).send(ask.method, url.target, headers, body, length)
+            if response.status not in _MOVED or ask.method not in {"GET", "HEAD"}:
+                return response, sent
+            target = resolve(url, response.headers.get("location", ""))
+            await drop(response)
+            if target.origin.scheme == "http" and url.origin.scheme == "https":
+                raise RequestRefused(
+                    f"{ask.operation} of {ask.what}: {url.host} redirects to {target.host} without TLS"
+                )
+            if target.origin != url.origin:
+                authorization = None  # a token is for the registry alone, never for where it stores its blobs
+            url = target
+        raise RequestRefused(f"{ask.operation} of {ask.what}: {url.host} redirects without end")
+
+    def _ours(self, url: Url) -> bool:
+        return url.origin == self.base.origin or url.host == self._host
+
+    async def _refusal(self, ask: Ask, response: Response) -> StoreError:
+        try:
+            body = b"" if ask.method == "HEAD" else await response.read(ERROR_LIMIT)
+        finally:
+            response.close()
+        error = refusal(
+            operation=ask.operation,
+            what=ask.what,
+            push=ask.scope.push,
+            status=response.status,
+            headers=response.headers,
+            body=body,
+        )
+        if isinstance(error, Throttled):
+            self.throttled += 1
+        return error
+
+    async def _ask_token(
+        self, method: str, url: Url, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> tuple[int, bytes]:
+        async def once() -> tuple[int, bytes]:
+            self.requests["Token"] += 1
+            full = [("host", url.host), ("user-agent", "dth"), *headers]
+            response = await self._web.client(url.origin).send(method, url.target, full, body)
+            try:
+                answer = await response.read(ERROR_LIMIT)
+            finally:
+                response.close()
+            if response.status == 429 or response.status >= 500:  # noqa: PLR2004 - too many; faults
+                raise refusal(
+                    operation="Token",
+                    what=url.host,
+                    push=False,
+                    status=response.status,
+                    headers=response.headers,
+                    body=b"",
+                )
+            return response.status, answer
+
+        return await retrying(once, self.retry)
+
+    async def whole(self, ask: Ask, body: bytes = b"", *, kind: str, limit: int = ERROR_LIMIT) -> Answer:
+        """One request and its whole answer, at the pace of its kind, repeated where that helps."""
+        pace = self.pace(kind)
+
+        async def once() -> Answer:
+            await pace.acquire()
+            ended = False
+            try:
+                response = await self.send(ask, body)
+                try:
+                    data = b"" if ask.method == "HEAD" else await response.read(limit)
+                finally:
+                    response.close()
+                ended = True
+                return Answer(response.status, response.headers, data)
+            except Throttled as error:
+                pace.throttled(error.retry_after)
+                raise
+            finally:
+                pace.release(succeeded=ended)
+
+        return await retrying(once, self.retry)
+
+    # Manifests
+
+    async def head_manifest(self, repository: str, reference: str) -> str:
+        """The digest behind a tag or digest, "" where it is not there (repository included)."""
+        ask = self._manifest("HeadManifest", "HEAD", repository, reference, {200, 404})
+        answer = await self.whole(ask, kind="read manifests")
+        if answer.status != 200:  # noqa: PLR2004
+            return ""
+        digest = answer.headers.get("docker-content-digest", "")
+        if is_digest(digest):
+            return digest
+        return (await self.get_manifest(repository, reference)).digest
+
+    async def get_manifest(self, repository: str, reference: str) -> Manifest:
+        """The manifest, its digest computed here. Raises NotFound; BodyMismatch where the bytes are not those named."""
+        ask = self._manifest("GetManifest", "GET", repository, reference, {200})
+        answer = await self.whole(ask, kind="read manifests", limit=MANIFEST_LIMIT)
+        promised = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
+        found = parse_manifest(answer.data, answer.headers.get("content-type", ""))
+        if is_digest(promised) and digest_of(answer.data, promised) != promised:
+            raise BodyMismatch(f"{ask.what}: the manifest that arrived has another digest than {promised}")
+        return found
+
+    async def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> Mapping[str, str]:
+        """Write it under a tag or its digest; the answer's headers. Raises TagConflict where the tag is immutable."""
+        ask = self._manifest(
+            "PutManifest", "PUT", repository, reference, {200, 201, 202}, push=True, content_type=manifest.media_type
+        )
+        answer = await self.whole(ask, manifest.raw, kind="write manifests")
+        told = answer.headers.get("docker-content-digest", "")
+        if is_digest(told) and told != digest_of(manifest.raw, told):
+            raise AnswerInvalid(f"{ask.what}: the registry stored the manifest as {told}, not as {manifest.digest}")
+        return answer.headers
+
+    async def delete_manifest(self, repository: str, reference: str) -> None:
+        """Remove a tag, or a manifest with all its tags; what is not there is no error."""
+        url = self.url(repository, f"manifests/{quote(reference, safe=':')}")
+        scope = Scope(repository, push=True, delete=True)
+        ask = Ask("DeleteManifest", "DELETE", url, scope, self.title(repository, reference), frozenset({200, 202, 404}))
+        await self.whole(ask, kind="delete")
+
+    def _manifest(
+        self,
+        operation: str,
+        method: str,
+        repository: str,
+        reference: str,
+        accepts: set[int],
+        *,
+        push: bool = False,
+        content_type: str = "",
+    ) -> Ask:
+        url = self.url(repository, f"manifests/{quote(reference, safe=':')}")
+        headers = (("content-type", content_type),) if content_type else (("accept", ACCEPT),)
+        what = self.title(repository, reference)
+        return Ask(operation, method, url, Scope(repository, push), what, frozenset(accepts), headers)
+
+    async def referrers(self, repository: str, digest: str) -> list[Mapping[str, Any]] | None:
+        """Descriptors of the manifests that refer to `digest`; None where the registry lacks this API."""
+        url: Url | None = self.url(repository, f"referrers/{digest}")
+        found: list[Mapping[str, Any]] = []
+        what = self.title(repository, digest)
+        seen: set[str] = set()
+        while url is not None and url.target not in seen:
+            seen.add(url.target)
+            ask = Ask("Referrers", "GET", url, Scope(repository), what, _REFERRERS, (("accept", OCI_INDEX),))
+            answer = await self.whole(ask, kind="read manifests", limit=PAGE_LIMIT)
+            if answer.status != 200 or OCI_INDEX not in answer.headers.get("content-type", OCI_INDEX):  # noqa: PLR2004
+                return None
+            found += _named(answer.data, what)
+            url = _next_page(url, answer.headers)
+        return found
+
+    # Lists
+
+    def tags(self, repository: str) -> AsyncIterator[str]:
+        """All tags. Raises NotFound where there is no such repository."""
+        return self._pages(
+            "ListTags", self.url(repository, "tags/list"), Scope(repository), "tags", self.title(repository)
+        )
+
+    def repositories(self) -> AsyncIterator[str]:
+        """All repositories, from the catalog: not in the specification, but most registries have it."""
+        return self._pages(
+            "Catalog", Url(self.base.origin, "/v2/_catalog"), Scope("", catalog=True), "repositories", self.name
+        )
+
+    async def _pages(self, operation: str, first: Url, scope: Scope, field: str, what: str) -> AsyncIterator[str]:
+        url: Url | None = first
+        seen: set[str] = set()
+        while url is not None:
+            if url.target in seen or len(seen) > MOST_PAGES:
+                raise ListingBroken(f"{operation} of {what}: the pages go in a circle", operation=operation)
+            seen.add(url.target)
+            answer = await self.whole(
+                Ask(operation, "GET", url, scope, what, frozenset({200})), kind="list", limit=PAGE_LIMIT
+            )
+            try:
+                names = json.loads(answer.data).get(field) or []
+            except (ValueError, AttributeError, RecursionError) as exc:
+                raise AnswerInvalid(f"{operation} of {what}: the answer is no list", operation=operation) from exc
+            for name in names:
+                yield str(name)
+            url = _next_page(url, answer.headers)
+
+    async def check(self) -> None:
+        """Whether the registry answers and lets us in: what stands in the way is raised. The one request counts apart."""
+        await self.whole(Ask("Ping", "GET", self.base, Scope(""), self.name, frozenset({200, 404})), kind="list")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+_REFERRERS = frozenset({200, 400, 404, 405, 501})
+
+
+def _named(data: bytes, what: str) -> list[Mapping[str, Any]]:
+    try:
+        entries = json.loads(data).get("manifests") or []
+    except (ValueError, AttributeError, RecursionError) as exc:
+        raise AnswerInvalid(f"Referrers of {what}: the answer is no index") from exc
+    return [one for one in entries if isinstance(one, dict) and is_digest(str(one.get("digest", "")))]
+
+
+def _next_page(url: Url, headers: Mapping[str, str]) -> Url | None:
+    """Where the Link header says that the next page is (RFC 8288); only on the same origin."""
+    for link in headers.get("link", "").split(","):
+        target, _, rest = link.strip().partition(">")
+        if target.startswith("<") and "next" in rest:
+            following = resolve(url, target[1:])
+            return Url(url.origin, following.target)
+    return None
+
+
+async def drop(response: Response) -> None:
+    """Read a small body so that the connection lives on; else close it."""
+    try:
+        await response.read(ERROR_LIMIT)
+    finally:
+        response.close()

@@ -1,0 +1,314 @@
+"""One run of an image job: choose, copy so many at once, try again what may work, record every end.
+
+One bad image, or one repository that can't be listed, stops no other. Every image that was chosen ends as DONE, SKIPPED
+(the destination has it) or FAILED, in the ledger and in the report.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from dth.ecr.blobs import Landed
+from dth.ecr.catalog import Catalog
+from dth.ecr.copy import Copied, Copier, Image, Prepare
+from dth.ecr.referrers import Referrers
+from dth.ecr.registry import Registry
+from dth.ecr.select import Chosen, Selection, choose
+from dth.ecr.shelf import Shelf, Tally
+from dth.errors import DthError
+from dth.events import BytesMoved, Emit, InFlight, ListingProgress, Moved, Notice, ObjectFailed, Planned
+from dth.model import Counts, ImageRecord
+from dth.retry import RetryPolicy
+from dth.states import Outcome
+
+Record = Callable[[ImageRecord, Counts], Awaitable[None]]
+"""Keeps one end, durably."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One registry to read from and what is asked of it."""
+
+    registry: Registry
+    catalog: Catalog
+    selection: Selection
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The run's share of the settings."""
+
+    run_id: str
+    images_at_once: int
+    retry: RetryPolicy  # of a whole image
+    platforms: tuple[str, ...]
+    referrers: bool
+    grace_seconds: float
+
+
+@dataclass(slots=True)
+class Done:
+    """What one repository came to, for pruning. `digests` of images that the destination has now."""
+
+    chosen: Chosen
+    source: Source
+    digests: set[str] = field(default_factory=set)
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Work:
+    image: Image
+    done: Done
+    copier: Copier
+    referrers: Referrers | None
+    taken: frozenset[str]
+
+
+class ImageRun:
+    """Copies everything that the sources' selections mean to one destination."""
+
+    def __init__(
+        self, sources: Sequence[Source], destination: Registry, prepare: Prepare, options: RunOptions,
+        record: Record, emit: Emit,
+    ) -> None:  # fmt: skip
+        self._sources = sources
+        self._destination = destination
+        self._prepare = prepare
+        self._options = options
+        self._record = record
+        self._emit = emit
+        self._shelf = Shelf(destination, self._moved_bytes)
+        self._listed: dict[tuple[str, str], frozenset[str] | None] = {}
+        self._listing_lock = asyncio.Lock()
+        self._in_flight = 0
+        self.found = 0
+        self.broken_listings = 0
+        self.failure: DthError | None = None  # why a registry's listing ended early
+        self.repositories: list[Done] = []
+        self.landed: Counter[str] = Counter()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """To the end, or until `stop`: then what is in flight has the grace period."""
+        queue: asyncio.Queue[_Work | None] = asyncio.Queue(maxsize=2 * self._options.images_at_once)
+
+        async def everything() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._options.images_at_once):
+                    group.create_task(self._worker(queue, stop))
+                await self._feed(queue, stop)
+
+        work = asyncio.ensure_future(everything())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                await asyncio.wait({work}, timeout=self._options.grace_seconds)
+        finally:
+            stopped.cancel()
+            if not work.done():
+                work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+
+    async def plan(self) -> AsyncIterator[tuple[Source, Image]]:
+        """What would be looked at, in order; nothing is asked of the destination."""
+        for source in self._sources:
+            async for chosen in self._chosen(source):
+                for image in chosen.images:
+                    yield source, image
+
+    async def preview(self) -> None:
+        """Compare, and emit what would be copied. Nothing is written."""
+        gate = asyncio.Semaphore(self._options.images_at_once)
+
+        async def look(copier: Copier, source: Source, image: Image) -> None:
+            async with gate:
+                await self._preview_one(copier, source, image)
+
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources:
+                copier = self._copier(source)
+                async for chosen in self._chosen(source):
+                    for image in chosen.images:
+                        group.create_task(look(copier, source, image))
+
+    async def _preview_one(self, copier: Copier, source: Source, image: Image) -> None:
+        title = source.registry.title(image.source, image.reference)
+        target = self._destination.title(image.destination, image.reference)
+        try:
+            wanted, present, manifest = await copier.compare(image)
+            if wanted == present:
+                return
+            manifest = manifest or await source.registry.get_manifest(image.source, wanted)
+            self._emit(Planned("copy", title, target, manifest.size, "differs" if present else "missing"))
+        except DthError as error:
+            self._emit(ObjectFailed(self._options.run_id, title, error.code, str(error), 1, final=True))
+
+    def _copier(self, source: Source) -> Copier:
+        return Copier(source.registry, self._destination, self._shelf, self._prepare, self._options.platforms)
+
+    async def _chosen(self, source: Source) -> AsyncIterator[Chosen]:
+        """The source's repositories; one that can't be listed is named and counted."""
+        chosen = choose(source.selection, source.catalog, self._broken)
+        async for one in chosen:
+            if one.listing is not None:
+                self._listed[source.registry.name, one.source] = frozenset(one.listing.tags)
+            self.found += len(one.images)
+            self._emit(ListingProgress(self._options.run_id, self.found, 0, self.found, 0))
+            yield one
+
+    def _broken(self, repository: str, error: DthError) -> None:
+        self.broken_listings += 1
+        self._emit(ObjectFailed(self._options.run_id, repository, error.code, str(error), 1, final=True))
+
+    async def _feed(self, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
+        """Hand out all images. A registry that can't be listed ends it; what was handed out until then is still copied."""
+        try:
+            for source in self._sources:
+                await self._feed_from(source, queue, stop)
+        except DthError as error:
+            self.failure = error
+        for _ in range(self._options.images_at_once):
+            await queue.put(None)
+
+    async def _feed_from(self, source: Source, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
+        copier = self._copier(source)
+        referrers = self._referrers(source, copier) if self._options.referrers else None
+        async for chosen in self._chosen(source):
+            done = Done(chosen, source)
+            self.repositories.append(done)
+            taken = frozenset(image.tag for image in chosen.images if image.tag)
+            for image in chosen.images:
+                if stop.is_set():
+                    done.failed = True
+                    return
+                await queue.put(_Work(image, done, copier, referrers, taken))
+
+    def _referrers(self, source: Source, copier: Copier) -> Referrers:
+        async def tags(repository: str) -> frozenset[str] | None:
+            key = source.registry.name, repository
+            async with self._listing_lock:
+                if key not in self._listed:
+                    try:
+                        self._listed[key] = frozenset((await source.catalog.listing(repository)).tags)
+                    except DthError:
+                        self._listed[key] = None
+            return self._listed[key]
+
+        async def bring(image: Image) -> Copied | None:
+            return await self._one(source, copier, image, referrer=True)
+
+        return Referrers(source.registry, self._destination, tags, bring)
+
+    async def _worker(self, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
+        while (work := await queue.get()) is not None:
+            if stop.is_set():
+                work.done.failed = True
+                continue
+            self._in_flight += 1
+            self._emit(InFlight("images", self._in_flight, 0))
+            try:
+                await self._image(work)
+            finally:
+                self._in_flight -= 1
+                self._emit(InFlight("images", self._in_flight, 0))
+
+    async def _image(self, work: _Work) -> None:
+        copied = await self._one(work.done.source, work.copier, work.image, referrer=False)
+        if copied is None:
+            work.done.failed = True
+            return
+        work.done.digests.add(copied.digest)
+        if work.referrers is None:
+            return
+        children = copied.manifest.children if copied.manifest is not None else ()
+        try:
+            await work.referrers.follow(work.image, [copied.digest, *(one.digest for one in children)], work.taken)
+        except DthError as error:
+            title = work.done.source.registry.title(work.image.source, work.image.reference)
+            self._emit(Notice("warning", "referrers", f"signatures and other referrers of {title}: {error}"))
+
+    async def _one(self, source: Source, copier: Copier, image: Image, *, referrer: bool) -> Copied | None:
+        """Copy one image, again and again as the options say, and record its end."""
+        title = source.registry.title(image.source, image.reference)
+        attempt = 0
+        while True:
+            attempt += 1
+            tally = Tally()
+            try:
+                copied = await copier.copy(image, tally)
+            except DthError as error:
+                if error.retryable and attempt < self._options.retry.attempts:
+                    self._emit(ObjectFailed(self._options.run_id, title, error.code, str(error), attempt, final=False))
+                    wished = getattr(error, "retry_after", None)
+                    await asyncio.sleep(self._options.retry.wait_seconds(attempt, wished))
+                    continue
+                await self._ended(source, image, tally, attempt, referrer=referrer, error=error)
+                return None
+            await self._ended(source, image, tally, attempt, referrer=referrer, copied=copied)
+            return copied
+
+    async def _ended(
+        self,
+        source: Source,
+        image: Image,
+        tally: Tally,
+        attempt: int,
+        *,
+        referrer: bool,
+        copied: Copied | None = None,
+        error: DthError | None = None,
+    ) -> None:
+        outcome = Outcome.FAILED if copied is None else Outcome.DONE if copied.written else Outcome.SKIPPED
+        title = source.registry.title(image.source, image.reference)
+        record = ImageRecord(
+            run_id=self._options.run_id,
+            source=title,
+            destination=self._destination.title(image.destination, image.reference),
+            digest=copied.digest if copied else image.digest,
+            outcome=outcome,
+            moved_bytes=tally.moved_bytes,
+            skipped_bytes=tally.skipped_bytes,
+            blobs_uploaded=tally.blobs[Landed.UPLOADED],
+            blobs_mounted=tally.blobs[Landed.MOUNTED],
+            blobs_present=tally.blobs[Landed.PRESENT],
+            mounts_refused=tally.mounts_refused,
+            foreign_layers=tally.foreign,
+            attempt=attempt,
+            referrer_of=image.digest if referrer else "",
+            error_code=error.code if error else "",
+            error=str(error) if error else "",
+        )
+        self._count(record)
+        failed = outcome is Outcome.FAILED
+        if referrer and failed:
+            self._emit(Notice("warning", "referrer", f"a referrer was not copied: {error}"))
+        counts = Counts(
+            done=outcome is Outcome.DONE,
+            skipped=outcome is Outcome.SKIPPED,
+            failed=failed and not referrer,
+            bytes=tally.moved_bytes,
+        )
+        if referrer and not failed:
+            self.found += 1
+        await self._record(record, counts if not (referrer and failed) else Counts())
+        if failed and not referrer:
+            self._emit(ObjectFailed(self._options.run_id, title, record.error_code, record.error, attempt, final=True))
+        self._emit(Moved(self._options.run_id, counts.done, counts.skipped, counts.failed, counts.bytes))
+
+    def _count(self, record: ImageRecord) -> None:
+        self.landed["blobs uploaded"] += record.blobs_uploaded
+        self.landed["blobs mounted"] += record.blobs_mounted
+        self.landed["blobs present"] += record.blobs_present
+        self.landed["mounts refused"] += record.mounts_refused
+        self.landed["bytes skipped"] += record.skipped_bytes
+        self.landed["foreign layers"] += record.foreign_layers
+
+    def _moved_bytes(self, count: int) -> None:
+        if count:
+            self._emit(BytesMoved(self._options.run_id, count))
