@@ -135,7 +135,7 @@ class Counts:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObjectRecord:
     """One line of the report: what became of one object, and what proved it."""
 

@@ -27,12 +27,13 @@ from dth.errors import (
     WrongRegion,
 )
 from dth.stores.xml import Element, XmlInvalid, parse
+from dth.values import value
 
 ERROR_LIMIT = 65_536
 """Bytes of an error's body that are read."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """What was asked, for errors: which side, which operation, of what."""
 

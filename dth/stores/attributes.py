@@ -27,6 +27,7 @@ CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 _META = "x-amz-meta-"
 _CHECKSUM = "x-amz-checksum-"
+_CHECKSUM_HEADERS = tuple((name, _CHECKSUM + name) for name in CHECKSUMS)
 _md5 = re.compile(r"[0-9a-f]{32}").fullmatch
 _unsendable = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 
@@ -63,8 +64,12 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
 def write_headers(options: PutOptions) -> list[Header]:
     """What PutObject and CreateMultipartUpload share. Values go out as they came; the coding `aws-chunked` describes a
     request, not an object, so stores that kept it are not followed."""
-    headers = [(name, text) for name, text in options.attributes.headers if name != "content-encoding"]
-    headers += [("content-encoding", coding) for coding in _codings(options.attributes)]
+    headers = []
+    for name, text in options.attributes.headers:
+        if name != "content-encoding":
+            headers.append((name, text))
+        elif coding := _coding(text):
+            headers.append((name, coding))
     headers += [(_META + name, text) for name, text in options.attributes.metadata]
     optional = (
         ("x-amz-storage-class", options.storage_class),
@@ -106,7 +111,7 @@ def written_in(result: Element, headers: Mapping[str, str]) -> Written:
 
 
 def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, headers[header]) for name in CHECKSUMS if (header := _CHECKSUM + name) in headers)
+    return tuple([(name, headers[header]) for name, header in _CHECKSUM_HEADERS if header in headers])
 
 
 def _opaque(headers: Mapping[str, str]) -> bool:
@@ -117,10 +122,8 @@ def _opaque(headers: Mapping[str, str]) -> bool:
     )
 
 
-def _codings(attributes: Attributes) -> list[str]:
-    """The Content-Encoding to send, in a list of none or one."""
-    said = next((text for name, text in attributes.headers if name == "content-encoding"), "")
+def _coding(said: str) -> str:
+    """The Content-Encoding to send, "" for none."""
     if "aws-chunked" not in said.lower():
-        return [said] if said else []
-    kept = ",".join(coding for part in said.split(",") if (coding := part.strip()).lower() not in {"aws-chunked", ""})
-    return [kept] if kept else []
+        return said
+    return ",".join(coding for part in said.split(",") if (coding := part.strip()).lower() not in {"aws-chunked", ""})

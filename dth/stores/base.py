@@ -19,6 +19,7 @@ from typing import Protocol
 
 from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead
 from dth.transport.base import Body
+from dth.values import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Capabilities:
     declares_checksum: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PutOptions:
     """What a write carries besides its bytes. `content_md5` is hex; `checksum` is (algorithm, base64 value), sent as a
     header, never as a trailer. Storage class, ACL and encryption are sent only where set (not "")."""
@@ -106,7 +107,7 @@ class PutOptions:
     if_none_match: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Written:
     """A successful write's answer: ETag, and checksums by lower-case algorithm where the store gave any."""
 

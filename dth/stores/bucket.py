@@ -24,6 +24,7 @@ from dth.stores.encode import encode_key
 from dth.stores.providers import AMAZON_S3, ProviderProfile, endpoint_of, origin_of, region_in
 from dth.stores.sign import EMPTY_SHA256, UNSIGNED, Credentials, Header, Signer, payload_sha256
 from dth.transport.base import Body, HttpClient, Origin, Response
+from dth.values import value
 
 T = TypeVar("T")
 Connect = Callable[[Origin], HttpClient]
@@ -34,7 +35,7 @@ _SKEW_MAX = (
 _CORRECTIONS_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One request to be. `key` is raw, None for the bucket itself; `query` encoded and sorted; `headers` lower-case,
     without host and signature. `repeatable` False: not sent again once its answer was lost."""

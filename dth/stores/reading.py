@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Self
 
 from dth.errors import AccessDenied, AnswerInvalid, BodyMismatch, ObjectChanged, PreconditionFailed, RequestRefused
@@ -23,11 +24,12 @@ _content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
 class Stream:
     """`stores.base.ObjectStream` over a response."""
 
-    __slots__ = ("_chunks", "_question", "_response", "_seen", "head", "length")
+    __slots__ = ("_ask", "_chunks", "_response", "_seen", "head", "length")
 
-    def __init__(self, response: Response, head: ObjectHead, length: int, question: Question) -> None:
+    def __init__(self, response: Response, head: ObjectHead, length: int, ask: Callable[[], Question]) -> None:
+        """`ask`: what was asked for, made only where an error must say it."""
         self._response = response
-        self._question = question
+        self._ask = ask
         self._chunks: AsyncIterator[bytes]
         self._seen = 0
         self.head = head
@@ -63,7 +65,7 @@ class Stream:
 
     def _mismatch(self, seen: int) -> BodyMismatch:
         self.close()
-        asked = self._question
+        asked = self._ask()
         return BodyMismatch(
             f"{asked.side}: {asked.operation} {asked.target}: {seen} bytes came instead of {self.length}"
         )
@@ -156,7 +158,7 @@ class Reading:
                     operation=call.operation,
                     status=response.status,
                 )
-        return Stream(response, head, length, self._bucket.question(call))
+        return Stream(response, head, length, partial(self._bucket.question, call))
 
     def _range(self, call: Call, response: Response, span: ByteSpan) -> tuple[int, int]:
         """Total size of the object and bytes that follow."""

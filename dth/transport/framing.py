@@ -22,6 +22,9 @@ _CONTROLS = bytes(c for c in range(0x20) if c not in b"\t\r\n") + b"\x7f"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _KNOWN_NAMES_LIMIT = 1024
 _known_names: dict[str, str] = {}  # header names as seen -> lower case; saves a regular expression per header
+_METHODS = frozenset({"GET", "PUT", "POST", "HEAD", "DELETE"})
+_SHAPES_KEPT = 512  # user metadata makes new shapes; past this many the cache starts anew
+_shapes: dict[tuple[str, ...], str] = {}  # names of a request's headers -> its head, without the values
 
 
 class Malformed(Exception):
@@ -48,8 +51,8 @@ def _lower_name(name: str) -> str:
 
 
 def _check_bytes(raw: bytes, lines: int) -> None:
-    """Raise Malformed unless `raw` is made of `lines` lines, each ended by CRLF, without other control characters."""
-    if raw.count(b"\n") != lines or raw.count(b"\r") != lines or raw.count(b"\r\n") != lines:
+    """Raise Malformed unless `raw`, in which CRLF stands `lines` times, holds no other control character."""
+    if raw.count(b"\n") != lines or raw.count(b"\r") != lines:
         raise Malformed("a bare CR or LF")
     if len(raw.translate(None, _CONTROLS)) != len(raw):
         raise Malformed("a control character")
@@ -60,11 +63,12 @@ def parse_fields(lines: Sequence[str]) -> dict[str, str]:
     if len(lines) > HEADERS_LIMIT:
         raise Malformed(f"more than {HEADERS_LIMIT} headers")
     headers: dict[str, str] = {}
+    known = _known_names.get
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
             raise Malformed(f"a header without a colon: {line[:40]!r}")
-        lower = _known_names.get(name) or _lower_name(name)
+        lower = known(name) or _lower_name(name)
         value = value.strip(" \t")
         if lower not in headers:
             headers[lower] = value
@@ -120,23 +124,31 @@ def _declared_length(text: str) -> int:
 
 def request_head(method: str, target: str, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
     """The request's head, with Content-Length where `length` is one. Raises Malformed for what must not be sent."""
-    if not (_TOKEN.fullmatch(method) and target.isascii() and target.isprintable() and target) or " " in target:
-        raise Malformed(f"refused to send method {method!r} with target {target[:60]!r}")
-    lines = [f"{method} {target} HTTP/1.1\r\n"]
-    for name, value in headers:
-        lower = _known_names.get(name) or _lower_name(name)
-        if lower in {"content-length", "transfer-encoding"}:
-            raise Malformed(f"refused to send a {lower} of the caller's: framing is the transport's")
-        lines.append(f"{name}: {value}\r\n")
-    if length is not None:
-        lines.append(f"content-length: {length}\r\n")
-    lines.append("\r\n")
+    if method not in _METHODS and not _TOKEN.fullmatch(method):
+        raise Malformed(f"refused to send method {method!r}")
+    if not (target.isascii() and target.isprintable() and target) or " " in target:
+        raise Malformed(f"refused to send target {target[:60]!r}")
+    names = tuple([name for name, _ in headers])
+    fields = (_shapes.get(names) or _new_shape(names)) % tuple([value for _, value in headers])
+    framing = "" if length is None else f"content-length: {length}\r\n"
     try:
-        raw = "".join(lines).encode("utf-8", "surrogateescape")
-        _check_bytes(raw, len(lines))
+        raw = f"{method} {target} HTTP/1.1\r\n{fields}{framing}\r\n".encode("utf-8", "surrogateescape")
+        _check_bytes(raw, len(names) + (2 if length is None else 3))
     except (UnicodeEncodeError, Malformed) as exc:
         raise Malformed(f"refused to send a header with {exc}") from exc
     return raw
+
+
+def _new_shape(names: tuple[str, ...]) -> str:
+    """A template of the headers' lines. Names are checked here, once for all requests of the shape."""
+    for name in names:
+        if _lower_name(name) in {"content-length", "transfer-encoding"}:
+            raise Malformed(f"refused to send a {name} of the caller's: framing is the transport's")
+    if len(_shapes) >= _SHAPES_KEPT:
+        _shapes.clear()
+    shape = "".join([name.replace("%", "%%") + ": %s\r\n" for name in names])
+    _shapes[names] = shape
+    return shape
 
 
 def keep_alive_seconds(headers: Mapping[str, str]) -> float | None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from dth.model import KeyMapping
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
+from dth.values import value
 
 
 class Verify(StrEnum):
@@ -50,7 +51,7 @@ OpenJob = Callable[[str], Awaitable[Job]]
 """The job of a run id. Raises WrongJob where this process was started for another; LedgerError for an unknown run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Copied:
     """How a copy ended. FAILED never appears here: a copy that fails raises. SKIPPED says why in `note`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 
 from dth.errors import NoSuchKey, ObjectChanged, PreconditionFailed
 from dth.model import ByteSpan, Generation, ObjectHead
@@ -55,12 +54,12 @@ async def _head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHea
 
 def _task(key: str, dest_key: str, head: ObjectHead, ctx: CopyContext) -> UploadTask:
     options, capabilities = ctx.job.options, ctx.job.destination.capabilities
-    put = put_options(head.attributes, options)
+    exclusive = options.no_clobber and capabilities.conditional_put
     return UploadTask(
         source_key=key,
         dest_key=dest_key,
         head=head,
-        options=replace(put, if_none_match=options.no_clobber and capabilities.conditional_put),
+        options=put_options(head.attributes, options, if_none_match=exclusive),
         part_size=options.part_size,
         crc=_crc_algorithm(head, ctx),
     )

@@ -99,6 +99,7 @@ class Limiter:
         turn: Turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         if rider is not None:
+            rider.waiting = rider.waiting or deque()
             rider.waiting.append(turn)
         self._admit()
         try:
@@ -179,7 +180,7 @@ class Rider:
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
-        self.waiting: deque[Turn] = deque()
+        self.waiting: deque[Turn] | None = None  # most objects have one part, and never a line
         self._taken = False
 
     def board(self) -> bool:

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from dth.errors import (
@@ -36,6 +35,7 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import Message, ObjectEntry, ObjectsMessage, encode
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome
+from dth.values import value
 from dth.worker.job import Copied
 
 SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
@@ -77,7 +77,7 @@ def error_text(error: Exception) -> str:
     return str(error) if isinstance(error, DthError) else f"internal error: {error!r}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ended:
     """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
     where the copy raised; SPLIT neither counts nor remains: its upload's end counts it."""

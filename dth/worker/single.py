@@ -58,14 +58,24 @@ def skipped(etag: str, note: str) -> Copied:
     return Copied(Outcome.SKIPPED, 0, etag, "", None, note)
 
 
-def put_options(attributes: Attributes, options: CopyOptions) -> PutOptions:
-    """What every write of the job carries, PUT or multipart."""
+def put_options(
+    attributes: Attributes,
+    options: CopyOptions,
+    *,
+    if_none_match: bool,
+    content_md5: str = "",
+    checksum: tuple[str, str] | None = None,
+) -> PutOptions:
+    """What the job's writes carry, PUT or multipart."""
     return PutOptions(
         attributes=attributes if options.include_metadata else Attributes(),
+        content_md5=content_md5,
+        checksum=checksum,
         storage_class=options.storage_class,
         acl=options.acl,
         sse=options.sse,
         sse_kms_key_id=options.sse_kms_key_id,
+        if_none_match=if_none_match,
     )
 
 
@@ -174,18 +184,20 @@ class _Single:
 
     def _put_options(self, head: ObjectHead, own: Crc | None) -> PutOptions:
         """With the strongest check that the destination can make: the source's MD5, its checksum, or our own."""
-        options = put_options(head.attributes, self._options)
-        if self._options.no_clobber and self._destination.capabilities.conditional_put:
-            options = replace(options, if_none_match=True)
-        if self._options.verify is Verify.OFF:
-            return options
-        if head.md5 and self._believes_md5:
-            return replace(options, content_md5=head.md5)
-        if checksum := source_checksum(head, self._destination.capabilities):
-            return replace(options, checksum=checksum)
-        if own is not None and own.algorithm in self._destination.capabilities.checksums:
-            return replace(options, checksum=(own.algorithm, own.base64))
-        return options
+        options, capabilities = self._options, self._destination.capabilities
+        md5, checksum = "", None
+        if options.verify is not Verify.OFF:
+            if head.md5 and self._believes_md5:
+                md5 = head.md5
+            elif (checksum := source_checksum(head, capabilities)) is None and own is not None:
+                checksum = (own.algorithm, own.base64) if own.algorithm in capabilities.checksums else None
+        return put_options(
+            head.attributes,
+            options,
+            content_md5=md5,
+            checksum=checksum,
+            if_none_match=options.no_clobber and capabilities.conditional_put,
+        )
 
     def _own_crc(self, head: ObjectHead) -> Crc | None:
         """None too where the source's MD5 or checksum, checked by the destination, says more."""
