@@ -6,11 +6,12 @@ stream are repeated after throttling, faults and cuts; a refused token is replac
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from dth.ecr.answers import ERROR_LIMIT, refusal
@@ -22,19 +23,22 @@ from dth.ecr.web import Url, Web, resolve
 from dth.errors import (
     AnswerInvalid,
     BodyMismatch,
+    DthError,
     ListingBroken,
     RequestRefused,
     StoreError,
     Throttled,
 )
-from dth.retry import RetryPolicy, retrying
+from dth.retry import RetryPolicy
 from dth.states import Side
 from dth.transport.base import Body, Origin, Response
 from dth.worker.limiter import Limiter
 
 MOST_REQUESTS = 64  # of one kind in flight to one registry, when nothing throttles
+THROTTLE_PATIENCE = 3  # times as many tries after throttling as after failures
 PAGE_LIMIT = 16 * 1024 * 1024
 MOST_PAGES = 100_000
+T = TypeVar("T")
 _REDIRECTS = 5
 _MOVED = {301, 302, 303, 307, 308}
 _UNAUTHORIZED = 401
@@ -183,7 +187,7 @@ class Registry:
                 )
             return response.status, answer
 
-        return await retrying(once, self.retry)
+        return await patiently(once, self.retry)
 
     async def whole(self, ask: Ask, body: bytes = b"", *, kind: str, limit: int = ERROR_LIMIT) -> Answer:
         """One request and its whole answer, at the pace of its kind, repeated where that helps."""
@@ -206,7 +210,7 @@ class Registry:
             finally:
                 pace.release(succeeded=ended)
 
-        return await retrying(once, self.retry)
+        return await patiently(once, self.retry)
 
     # Manifests
 
@@ -346,6 +350,25 @@ def _next_page(url: Url, headers: Mapping[str, str]) -> Url | None:
             following = resolve(url, target[1:])
             return Url(url.origin, following.target)
     return None
+
+
+async def patiently(operation: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+    """As `retry.retrying`, with more patience for a registry that asks to slow down: it works, and says so."""
+    throttled = RetryPolicy(policy.attempts * THROTTLE_PATIENCE, policy.base_seconds, policy.cap_seconds)
+    failures = refusals = 0
+    while True:
+        try:
+            return await operation()
+        except Throttled as error:
+            refusals += 1
+            if refusals >= throttled.attempts:
+                raise
+            await asyncio.sleep(throttled.wait_seconds(refusals, error.retry_after))
+        except DthError as error:
+            failures += 1
+            if not error.retryable or failures >= policy.attempts:
+                raise
+            await asyncio.sleep(policy.wait_seconds(failures, getattr(error, "retry_after", None)))
 
 
 async def drop(response: Response) -> None:
