@@ -13,7 +13,7 @@ key seen (`a/07/x`: after `a/07/`, after `a/0`, after `a/`, after `a`): whatever
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from dth.states import Side
@@ -22,9 +22,10 @@ FULL_PAGE = 1000
 """Keys on a page that leads to another one, as far as is known; S3's own limit."""
 
 _PLACES_MAX = 256  # of a key that are learnt from; what differs later is listed in one piece
-_LETTERS_MAX = 256  # of one place; more say nothing more about where the middle is
+_LETTERS_MAX = 4096  # of one place; more say nothing more about where the middle is
+_DIGITS = "0123456789"
 _WORTH_PAGES = 2.0  # what must be left of a range for a part of it to be worth two requests
-_LEAPS = (1, 2, 4, 8, 16, 32, 64)
+_ASCII_END = 0x7F
 _CODES_END = 0x110000
 
 
@@ -63,7 +64,7 @@ def common(first: str, second: str) -> int:
 def past(key: str, at: int, leap: int = 1) -> str:
     """A text after all keys that begin as `key` does up to and with place `at`: `leap` characters on, or the next one
     that can be sent. "" where there is none."""
-    code = sendable(ord(key[at]) + leap)
+    code = sendable(min(ord(key[at]) + leap, _CODES_END))
     return key[:at] + chr(code) if code < _CODES_END else ""
 
 
@@ -79,13 +80,20 @@ class Letters:
         for at, letter in enumerate(key[:_PLACES_MAX]):
             if at == len(places):
                 places.append("")
-            known = places[at]
-            if letter not in known and len(known) < _LETTERS_MAX and sendable(ord(letter)) == ord(letter):
-                places[at] = "".join(sorted(known + letter))
+            if letter not in places[at] and len(places[at]) < _LETTERS_MAX and sendable(ord(letter)) == ord(letter):
+                known = {*places[at], letter}
+                if len(known.intersection(_DIGITS)) > 1:  # a number that counts: the other digits will come
+                    known.update(_DIGITS)
+                places[at] = "".join(sorted(known))
 
-    def follow(self, key: str, at: int) -> bool:
-        """Whether a character after that of `key` was seen at this place."""
-        return at < len(self._places) and self._places[at][-1:] > key[at]
+    def follow(self, key: str, at: int, until: str) -> bool:
+        """Whether a character after that of `key`, and before that of `until`, was seen at this place; the two share their
+        beginning at least up to there, or `until` doesn't matter ("")."""
+        if at >= len(self._places):
+            return False
+        known = self._places[at]
+        place = bisect_right(known, key[at])
+        return place < len(known) and (not until[at : at + 1] or known[place] < until[at])
 
     def fraction(self, key: str, start: int) -> float:
         """Where the key lies among all texts that share its beginning up to `start`: 0 to 1, rising with the key."""
@@ -130,7 +138,8 @@ class Share:
         self.more = False  # a page was full, or followed by another
         self._by_side = dict.fromkeys(Side, 0)
         self._listing = set(Side)
-        self._page_common = 0
+        self._page_common = 0  # characters that the last page's keys share
+        self._page_leap = 1  # how far the first character that they don't share went
         self._looked = False  # behind the exits
         self._rest_until = 0  # pages
 
@@ -149,6 +158,7 @@ class Share:
         if last >= self.reached:
             self.reached = last
             self._page_common = common(first, last)
+            self._page_leap = ord(last[at]) - ord(first[at]) if (at := self._page_common) < len(first) else 1
 
     def ended(self, side: Side) -> None:
         """That side has no more keys in this range."""
@@ -161,7 +171,20 @@ class Share:
         start = common(self.first, self.until)
         done = letters.fraction(self.reached, start) - letters.fraction(self.first, start)
         end = letters.fraction(self.until, start) if self.until else 1.0
-        return self.pages * max(0.0, end - letters.fraction(self.reached, start)) / done if done > 0 else 0.0
+        left = self.pages * max(0.0, end - letters.fraction(self.reached, start)) / done if done > 0 else 0.0
+        if left < _WORTH_PAGES and (wide := self._wide()):
+            here, there = wide
+            listed = here - ord(self.first[start]) if len(self.first) > start else 0
+            return self.pages * (there - here) / max(1, listed)
+        return left
+
+    def _wide(self) -> tuple[int, int] | None:
+        """Code points that the last key and the end of the range have where they part, in an alphabet that is too large for
+        letters to be learnt."""
+        at = common(self.reached, self.until)
+        if at < min(len(self.reached), len(self.until)) and ord(self.reached[at]) > _ASCII_END:
+            return ord(self.reached[at]), ord(self.until[at])
+        return None
 
     def cut(self, letters: Letters, parts: int) -> list[KeyRange]:
         """Give up to `parts` parts away: ranges at the end of this one, beyond everything that was fetched. They are taken
@@ -180,30 +203,55 @@ class Share:
         left = self.left(letters)
         if not self._looked:
             self._looked = True
-            if places := self.exits(letters, max(1, parts // 2)):
+            if places := self.exits(letters, max(1, parts // 2) if left >= _WORTH_PAGES else parts, outer=True):
                 return places
         if left >= _WORTH_PAGES:
             depth = self._page_common + 2
-            if middle := letters.middle(self.reached, self.until, common(self.reached, self.until), depth):
-                return [middle] if self._allowed(middle) else []
+            middle = letters.middle(self.reached, self.until, common(self.reached, self.until), depth)
+            if middle and self._allowed(middle):
+                return [middle]
+            if wide := self._wide():
+                code = sendable((wide[0] + wide[1] + 1) // 2)
+                middle = self.reached[: common(self.reached, self.until)] + chr(code) if code < wide[1] else ""
+                if middle and self._allowed(middle):
+                    return [middle]
         if self.pages < self._rest_until:
             return []
         self._rest_until = 2 * self.pages  # looking again and again would cost more than it finds
         return self.exits(letters, parts)
 
-    def exits(self, letters: Letters, parts: int) -> list[str]:
-        """At most `parts` ends of beginnings of the last key, rising, where the letters know of nothing that follows."""
+    def exits(self, letters: Letters, parts: int, *, outer: bool = False) -> list[str]:
+        """At most `parts` ends of beginnings of the last key, rising, where the letters know of nothing that follows;
+        `outer`: only of those beginnings that are shorter than the first one of which they do. Where there are fewer, leaps
+        further and further on from the outermost and from the innermost one."""
         key = self.reached
-        start = common(key, self.until)
-        levels = range(start, min(self._page_common + 1, len(key)))
-        level_ends = {past(key, at) for at in levels if not letters.follow(key, at)}
-        places = sorted(filter(self._allowed, level_ends))
+        start, inner = common(key, self.until), self._page_common
+        ends = [at for at in range(start, min(inner, len(key))) if not self._follows(letters, at)]
+        if outer:
+            ends = [at for number, at in enumerate(ends, start) if at == number]
+        places = sorted({place for at in ends if self._allowed(place := past(key, at))})
         if len(places) > parts:  # evenly, the outermost among them
             return sorted({places[-1 - at * len(places) // parts] for at in range(parts)})
-        if levels and not letters.follow(key, start) and ord(key[start]) < 0x7F:  # noqa: PLR2004 - ASCII
-            leaps = filter(self._allowed, (past(key, start, leap) for leap in _LEAPS if ord(key[start]) + leap < 0x7F))  # noqa: PLR2004
-            places += [place for place in leaps if place not in places]
-        return sorted(places[:parts])
+        found = set(places)
+        if places:
+            found.update(self._leaps(letters, ends[0], 1, parts - len(found)))
+        if not outer and key[inner : inner + 1] > chr(
+            _ASCII_END
+        ):  # an alphabet too large for the letters to be complete
+            found.update(self._leaps(letters, inner, self._page_leap, parts - len(found)))
+        return sorted(found)
+
+    def _follows(self, letters: Letters, at: int) -> bool:
+        return letters.follow(self.reached, at, self.until if at == common(self.reached, self.until) else "")
+
+    def _leaps(self, letters: Letters, at: int, leap: int, parts: int) -> list[str]:
+        key = self.reached
+        if at >= len(key) or self._follows(letters, at):
+            return []
+        leaps = [leap << doubled for doubled in range(parts)]
+        if ord(key[at]) < _ASCII_END:
+            leaps = [leap for leap in leaps if ord(key[at]) + leap < _ASCII_END]
+        return [place for leap in leaps if self._allowed(place := past(key, at, leap))]
 
     def _allowed(self, place: str) -> bool:
         """Whether a range may end here: beyond what was fetched, within the range, and text that can be sent."""

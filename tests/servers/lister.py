@@ -95,6 +95,10 @@ class Lister:
     `faults` maps the number of a list request, counted from 1, to what goes wrong with it; `fault` decides by the
     request instead. `ordered=False` lists in the order given and ignores byte order (start-after then counts positions
     by search, so only tokens work). `honours_encoding_type=False` answers keys as they are and doesn't say otherwise.
+    `latency` is in seconds a page; `page` is the most keys on one.
+
+    `longest_chain` is the most pages that were waited for one after another: a page that was asked for by a token came
+    after the page that gave the token, any other one after all that were answered before it was asked for.
     """
 
     keys: Sequence[str]
@@ -103,6 +107,7 @@ class Lister:
     faults: dict[int, Fault] = field(default_factory=dict)
     fault: Callable[[Request], Fault | None] = lambda request: None
     latency: float = 0.0
+    page: int = PAGE
     ordered: bool = True
     honours_encoding_type: bool = True
     storage_class: str = "STANDARD"
@@ -114,6 +119,10 @@ class Lister:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._order = byte_order if self.ordered else None
+        self._stopping = threading.Event()
+        self._answered = 0  # the longest chain that ends in an answer
+        self._led_to: dict[tuple[str, str], int] = {}  # by bucket and token: the chain that ended in giving it
+        self.longest_chain = 0
 
     @property
     def endpoint(self) -> str:
@@ -124,6 +133,7 @@ class Lister:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stopping.set()
         self._server.__exit__()
 
     def _respond(self, request: Request) -> Answer:
@@ -136,12 +146,17 @@ class Lister:
         with self._lock:
             number = next(self._numbers)
             self.requests.append(query)
+            token = request.bucket, query.get("continuation-token", "")
+            chain = 1 + self._led_to.get(token, self._answered)
+            self.longest_chain = max(self.longest_chain, chain)
         fault = self.faults.get(number) or self.fault(request)
-        answer = self._fail(fault) or self._page(request.bucket, query, fault)
+        answer = self._fail(fault) or self._page(request.bucket, query, fault, chain)
         if fault is Fault.CUT:
             assert isinstance(answer.body, bytes)
             answer.cut = len(answer.body) // 2
-        answer.delay = self.latency
+        self._stopping.wait(self.latency)
+        with self._lock:
+            self._answered = max(self._answered, chain)
         return answer
 
     @staticmethod
@@ -173,9 +188,9 @@ class Lister:
             elif self.ordered:
                 return
 
-    def _page(self, bucket: str, query: dict[str, str], fault: Fault | None) -> Answer:
+    def _page(self, bucket: str, query: dict[str, str], fault: Fault | None, chain: int) -> Answer:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        limit = min(int(query.get("max-keys", PAGE)), PAGE)
+        limit = min(int(query.get("max-keys", PAGE)), self.page)
         limit = {Fault.EMPTY: 0, Fault.SHORT: 1}.get(fault, limit) if fault else limit
         start = self._start(query)
         keys: list[str] = []
@@ -198,6 +213,8 @@ class Lister:
             keys[0], keys[-1] = keys[-1], keys[0]
         if fault is Fault.REPEATED:
             follow = start
+        with self._lock:
+            self._led_to[bucket, f"position-{follow}"] = chain
         return xml(self._render(bucket, query, keys, folders, follow, fault))
 
     def _render(
