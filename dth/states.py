@@ -37,11 +37,13 @@ class Reason(StrEnum):
 
 
 class RunState(StrEnum):
-    """A run's row. A run is over when it is SEALED and counted, or ABANDONED with nothing left in the queue."""
+    """A run's row. A run is over when it is SEALED and counted, or ABANDONED with nothing left in the queue. STANDING is
+    the run of a job's events: it has no finder, and never ends."""
 
     LISTING = "listing"
     SEALED = "sealed"
     ABANDONED = "abandoned"
+    STANDING = "standing"
 
 
 class VerifiedBy(StrEnum):

@@ -8,11 +8,18 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from .servers import ceph, running
+from .servers import aws, ceph, running
+from .servers import ministack as ministack_server
 from .servers import seaweed as seaweedfs
+from .servers.aws import Aws
 from .servers.s3server import S3Server
 
-SERVERS = {"rgw": ceph, "seaweed": seaweedfs}
+SERVERS = {
+    "rgw": ceph.missing,
+    "seaweed": seaweedfs.missing,
+    "ministack": ministack_server.missing,
+    "moto": aws.missing,
+}
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
@@ -50,10 +57,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A missing server skips its tests, and says so; where servers are required, it fails them."""
-    for kind, server in SERVERS.items():
+    for kind, missing in SERVERS.items():
         if item.get_closest_marker(kind) is None:
             continue
-        reason = server.missing()
+        reason = missing()
         if not reason:
             continue
         if os.environ.get("DTH_TEST_REQUIRE_SERVERS") == "1":
@@ -82,3 +89,17 @@ def seaweed() -> Iterator[S3Server]:
     server, release = running.obtain("seaweed", seaweedfs.start)
     yield server
     release()
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[Aws]:
+    """SQS, DynamoDB and more, in a process of their own. 1 s once per session."""
+    with aws.started_ministack() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Aws]:
+    """SQS and DynamoDB of another make, on threads of this process."""
+    with aws.started_moto() as started:
+        yield started

@@ -19,9 +19,11 @@ import pytest
 
 from dth.errors import LeaseLost, LedgerError, RunUnderWay
 from dth.ledgers.base import Ledger, OutcomeRow, Run, UploadRow
+from dth.ledgers.dynamodb import DynamoLedger
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, Generation
 from dth.states import RunState
+from tests.servers.aws import Aws, table_name
 
 NOW = time.time()
 OVER, LIVING = NOW - 1000, NOW + 100_000
@@ -45,11 +47,32 @@ class SqliteLedgers:
         return ledger
 
 
-@pytest.fixture(params=["sqlite"])
+@dataclass
+class DynamoLedgers:
+    table: str
+    stack: AsyncExitStack
+
+    async def __call__(self) -> DynamoLedger:
+        ledger = await DynamoLedger.open(self.table)
+        self.stack.push_async_callback(ledger.close)
+        return ledger
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("moto", marks=pytest.mark.moto),
+        pytest.param("ministack", marks=pytest.mark.ministack),
+    ]
+)
 async def ledger_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LedgerFactory]:
     async with AsyncExitStack() as stack:
-        assert request.param == "sqlite"
-        yield SqliteLedgers(tmp_path / "ledger", stack)
+        if request.param == "sqlite":
+            yield SqliteLedgers(tmp_path / "ledger", stack)
+        else:
+            aws: Aws = request.getfixturevalue(request.param)
+            stack.enter_context(aws.ambient())
+            yield DynamoLedgers(await table_name(), stack)
 
 
 @pytest.fixture

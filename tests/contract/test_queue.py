@@ -22,6 +22,8 @@ import pytest
 from dth.errors import QueueError
 from dth.queues.base import Delivery, Queue
 from dth.queues.sqlite import SqliteQueue
+from dth.queues.sqs import SqsQueue
+from tests.servers.aws import Aws, queue_url
 
 LEASE = 3.0
 BYTES = 1000
@@ -54,11 +56,44 @@ class SqliteQueues:
         self.ahead += seconds
 
 
-@pytest.fixture(params=["sqlite"])
+@dataclass
+class SqsQueues:
+    """A queue of its own for each test. moto's clock can be put forward; ministack has only real time."""
+
+    url: str
+    aws: Aws
+    stack: AsyncExitStack
+    ahead: float = field(default=0.0)
+
+    async def __call__(self, *, owner: str = "tester") -> SqsQueue:
+        clock = time.monotonic if self.aws.put_forward is None else lambda: self.ahead
+        queue = await SqsQueue.open(self.url, lease_seconds=LEASE, message_bytes=BYTES, clock=clock)
+        self.stack.push_async_callback(queue.close)
+        return queue
+
+    async def pass_time(self, seconds: float) -> None:
+        if self.aws.put_forward is None:
+            await asyncio.sleep(seconds)
+        else:
+            self.aws.put_forward(seconds)
+            self.ahead += seconds
+
+
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("moto", marks=pytest.mark.moto),
+        pytest.param("ministack", marks=pytest.mark.ministack),
+    ]
+)
 async def queue_factory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[QueueFactory]:
     async with AsyncExitStack() as stack:
-        assert request.param == "sqlite"
-        yield SqliteQueues(tmp_path / "queue", stack)
+        if request.param == "sqlite":
+            yield SqliteQueues(tmp_path / "queue", stack)
+        else:
+            aws: Aws = request.getfixturevalue(request.param)
+            stack.enter_context(aws.ambient())
+            yield SqsQueues(await queue_url(), aws, stack)
 
 
 @pytest.fixture

@@ -31,9 +31,10 @@ ALLOWED: dict[str, set[str]] = {
     "stores": {"transport"},
     "stores.base": {"transport.base"},
     "transport": set(),
-    "queues": {"database"},
-    "ledgers": {"database"},
+    "queues": {"database", "aws"},
+    "ledgers": {"database", "aws"},
     "database": set(),
+    "aws": set(),
 }  # fmt: skip
 
 

@@ -1,0 +1,358 @@
+"""The ledger of a fleet: one DynamoDB table (`ledgers.dynamodb_rows` has its rows), conditional writes only.
+
+Reads are consistent. Any request may be sent again after a lost answer: outcomes are written once whoever writes them,
+and a compare-and-swap that finds its own result in the table has succeeded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+from dth.aws import Refused, Service
+from dth.errors import LeaseLost, LedgerError, LedgerUnavailable, RunUnderWay
+from dth.ledgers import dynamodb_rows as rows
+from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.dynamodb_rows import Item, number
+from dth.states import RunState
+
+CONDITION = ("ConditionalCheckFailedException", "ConditionalCheckFailed")
+_STARTS = 20  # how often starting a run looks again because another started or ended one meanwhile
+_LISTING = {":listing": {"S": RunState.LISTING.value}}
+_ABSENT = "attribute_not_exists(#pk)"
+_SAME_UPLOAD = "#revision = :revision AND #created_at = :created"
+
+
+class DynamoLedger:
+    """A ledger in a table."""
+
+    def __init__(self, service: Service, table: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._service = service
+        self._table = table
+        self._clock = clock
+        self._over: dict[str, Run] = {}  # sealed and counted: they never change again
+        self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @classmethod
+    async def open(cls, table: str, *, region: str = "", clock: Callable[[], float] = time.time) -> Self:
+        """The ledger in `table`, a name or an ARN. Raises LedgerUnavailable where it cannot be used or has other keys
+        than `dth init` makes."""
+        if table.startswith("arn:"):
+            region = table.split(":")[3]
+        service = await Service.open("dynamodb", f"table {table}", region=region, endpoint="", error=LedgerError)
+        try:
+            described = (await service.call("describe_table", TableName=table))["Table"]
+            keys = [(each["AttributeName"], each["KeyType"]) for each in described["KeySchema"]]
+            if keys != [("pk", "HASH"), ("sk", "RANGE")] or described["TableStatus"] not in {"ACTIVE", "UPDATING"}:
+                raise LedgerUnavailable(f"table {table} is no ledger of dth, or not ready: `dth init` makes one")
+        except BaseException:
+            await service.close()
+            raise
+        return cls(service, table, clock=clock)
+
+    # Runs
+
+    async def start_run(self, run: Run, *, overlap: bool = False) -> None:
+        """Write a new run (LISTING, or STANDING for a job's events), or raise RunUnderWay. Repeating it is no error;
+        another finder's run of that id is a LedgerError. Runs whose finder's lease is over become ABANDONED."""
+        for _ in range(_STARTS):
+            present = await self.run(run.run_id)
+            if present and present.finder == run.finder and present.state is run.state:
+                return
+            if present:
+                raise LedgerError(f"table {self._table}: run {run.run_id} exists already; choose another id")
+            found = await self._get(rows.open_key(run.job_id))
+            living = await self._living(found)
+            if living and not overlap:
+                raise RunUnderWay(f"run {living[0]} of job {run.job_id} is still under way", living[0])
+            if run.state is RunState.LISTING:
+                living.append(run.run_id)
+            try:
+                await self._service.call(
+                    "transact_write_items", expected=CONDITION, TransactItems=self._start(run, found, living)
+                )
+            except Refused:
+                continue
+            return
+        raise LedgerError(f"table {self._table}: runs of job {run.job_id} start and end too fast")
+
+    async def _living(self, found: Item | None) -> list[str]:
+        """Those of the job's open runs that are under way; a LISTING one whose lease is over becomes ABANDONED."""
+        living = []
+        for run_id in found["open"]["SS"] if found and "open" in found else ():
+            run = await self.run(run_id)
+            if run is None or run.counted or run.state is RunState.ABANDONED:
+                continue
+            if run.state is RunState.LISTING and run.lease_until <= self._clock():
+                await self.abandon_run(run_id, expired_before=self._clock())
+                run = await self.run(run_id)
+            if run and run.state is not RunState.ABANDONED:
+                living.append(run_id)
+        return living
+
+    def _start(self, run: Run, found: Item | None, living: list[str]) -> list[Item]:
+        """The transaction: the run, its place in the job's history, and the job's open runs as nobody else changed
+        them."""
+        revision = int(found["revision"]["N"]) if found else 0
+        opened: Item = {**rows.open_key(run.job_id), "revision": number(revision + 1)}
+        if living:
+            opened["open"] = {"SS": living}
+        history = {**rows.runs_key(run), "run_id": {"S": run.run_id}, "expires": rows.expires(rows.RUN_DAYS)}
+        return [
+            self._put(rows.run_item(run), _ABSENT),
+            self._put(history, ""),
+            self._put(opened, f"{_ABSENT} OR #revision = :revision", {":revision": number(revision)}),
+        ]
+
+    def _put(self, item: Item, condition: str, values: Item | None = None) -> Item:
+        put: Item = {"TableName": self._table, "Item": item}
+        if condition:
+            put |= {"ConditionExpression": condition, "ExpressionAttributeNames": _names(condition)}
+        if values:
+            put["ExpressionAttributeValues"] = values
+        return {"Put": put}
+
+    async def extend_run(self, run_id: str, finder: str, lease_until: float) -> None:
+        """The finder's heartbeat. Raises LeaseLost where the run is no longer its LISTING run."""
+        try:
+            await self._update_listing(run_id, finder, "#lease_until = :lease", {":lease": number(lease_until)})
+        except Refused as error:
+            raise _run_lost(run_id, finder) from error
+
+    async def seal_run(
+        self, run_id: str, finder: str, found: int, found_bytes: int, reasons: Mapping[str, int]
+    ) -> None:
+        """Fix the totals; repeating it with the same ones is no error. Raises LeaseLost as `extend_run`."""
+        values = {
+            ":sealed": {"S": RunState.SEALED.value},
+            ":found": number(found),
+            ":bytes": number(found_bytes),
+            ":reasons": {"S": rows.to_json(reasons)},
+        }
+        changes = "#state = :sealed, #found = :found, #found_bytes = :bytes, #reasons = :reasons"
+        try:
+            await self._update_listing(run_id, finder, changes, values)
+        except Refused as error:
+            run = await self.run(run_id)
+            wanted = (RunState.SEALED, finder, found, found_bytes, dict(reasons))
+            if run is None or (run.state, run.finder, run.found, run.found_bytes, dict(run.reasons)) != wanted:
+                raise _run_lost(run_id, finder) from error
+
+    async def _update_listing(self, run_id: str, finder: str, changes: str, values: Item) -> None:
+        update, condition = f"SET #expires = :expires, {changes}", "#state = :listing AND #finder = :finder"
+        await self._service.call(
+            "update_item",
+            expected=CONDITION,
+            TableName=self._table,
+            Key=rows.run_key(run_id),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeNames=_names(update, condition),
+            ExpressionAttributeValues={
+                **_LISTING,
+                ":finder": {"S": finder},
+                ":expires": rows.expires(rows.RUN_DAYS),
+                **values,
+            },
+        )
+
+    async def abandon_run(self, run_id: str, *, expired_before: float | None = None) -> bool:
+        """LISTING becomes ABANDONED, with `expired_before` only where the lease ended before. True where it did."""
+        expired = {":before": number(expired_before)} if expired_before is not None else {}
+        condition = "#state = :listing" + (" AND #lease_until < :before" if expired else "")
+        try:
+            await self._service.call(
+                "update_item",
+                expected=CONDITION,
+                TableName=self._table,
+                Key=rows.run_key(run_id),
+                UpdateExpression="SET #state = :abandoned",
+                ConditionExpression=condition,
+                ExpressionAttributeNames=_names("#state", condition),
+                ExpressionAttributeValues={**_LISTING, ":abandoned": {"S": RunState.ABANDONED.value}, **expired},
+            )
+        except Refused:
+            return False
+        return True
+
+    async def run(self, run_id: str) -> Run | None:
+        """The run with its counters, consistently read."""
+        if run_id in self._over:
+            return self._over[run_id]
+        run = rows.to_run([item async for item in self._query(rows.run_key(run_id)["pk"])])
+        if run and run.counted:
+            self._over[run_id] = run
+        return run
+
+    async def runs(self, job_id: str, limit: int) -> list[Run]:
+        """The job's newest runs first, each consistently read."""
+        if limit <= 0:
+            return []
+        ids = []
+        async for item in self._query({"S": f"runs#{job_id}"}, newest_first=True, limit=limit):
+            ids.append(item["run_id"]["S"])
+            if len(ids) >= limit:
+                break
+        found = await asyncio.gather(*map(self.run, ids))
+        return [run for run in found if run]
+
+    # Outcomes
+
+    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
+        """Write the row and count it, in one transaction, unless the message has a row. Returns the row in force."""
+        counts = row.counts
+        fields = {"done": counts.done, "skipped": counts.skipped, "failed": counts.failed, "bytes": counts.bytes}
+        update = "SET #expires = :expires ADD " + ", ".join(f"#{field} :{field}" for field in fields)
+        count: Item = {
+            "TableName": self._table,
+            "Key": rows.counter_key(row.run_id, process),
+            "UpdateExpression": update,
+            "ExpressionAttributeNames": _names(update),
+            "ExpressionAttributeValues": {
+                ":expires": rows.expires(rows.COUNTER_DAYS),
+                **{f":{field}": number(value) for field, value in fields.items()},
+            },
+        }
+        items = [self._put(rows.outcome_item(row), _ABSENT), {"Update": count}]
+        try:
+            async with self._counting[row.run_id]:  # two of our own transactions at one counter would only collide
+                await self._service.call("transact_write_items", expected=CONDITION, TransactItems=items)
+        except Refused:
+            return await self.outcome(row.message_id) or row
+        return row
+
+    async def outcome(self, message_id: str) -> OutcomeRow | None:
+        """The row of a message."""
+        item = await self._get(rows.outcome_key(message_id))
+        return rows.to_outcome(message_id, item) if item else None
+
+    # Uploads
+
+    async def claim_upload(self, row: UploadRow) -> UploadRow:
+        """Write the intent where the key has none; take it over where its owner has let it lapse; else change nothing.
+        Returns the row in force."""
+        while True:
+            if await self._put_upload(row, _ABSENT, {}):
+                return row
+            present = await self._upload(row)
+            if present is None:
+                continue
+            if present.owned_until > self._clock():
+                return present
+            taken = replace(
+                present,
+                owner=row.owner,
+                owned_until=row.owned_until,
+                run_id=row.run_id,
+                revision=present.revision + 1,
+            )
+            if await self._put_upload(taken, _SAME_UPLOAD, _identity(present)):
+                return taken
+
+    async def update_upload(self, row: UploadRow) -> UploadRow:
+        """Write the row if nobody has since `row.revision`; returns it with its new revision. Else raises LeaseLost."""
+        updated = replace(row, revision=row.revision + 1)
+        if await self._put_upload(updated, _SAME_UPLOAD, _identity(row)) or await self._upload(row) == updated:
+            return updated
+        raise _upload_lost(row)
+
+    async def close_upload(self, row: UploadRow) -> None:
+        """Remove the row if nobody has changed it since. Raises LeaseLost where somebody did; absent is no error."""
+        condition = f"{_ABSENT} OR ({_SAME_UPLOAD})"
+        try:
+            await self._service.call(
+                "delete_item",
+                expected=CONDITION,
+                TableName=self._table,
+                Key=rows.upload_key(row.job_id, row.dest_key),
+                ConditionExpression=condition,
+                ExpressionAttributeNames=_names(condition),
+                ExpressionAttributeValues=_identity(row),
+            )
+        except Refused as error:
+            raise _upload_lost(row) from error
+
+    async def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
+        """All rows of the job in key order; those that come or go meanwhile may or may not be among them."""
+        async for item in self._query({"S": f"uploads#{job_id}"}):
+            yield rows.to_upload(item)
+
+    async def _upload(self, row: UploadRow) -> UploadRow | None:
+        item = await self._get(rows.upload_key(row.job_id, row.dest_key))
+        return rows.to_upload(item) if item else None
+
+    async def _put_upload(self, row: UploadRow, condition: str, values: Item) -> bool:
+        try:
+            await self._service.call(
+                "put_item", expected=CONDITION, **self._put(rows.upload_item(row), condition, values)["Put"]
+            )
+        except Refused:
+            return False
+        return True
+
+    # Notes and the rest
+
+    async def get_note(self, job_id: str, name: str) -> str | None:
+        """A small durable value of the job."""
+        item = await self._get(rows.note_key(job_id, name))
+        return rows.text(item["value"]["B"]) if item else None
+
+    async def put_note(self, job_id: str, name: str, value: str) -> None:
+        """Write such a value, "" to remove it."""
+        key = rows.note_key(job_id, name)
+        if value:
+            item = {**key, "value": {"B": rows.blob(value)}}
+            await self._service.call("put_item", TableName=self._table, Item=item)
+        else:
+            await self._service.call("delete_item", TableName=self._table, Key=key)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()
+
+    async def _get(self, key: Item) -> Item | None:
+        answer = await self._service.call("get_item", TableName=self._table, Key=key, ConsistentRead=True)
+        return answer.get("Item")
+
+    async def _query(self, pk: Item, *, newest_first: bool = False, limit: int = 0) -> AsyncIterator[Item]:
+        """All items under a partition key, in order."""
+        more: dict[str, Any] = {"Limit": limit} if limit else {}
+        while True:
+            answer = await self._service.call(
+                "query",
+                TableName=self._table,
+                KeyConditionExpression="#pk = :pk",
+                ExpressionAttributeNames={"#pk": "pk"},
+                ExpressionAttributeValues={":pk": pk},
+                ConsistentRead=True,
+                ScanIndexForward=not newest_first,
+                **more,
+            )
+            for item in answer.get("Items", ()):
+                yield item
+            if not answer.get("LastEvaluatedKey"):
+                return
+            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _names(*expressions: str) -> dict[str, str]:
+    """Every attribute stands as `#name` in expressions: some are words that DynamoDB keeps for itself."""
+    return {f"#{found}": found for expression in expressions for found in re.findall(r"#(\w+)", expression)}
+
+
+def _identity(row: UploadRow) -> Item:
+    """A revision alone would let an owner of the key's last life pass as the owner of this one."""
+    return {":revision": number(row.revision), ":created": number(row.created_at)}
+
+
+def _run_lost(run_id: str, finder: str) -> LeaseLost:
+    return LeaseLost(f"run {run_id} is no longer the listing run of finder {finder}")
+
+
+def _upload_lost(row: UploadRow) -> LeaseLost:
+    return LeaseLost(f"the upload to {row.dest_key} was changed by somebody else meanwhile")

@@ -1,0 +1,66 @@
+"""Makes and removes the queue of a fleet: a standard queue whose messages move to a dead-letter queue in the end."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+
+from dth.aws import Refused, Service
+from dth.errors import QueueError
+from dth.queues.sqs import DEAD_SUFFIX
+
+RETENTION_SECONDS = 1_209_600  # 14 days, the most
+MESSAGE_BYTES = 262_144  # every region takes it; 1 MiB is not offered everywhere
+_GONE = ("NonExistentQueue", "QueueDoesNotExist")
+
+
+async def make_queue(name: str, *, lease_seconds: float, receive_limit: int) -> str:
+    """The URL of the queue `name`, made with its dead-letter queue `name-dead` where they are not there yet. One that is
+    there keeps its own settings, but gets the redrive policy."""
+    async with AsyncExitStack() as stack:
+        service = await _open(name, stack)
+        dead_url = await _make(service, name + DEAD_SUFFIX, {})
+        answer = await service.call("get_queue_attributes", QueueUrl=dead_url, AttributeNames=["QueueArn"])
+        policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": receive_limit}
+        url = await _make(service, name, {"VisibilityTimeout": str(int(lease_seconds))})
+        await service.call("set_queue_attributes", QueueUrl=url, Attributes={"RedrivePolicy": json.dumps(policy)})
+        return url
+
+
+async def delete_queue(name: str) -> list[str]:
+    """Remove both queues with all their messages; the URLs of those that were there."""
+    async with AsyncExitStack() as stack:
+        service = await _open(name, stack)
+        removed = []
+        for each in (name, name + DEAD_SUFFIX):
+            if url := await _find(service, each):
+                await service.call("delete_queue", QueueUrl=url)
+                removed.append(url)
+        return removed
+
+
+async def _open(name: str, stack: AsyncExitStack) -> Service:
+    service = await Service.open("sqs", f"queue {name}", region="", endpoint="", error=QueueError)
+    stack.push_async_callback(service.close)
+    return service
+
+
+async def _find(service: Service, name: str) -> str:
+    try:
+        return str((await service.call("get_queue_url", expected=_GONE, QueueName=name))["QueueUrl"])
+    except Refused:
+        return ""
+
+
+async def _make(service: Service, name: str, attributes: dict[str, str]) -> str:
+    """An existing queue is left as it is: creating it with other attributes would be refused."""
+    if url := await _find(service, name):
+        return url
+    common = {
+        "MessageRetentionPeriod": str(RETENTION_SECONDS),
+        "MaximumMessageSize": str(MESSAGE_BYTES),
+        "ReceiveMessageWaitTimeSeconds": "20",
+        "SqsManagedSseEnabled": "true",
+    }
+    answer = await service.call("create_queue", QueueName=name, Attributes={**common, **attributes})
+    return str(answer["QueueUrl"])
