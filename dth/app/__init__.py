@@ -3,10 +3,37 @@
 One function a verb. They emit events, return a `Summary` and raise `DthError`; what the user sees is the faces' business.
 """
 
-from dth.app.build import run_child
-from dth.app.images import ecr_sync, list_images
-from dth.app.oneoff import sync
-from dth.app.verbs import Status, find, status, work
-from dth.app.verify import verify
+from __future__ import annotations
 
-__all__ = ["Status", "ecr_sync", "find", "list_images", "run_child", "status", "sync", "verify", "work"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dth.app.build import run_child
+    from dth.app.images import ecr_sync, list_images
+    from dth.app.oneoff import sync
+    from dth.app.selecting import explain_key
+    from dth.app.verbs import Status, find, status, work
+    from dth.app.verifying import verify
+
+__all__ = ["Status", "ecr_sync", "explain_key", "find", "list_images", "run_child", "status", "sync", "verify", "work"]
+
+_MODULES = {
+    "run_child": "build",
+    "ecr_sync": "images",
+    "list_images": "images",
+    "explain_key": "selecting",
+    "sync": "oneoff",
+    "Status": "verbs",
+    "find": "verbs",
+    "status": "verbs",
+    "work": "verbs",
+    "verify": "verifying",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a verb needs when it is asked for: every worker process of a sync would pay for the others, too."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_report, open_sides
-from dth.app.find import find_once, preview_only
+from dth.app.finding import find_once, preview_only
 from dth.app.record import Record
 from dth.children import Children, ChildTask
 from dth.errors import DthError

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, open_embedded, open_report, open_sides
-from dth.app.find import find_once, preview_only
+from dth.app.finding import find_once, preview_only
 from dth.app.oneoff import LocalWorkers
 from dth.app.record import Record
 from dth.embedded import is_dead_here

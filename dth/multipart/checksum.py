@@ -10,24 +10,27 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-
-from awscrt import checksums
+from functools import cache
 
 _Digest = Callable[[bytes | memoryview, int], int]
 _Combine = Callable[[int, int, int], int]
 
-_ALGORITHMS: dict[str, tuple[_Digest, _Combine, int]] = {
-    "crc64nvme": (checksums.crc64nvme, checksums.combine_crc64nvme, 8),
-    "crc32c": (checksums.crc32c, checksums.combine_crc32c, 4),
-    "crc32": (checksums.crc32, checksums.combine_crc32, 4),
-}
+_WIDTHS = {"crc64nvme": 8, "crc32c": 4, "crc32": 4}
 _MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _CONTENT_ETAG = re.compile(r"[0-9a-f]{32}(-[0-9]{1,5})?", re.ASCII)
 
 
+@cache
+def _functions(algorithm: str) -> tuple[_Digest, _Combine]:
+    # Loading awscrt takes 37 ms of CPU, which each process of a sync of small objects would spend for nothing.
+    from awscrt import checksums  # noqa: PLC0415
+
+    return getattr(checksums, algorithm), getattr(checksums, f"combine_{algorithm}")
+
+
 def best_algorithm(offered: Sequence[str]) -> str:
     """The first of `offered` that is computed here, "" where none is."""
-    return next((algorithm for algorithm in offered if algorithm in _ALGORITHMS), "")
+    return next((algorithm for algorithm in offered if algorithm in _WIDTHS), "")
 
 
 class Crc:
@@ -39,7 +42,8 @@ class Crc:
         self.algorithm = algorithm
         self.value = value
         self.length = length
-        self._digest, self._combine, self._width = _ALGORITHMS[algorithm]
+        self._width = _WIDTHS[algorithm]
+        self._digest, self._combine = _functions(algorithm)
 
     def update(self, data: bytes | memoryview) -> None:
         """Add `data`, without copying it."""

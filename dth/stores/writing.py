@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from xml.sax.saxutils import escape  # writes only; nothing is parsed with it
+from html import escape
 
 from dth.errors import AnswerInvalid, NotFound, StoreError
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
@@ -91,7 +91,7 @@ class Writing:
         """See `Writer.complete_upload`. Success is a whole result element with an ETag: S3 answers 200 and white space
         while it works, and an error after that is an error in a 200 (S3 API Reference, CompleteMultipartUpload)."""
         inner = "".join(
-            f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag)}&quot;</ETag></Part>"
+            f"<Part><PartNumber>{part.number}</PartNumber><ETag>&quot;{escape(part.etag, quote=False)}&quot;</ETag></Part>"
             for part in parts
         )
         xml = f'<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</CompleteMultipartUpload>'
