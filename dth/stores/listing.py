@@ -107,7 +107,7 @@ class _LoopGuard:
         if page.folded:
             raise _broken(self._bucket, "keys come folded into common prefixes, which nobody asked for")
         entries = page.entries
-        if prefix and any(not entry.key.startswith(prefix) for entry in entries):
+        if prefix and entries and not _all_start_with(prefix, entries):
             raise _broken(self._bucket, f"keys that lack the prefix {prefix!r} are among those listed for it")
         self._count += 1
         if self._count > 1 and cursor in {self._cursor, self._kept_cursor}:
@@ -126,6 +126,12 @@ class _LoopGuard:
         if self._count == self._power:
             self._power *= 2
             self._kept, self._kept_cursor = self._before, cursor
+
+
+def _all_start_with(prefix: str, entries: list[Entry]) -> bool:
+    """Whatever sorts between two texts with a prefix has it too, so the first and the last in order speak for all."""
+    keys = [entry[0] for entry in entries]
+    return min(keys).startswith(prefix) and max(keys).startswith(prefix)
 
 
 def _broken(bucket: Bucket, why: str) -> ListingBroken:

@@ -1,9 +1,8 @@
 """Pages of ListObjects, version 1 and 2, as entries.
 
-Two readers with one result. The fast one is a regular expression over the whole page (0.9 ms for 1,000 keys, where expat
-takes five to ten times as long) and proves itself on every page: it matches as many objects as the page has closing
-tags, nothing but white space lies between two of them, and what is left around them is whole XML with the objects where
-they belong. Any doubt, and expat reads the page: an odd page is slow, never wrong.
+Two readers with one result. The fast one is a regular expression over the whole page (1.1 ms for 1,000 keys, where expat
+takes five to ten times as long) and proves itself on every page: nothing but white space lies between two objects that
+it matches, and what is left around them is whole XML that holds no other, with the objects where they belong. Any doubt, and expat reads the page: an odd page is slow, never wrong.
 
 The fast reader accepts one thing more: control characters, bare or as references (`&#x1;`), which XML 1.0 forbids. Ceph
 writes them in keys that way, and their meaning is plain.
@@ -46,6 +45,7 @@ _any_usual = re.compile(
 )
 _values = {"Key": "[^<]+", "LastModified": "[^<]*", "ETag": "[^<]*", "Size": "[0-9]{1,19}", "StorageClass": "[^<]*"}
 _leaf_text = re.compile(r"(<(\w+)>)[^<]*(?=</\2>)")
+_QUOTES = ("&quot;", '"', "&#34;")
 _LAYOUT_MAX = 2000  # characters of an object that is worth learning from
 _reference = re.compile(r"&(?:(amp|lt|gt|quot|apos);|#([0-9]{1,7});|#x([0-9a-fA-F]{1,6});)?")
 _named = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -72,27 +72,30 @@ def _first_layout(text: str) -> re.Pattern[str]:
     2.4 times as fast as `_any_usual`."""
     start = text.find("<Contents>")
     stop = text.find("</Contents>", start, start + _LAYOUT_MAX)
-    return _any_usual if start < 0 or stop < 0 else _layout_pattern(_leaf_text.sub(r"\1", text[start:stop]))
+    if start < 0 or stop < 0:
+        return _any_usual
+    first = text[start:stop]
+    quote = next((quote for quote in _QUOTES if f"<ETag>{quote}" in first), "")
+    return _layout_pattern(_leaf_text.sub(r"\1", first), quote)
 
 
 @lru_cache(maxsize=16)
-def _layout_pattern(layout: str) -> re.Pattern[str]:
-    """`layout` is an object without the texts of its leaves. Raises ValueError where it lacks what an entry needs."""
+def _layout_pattern(layout: str, quote: str) -> re.Pattern[str]:
+    """`layout` is an object without the texts of its leaves; `quote` is what its ETag wears, and is left out of the match.
+    Raises ValueError where it lacks what an entry needs."""
     pattern = re.escape(layout)
     for name in _values:
         found = layout.count(f"<{name}></{name}>")
         if found > 1 or (not found and name not in {"ETag", "StorageClass"}):
             raise ValueError(f"{found} times {name}")
-    pattern = re.sub(
-        r"<(\w+)></\1>",
-        lambda leaf: (
-            f"<{leaf[1]}>(?P<{leaf[1]}>{_values[leaf[1]]})</{leaf[1]}>"
-            if leaf[1] in _values
-            else f"<{leaf[1]}>[^<]*</{leaf[1]}>"
-        ),
-        pattern,
-    )
-    return re.compile(f"{pattern}</Contents>")
+
+    def of_leaf(leaf: re.Match[str]) -> str:
+        name = leaf[1]
+        if name == "ETag" and quote:
+            return f'<ETag>{quote}(?P<ETag>[^<&"]*){quote}</ETag>'
+        return f"<{name}>(?P<{name}>{_values[name]})</{name}>" if name in _values else f"<{name}>[^<]*</{name}>"
+
+    return re.compile(re.sub(r"<(\w+)></\1>", of_leaf, pattern) + "</Contents>")
 
 
 def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
@@ -100,9 +103,12 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
     pieces = pattern.split(text)
     stride = pattern.groups + 1
     count = len(pieces) // stride
-    if not count or text.count("Contents>") != 2 * count or "\r" in text or "".join(pieces[stride:-1:stride]).strip():
-        return None
     head, tail = pieces[0], pieces[-1]
+    # The matches, what is between them, head and tail are all of the text, so an object that is no match would be there.
+    if not count or "Contents>" in head or "Contents>" in tail or "".join(pieces[stride:-1:stride]).strip():
+        return None
+    if "\r" in text:
+        return None
     if "encoding=" in head and "utf-8" not in head[:80].lower():
         return None
     # a comment, CDATA or instruction that began before the objects and ends after them would swallow the mark, too
@@ -147,7 +153,9 @@ def _etags(etags: list[str]) -> list[str]:
         joined = "\n".join(etags)
     except TypeError:
         return [unquoted(text) for text in _texts(etags)]
-    for quote in ("&quot;", '"', "&#34;"):
+    if "&" not in joined and '"' not in joined:
+        return etags
+    for quote in _QUOTES:
         if joined.count(quote) == 2 * len(etags) and joined.count("&") == joined.count(quote) * quote.count("&"):
             bare = joined[len(quote) : -len(quote)].split(f"{quote}\n{quote}")
             if len(bare) == len(etags) and joined.startswith(quote) and joined.endswith(quote):
