@@ -30,13 +30,14 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class ListingProgress(Event):
-    """Objects listed so far on each side, and changes found among them."""
+    """Objects listed so far on each side, changes found among them, and source objects that the selection leaves out."""
 
     run_id: str
     source_objects: int
     destination_objects: int
     found: int
     found_bytes: int
+    not_selected: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,25 @@ class SortProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunSealed(Event):
-    """The finder ended; totals are exact. `reasons` counts changes by reason."""
+    """The finder ended; totals are exact. `reasons` counts changes by reason, `not_selected` source objects left out."""
 
     run_id: str
     found: int
     found_bytes: int
     compared: int
     reasons: dict[str, int]
+    not_selected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Explained(Event):
+    """What `--explain` says of one key: what would be done (`copy`, `keep`, `delete`, `skip` or `nothing`), and the rule
+    that decides so."""
+
+    key: str
+    dest_key: str
+    action: str
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +217,7 @@ _kinds: dict[str, type[Event]] = {
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
         BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
-        Difference, VerifyProgress,
+        Difference, VerifyProgress, Explained,
     )
 }  # fmt: skip
 

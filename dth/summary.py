@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from dth.events import (
     Event,
+    Explained,
     ListingProgress,
     Moved,
     ObjectFailed,
@@ -68,8 +69,9 @@ class FailedObject:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The end of a command. Sums are over `runs`; `compared` counts source objects looked at; `requests` are HTTP
-    requests by side and operation; `listed` counts what was only named; `failures` are the first ones, `failure_codes` counts all of them by code."""
+    """The end of a command. Sums are over `runs`; `compared` counts source objects looked at, of which the selection
+    left `not_selected` out; `requests` are HTTP requests by side and operation; `listed` counts what was only named, `explained` what `--explain`
+    was asked for; `failures` are the first ones, `failure_codes` counts all of them by code."""
 
     runs: tuple[RunTotals, ...]
     compared: int
@@ -82,6 +84,8 @@ class Summary:
     failure_codes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     noun: str = "object"
     listed: int = 0
+    not_selected: int = 0
+    explained: int = 0
 
     @property
     def found(self) -> int:
@@ -164,15 +168,17 @@ class Tally:
         self.found_bytes = 0
         self.planned = 0
         self.named = 0
+        self.explained = 0
         self.planned_bytes = 0
         self.failures: list[FailedObject] = []
         self.failure_codes: Counter[str] = Counter()
         self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
         self._found_bytes: dict[str, int] = {}
         self._compared: dict[str, int] = {}
+        self._not_selected: dict[str, int] = {}
         self._began = time.monotonic()
 
-    def __call__(self, event: Event) -> None:  # noqa: C901 - one flat case for each kind
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - one flat case for each kind
         """Take one event; kinds that add nothing are let pass."""
         match event:
             case RunStarted():
@@ -181,10 +187,12 @@ class Tally:
             case ListingProgress():
                 self.listed = (event.source_objects, event.destination_objects)
                 self._compared[event.run_id] = event.source_objects
+                self._not_selected[event.run_id] = event.not_selected
                 self._found(event.run_id, event.found, event.found_bytes)
             case RunSealed():
                 self._change(event.run_id, state=RunState.SEALED.value, found=event.found)
                 self._compared[event.run_id] = event.compared
+                self._not_selected[event.run_id] = event.not_selected
                 self._found(event.run_id, event.found, event.found_bytes)
             case RunAbandoned():
                 self._change(event.run_id, state=RunState.ABANDONED.value)
@@ -194,9 +202,11 @@ class Tally:
                 self.failure_codes[event.error_code] += 1
                 if len(self.failures) < FAILURES_KEPT:
                     self.failures.append(FailedObject(event.key, event.error_code, event.error))
+            case Explained():
+                self.explained += 1
             case Planned(action="list"):
                 self.named += 1
-            case Planned():
+            case Planned(action="copy"):
                 self.planned += 1
                 self.planned_bytes += event.size
             case Requests():
@@ -252,4 +262,6 @@ class Tally:
             failure_codes=dict(self.failure_codes),
             noun=self.noun,
             listed=self.named,
+            explained=self.explained,
+            not_selected=sum(self._not_selected.values()),
         )

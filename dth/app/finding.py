@@ -7,6 +7,7 @@ import uuid
 from dth import settings
 from dth.app.build import Embedded, Sides
 from dth.app.record import Record
+from dth.app.selecting import selection_of
 from dth.events import RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.run import FinderSettings, find, preview
@@ -32,6 +33,7 @@ def _finder_settings(
         lease_seconds=job.lease_seconds,
         overlap=overlap,
         listers=job.finder_number,
+        select=selection_of(job),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dth import settings
 from dth.app.build import MOVING_CONNECTIONS, Sides, open_sides
+from dth.app.selecting import selection_of
 from dth.embedded import StateFolder
 from dth.events import Emit
 from dth.settings import TransferJob
@@ -62,6 +63,7 @@ def _verify_settings(job: TransferJob, folder: StateFolder, *, download: bool, m
         memory_budget=job.memory_budget,
         sort_memory=job.sort_memory,
         sort_directory=str(folder.scratch),
+        select=selection_of(job),
     )
 
 

@@ -15,6 +15,8 @@ def headline(summary: Summary) -> str:
     if summary.planned:
         what = f"{counted(summary.planned, summary.noun)}, {shown_bytes(summary.planned_bytes)}"
         return f"Dry run: {what} would be copied; nothing was written"
+    if summary.explained:
+        return "Nothing was written: --explain only says what would be done"
     if summary.listed:
         return f"{counted(summary.listed, summary.noun)} chosen; nothing was compared"
     seconds = shown_seconds(summary.seconds)
@@ -48,6 +50,8 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
     elif summary.compared and summary.found:
         skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
         lines.append(f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{skipped}")
+    if summary.not_selected:
+        lines.append(f"{counted(summary.not_selected, summary.noun)} not selected")
     if summary.failures:
         lines += ["failed, by error code: " + by_count(summary.failure_codes)]
         lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]

@@ -23,6 +23,7 @@ from dth.cli.text import shown_bytes, shown_key
 from dth.events import (
     Difference,
     Event,
+    Explained,
     Notice,
     ObjectFailed,
     Planned,
@@ -65,6 +66,8 @@ class PlainFace:
             where = "" if event.dest_key == event.key else f" -> {shown_key(event.dest_key)}"
             size = f"{shown_bytes(event.size)}, " if event.action != "list" else ""
             _out(f"{event.action} {shown_key(event.key)}{where} ({size}{event.reason})")
+        elif isinstance(event, Explained):
+            _out(f"{event.action} {shown_key(event.key)} -> {shown_key(event.dest_key)}: {event.rule}")
         elif isinstance(event, Difference):
             _out(difference(event))
         elif line := self._line(event):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dth.cli.options import AsJson, Common, DryRun, JobFile, Verbose, with_settings
+from dth.cli.options import AsJson, Common, DryRun, Explain, JobFile, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 
@@ -12,6 +12,7 @@ from dth.cli.run import Verb, execute, load
 def find(
     *,
     dry_run: DryRun = False,
+    explain: Explain = None,
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -30,6 +31,8 @@ def find(
         settings = load(common, flags)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
+        if explain is not None:
+            return lambda emit, stop: app.explain_key(settings, explain, emit, stop)
         return lambda emit, stop: app.find(settings, emit, stop, dry_run=dry_run)
 
     execute(common, make)

@@ -41,6 +41,10 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
+Explain = Annotated[
+    str | None,
+    typer.Option("--explain", metavar="KEY", help="Say what would be done about this source key and why; do nothing."),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: retries, processes, tracebacks.")]
 
 
@@ -64,7 +68,7 @@ def with_settings(
         }
 
         def run(**given: Any) -> None:
-            flags = {name: given.pop(name) for name in known}
+            flags = {name: _listed(given.pop(name)) for name in known}
             command(**given, flags={name: value for name, value in flags.items() if value not in (None, [])})
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
@@ -77,6 +81,13 @@ def with_settings(
         return run
 
     return decorate
+
+
+def _listed(value: Any) -> Any:
+    """A list option may be given several times, and each may hold several items with commas between."""
+    if not isinstance(value, list):
+        return value
+    return [part.strip() for text in value for part in text.split(",") if part.strip()]
 
 
 def _parameter(one: Setting, hidden: Mapping[str, str]) -> inspect.Parameter:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import LOCATION, AsJson, Common, DryRun, JobFile, Verbose, url_flags, with_settings
+from dth.cli.options import LOCATION, AsJson, Common, DryRun, Explain, JobFile, Verbose, url_flags, with_settings
 from dth.cli.run import Verb, execute, load
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Where to read: s3://bucket or s3://bucket/prefix.")]
@@ -19,6 +19,7 @@ def sync(
     dest: Dest,
     *,
     dry_run: DryRun = False,
+    explain: Explain = None,
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -39,6 +40,8 @@ def sync(
         settings = load(common, {**flags, **places}, origins=origins)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
+        if explain is not None:
+            return lambda emit, stop: app.explain_key(settings, explain, emit, stop)
         return lambda emit, stop: app.sync(settings, emit, stop, dry_run=dry_run)
 
     execute(common, make)

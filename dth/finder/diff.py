@@ -11,28 +11,34 @@ from typing import NamedTuple
 
 from dth.finder.compare import Decide, change
 from dth.finder.listing import Feed
+from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
 
 
 class Batch(NamedTuple):
     """What a stretch of keys gave, at most one page of each side: changes in key order, entries that only the destination
-    holds, and how many entries of each side were looked at."""
+    holds, how many entries of each side were looked at, and how many of the source's are not selected. Neither changes nor
+    extras hold what the selection leaves out."""
 
     changes: list[Change]
     extras: list[Entry]
     source_objects: int
     destination_objects: int
+    not_selected: int = 0
 
 
 class Cursor:
-    """One side: the page in hand, its keys without the side's prefix, and the place in it."""
+    """One side: the page in hand, its keys without the side's prefix, and the place in it; where there is a selection, the
+    full keys of the page that it leaves out."""
 
-    __slots__ = ("_cut", "_feed", "at", "keys", "page")
+    __slots__ = ("_cut", "_feed", "_select", "at", "keys", "page", "rejected")
 
-    def __init__(self, feed: Feed, prefix: str) -> None:
+    def __init__(self, feed: Feed, prefix: str, select: Selection | None = None) -> None:
         self._feed = feed
         self._cut = len(prefix)
+        self._select = select
+        self.rejected: set[str] = set()
         self.page: Sequence[Entry] = ()
         self.keys: list[str] = []
         self.at = 0
@@ -44,39 +50,67 @@ class Cursor:
         self.page = await self._feed.next_page()
         cut = self._cut
         self.keys = [entry[0][cut:] for entry in self.page]
+        if self._select:
+            self.rejected = self._select.rejected(self.keys, self.page)
         self.at = 0
         return bool(self.page)
 
 
-async def diff(source: Feed, destination: Feed, mapping: KeyMapping, decide: Decide) -> AsyncIterator[Batch]:
+async def diff(
+    source: Feed, destination: Feed, mapping: KeyMapping, decide: Decide, select: Selection | None = None
+) -> AsyncIterator[Batch]:
     """Batches until both sides have ended.
+
+    The selection is asked after the join: a source object that it leaves out still holds its place, so that the one at the
+    destination never looks like an extra.
 
     Keys are compared without the prefix that all keys of their side share: cutting it off keeps the order. Raises what the
     feeds raise; whatever was yielded before stands.
     """
-    ours = Cursor(source, mapping.source_prefix)
+    ours = Cursor(source, mapping.source_prefix, select)
     theirs = Cursor(destination, mapping.dest_listing_prefix)
     while True:
         # Both, before anything is said: a side that cannot be listed at all must not look like an empty one.
         more, theirs_more = await ours.fill(), await theirs.fill()
         if more and theirs_more:
-            yield _join(ours, theirs, decide)
+            batch = _join(ours, theirs, decide)
         elif more:
-            rest = ours.page[ours.at :]
-            ours.at = len(ours.page)
-            yield Batch([change(entry, Reason.MISSING) for entry in rest], [], len(rest), 0)
+            batch = _rest(ours, Reason.MISSING)
         elif theirs_more:
             extras = list(theirs.page[theirs.at :])
             theirs.at = len(theirs.page)
-            yield Batch([], extras, 0, len(extras))
+            batch = Batch([], extras, 0, len(extras))
         else:
             return
+        yield _selected(batch, ours, mapping, select) if select else batch
 
 
-async def uncompared(source: Feed) -> AsyncIterator[Batch]:
+async def uncompared(source: Feed, mapping: KeyMapping, select: Selection | None = None) -> AsyncIterator[Batch]:
     """Every object of the source as a change, for `skip_compare`: the destination is not looked at."""
-    while page := await source.next_page():
-        yield Batch([change(entry, Reason.UNCOMPARED) for entry in page], [], len(page), 0)
+    ours = Cursor(source, mapping.source_prefix, select)
+    while await ours.fill():
+        batch = _rest(ours, Reason.UNCOMPARED)
+        yield _selected(batch, ours, mapping, select) if select else batch
+
+
+def _rest(ours: Cursor, reason: Reason) -> Batch:
+    """All that is left of the page in hand."""
+    rest = ours.page[ours.at :]
+    ours.at = len(ours.page)
+    return Batch([change(entry, reason) for entry in rest], [], len(rest), 0)
+
+
+def _selected(batch: Batch, ours: Cursor, mapping: KeyMapping, select: Selection) -> Batch:
+    """What is left of a batch; `ours` stands behind it, with the page that it is of."""
+    changes, extras, out, count = batch.changes, batch.extras, ours.rejected, 0
+    if out and batch.source_objects:
+        looked_at = ours.page[ours.at - batch.source_objects : ours.at]
+        count = sum(entry.key in out for entry in looked_at)
+        changes = [one for one in changes if one.entry.key not in out]
+    if extras:
+        cut = len(mapping.dest_listing_prefix)
+        extras = select.deletable([entry.key[cut:] for entry in extras], extras)
+    return Batch(changes, extras, batch.source_objects, batch.destination_objects, count)
 
 
 def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:

@@ -20,6 +20,7 @@ from dth.finder.accepted import Accepted
 from dth.finder.compare import Decide
 from dth.finder.diff import Batch, diff, uncompared
 from dth.finder.listing import Feed, Listing
+from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason, Side
 
@@ -36,10 +37,11 @@ class Tally:
     dest_objects: int = 0
     extra: int = 0
     needs_restore: int = 0
+    not_selected: int = 0
 
     def list_anew(self) -> None:
         """The listings begin again; what was handed on stays handed on."""
-        self.compared = self.dest_objects = self.extra = self.needs_restore = 0
+        self.compared = self.dest_objects = self.extra = self.needs_restore = self.not_selected = 0
 
     def count(self, changes: Sequence[Change]) -> None:
         """Add changes that are handed on for sending."""
@@ -73,7 +75,7 @@ class Extras:
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What all ranges of a run share: how keys map, what decides, and where decisions go."""
+    """What all ranges of a run share: how keys map, what decides, where decisions go, and what is left out of them."""
 
     mapping: KeyMapping
     decide: Decide
@@ -81,6 +83,7 @@ class Decisions:
     tally: Tally
     accept: Accept
     extras: Extras
+    select: Selection | None = None
 
 
 class RangePlan:
@@ -126,7 +129,10 @@ class RangePlan:
 
     def _batches(self) -> AsyncIterator[Batch]:
         source, destination = self._feeds[Side.SOURCE], self._feeds.get(Side.DESTINATION)
-        return diff(source, destination, self._to.mapping, self._to.decide) if destination else uncompared(source)
+        to = self._to
+        if destination is None:
+            return uncompared(source, to.mapping, to.select)
+        return diff(source, destination, to.mapping, to.decide, to.select)
 
     async def _hand_on(self, batches: AsyncIterator[Batch]) -> None:
         to, tally = self._to, self._to.tally
@@ -134,6 +140,7 @@ class RangePlan:
         async for batch in batches:
             tally.compared += batch.source_objects
             tally.dest_objects += batch.destination_objects
+            tally.not_selected += batch.not_selected
             if batch.extras:
                 tally.extra += len(batch.extras)
                 await to.extras.take(self._after, batch.extras)

@@ -21,6 +21,7 @@ from dth.finder.compare import CompareMode, deciding
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
 from dth.finder.plan import Accept, Decisions, Extras, Tally, first_error
+from dth.finder.select import Selection
 from dth.ledgers.base import Ledger, Run
 from dth.messages import encode
 from dth.model import Change, Counts, KeyMapping
@@ -41,7 +42,7 @@ _ABANDON_SECONDS = 5.0
 class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
     the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as
-    pay)."""
+    pay); `select` None takes every object."""
 
     job_id: str
     run_id: str
@@ -58,13 +59,14 @@ class FinderSettings:
     lease_seconds: float
     overlap: bool
     listers: int
+    select: Selection | None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
     which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the
-    source lacks."""
+    source lacks, as far as they are selected; `not_selected` source objects are not."""
 
     found: int
     found_bytes: int
@@ -73,6 +75,7 @@ class Found:
     reasons: dict[str, int]
     needs_restore: int
     extra: int
+    not_selected: int
 
 
 async def find(
@@ -93,7 +96,7 @@ async def find(
         error = first_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
         await _abandon(ledger, settings.run_id, error, emit)
         raise error from error.__cause__
-    emit(RunSealed(settings.run_id, found.found, found.found_bytes, found.compared, found.reasons))
+    emit(RunSealed(settings.run_id, found.found, found.found_bytes, found.compared, found.reasons, found.not_selected))
     return found
 
 
@@ -111,6 +114,7 @@ async def preview(source: Lister, destination: Lister, settings: FinderSettings,
         progress.note()
 
     await _plan(source, destination, settings, tally, accept, emit).run()
+    progress.note(last=True)
     return _finished(tally, emit)
 
 
@@ -160,6 +164,7 @@ def _plan(
         tally=tally,
         accept=accept,
         extras=Extras(),
+        select=settings.select,
     )
     return Attempts(
         source,
@@ -208,6 +213,7 @@ def _finished(tally: Tally, emit: Emit) -> Found:
         reasons=reasons,
         needs_restore=tally.needs_restore,
         extra=tally.extra,
+        not_selected=tally.not_selected,
     )
 
 
@@ -246,11 +252,12 @@ class _Progress:
         self._emit = emit
         self._next = 0.0
 
-    def note(self) -> None:
+    def note(self, *, last: bool = False) -> None:
         """Something was counted."""
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next and not last:
             return
         self._next = now + _PROGRESS_SECONDS
         tally = self._tally
-        self._emit(ListingProgress(self._run_id, tally.compared, tally.dest_objects, tally.found, tally.found_bytes))
+        listed = tally.compared, tally.dest_objects
+        self._emit(ListingProgress(self._run_id, *listed, tally.found, tally.found_bytes, tally.not_selected))

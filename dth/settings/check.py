@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
 
 from dth.settings.identity import mapping, partition
 from dth.settings.transfer import NOT_YET, TransferJob, settings_of
@@ -33,7 +34,27 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"lease_seconds = {job.lease_seconds:g}{_from(origins, 'lease_seconds')} is more than "
             f"lease_cap_seconds = {job.lease_cap_seconds:g}{_from(origins, 'lease_cap_seconds')}"
         )
-    return found + _overlap(job)
+    return found + _selection(job, origins) + _overlap(job)
+
+
+def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
+    """Rules that take nothing."""
+    found = []
+    if job.max_size is not None and job.min_size > job.max_size:
+        found.append(
+            f"min_size = {job.min_size}{_from(origins, 'min_size')} is more than max_size = {job.max_size}"
+            f"{_from(origins, 'max_size')}: no object is both"
+        )
+    after, before = (
+        time and (time if time.tzinfo else time.replace(tzinfo=UTC))
+        for time in (job.modified_after, job.modified_before)
+    )
+    if after and before and after >= before:
+        found.append(
+            f"modified_after{_from(origins, 'modified_after')} is not before modified_before"
+            f"{_from(origins, 'modified_before')}: no object is both"
+        )
+    return found
 
 
 def _from(origins: Mapping[str, str], name: str) -> str:

@@ -182,11 +182,13 @@ class TransferJob(JobBase):
     src_event: Literal["No", "Create", "CreateAndDelete"] = _selection(
         "No", "Events", "Which of the source's event messages workers act on.", guide="srcEvent"
     )
-    include: TextList = _selection((), "Include", "Only keys that match one of these patterns.")
-    exclude: TextList = _selection((), "Exclude", "No keys that match one of these patterns.")
+    include: TextList = _selection(
+        (), "Include", "Only names below the prefix that match one of these patterns (`*` takes `/` too)."
+    )
+    exclude: TextList = _selection((), "Exclude", "No names that match one of these patterns, even if included.")
     min_size: Size = _selection(0, "Smallest", "Only objects of at least this many bytes.", ge=0)
     max_size: Size | None = _selection(None, "Largest", "Only objects of at most this many bytes.", ge=0)
-    modified_after: datetime | None = _selection(None, "Modified after", "Only objects modified after this time.")
+    modified_after: datetime | None = _selection(None, "Modified after", "Only objects modified at or after this time.")
     modified_before: datetime | None = _selection(None, "Modified before", "Only objects modified before this time.")
     storage_classes: TextList = _selection((), "Storage classes", "Only objects of these storage classes.")
     from_file: str = _selection("", "Keys from a file", "Take the keys from this file instead of listing.")
@@ -257,13 +259,6 @@ NOT_YET: dict[str, str] = {
     "from_file": "keys from a file",
     "src_prefix_list": "a list of prefixes",
     "src_prefix_list_bucket": "a list of prefixes",
-    "include": "selection by pattern",
-    "exclude": "selection by pattern",
-    "min_size": "selection by size",
-    "max_size": "selection by size",
-    "modified_after": "selection by time",
-    "modified_before": "selection by time",
-    "storage_classes": "selection by storage class",
     "restore": "restoring archived objects",
     "tags": "copying tags",
     "bandwidth": "a bandwidth limit",

@@ -16,6 +16,7 @@ from dth.finder.accepted import Accepted
 from dth.finder.diff import Cursor
 from dth.finder.listing import Disorder, Feed, Listing
 from dth.finder.plan import first_error
+from dth.finder.select import Selection
 from dth.finder.spool import Spool
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason, Side
@@ -42,18 +43,31 @@ class Listed:
     destination: int = 0
 
 
-async def joined(source: Feed, destination: Feed, mapping: KeyMapping) -> AsyncIterator[Stretch]:
-    """Merge-join of two ordered listings. Raises what the feeds raise; what was yielded before stands."""
-    ours = Cursor(source, mapping.source_prefix)
+async def joined(
+    source: Feed, destination: Feed, mapping: KeyMapping, select: Selection | None = None
+) -> AsyncIterator[Stretch]:
+    """Merge-join of two ordered listings. Raises what the feeds raise; what was yielded before stands. Without what is not
+    selected: where the source has the key, the source's object decides."""
+    ours = Cursor(source, mapping.source_prefix, select)
     theirs = Cursor(destination, mapping.dest_listing_prefix)
     while True:
         more, theirs_more = await ours.fill(), await theirs.fill()
         if more and theirs_more:
-            yield _join(ours, theirs)
+            stretch = _join(ours, theirs)
         elif more or theirs_more:
-            yield Stretch([], _rest(ours), _rest(theirs))
+            stretch = Stretch([], _rest(ours), _rest(theirs))
         else:
             return
+        yield _selected(stretch, ours.rejected, mapping, select) if select else stretch
+
+
+def _selected(stretch: Stretch, out: set[str], mapping: KeyMapping, select: Selection) -> Stretch:
+    cut = len(mapping.dest_listing_prefix)
+    return Stretch(
+        [pair for pair in stretch.pairs if pair[0].key not in out],
+        [entry for entry in stretch.missing if entry.key not in out],
+        select.deletable([entry.key[cut:] for entry in stretch.extra], stretch.extra),
+    )
 
 
 def _rest(side: Cursor) -> list[Entry]:
@@ -129,6 +143,7 @@ class Pairing:
     accept: Callable[[Sequence[Pair]], Awaitable[None]]
     lonely: Lonely
     listed: Listed = field(default_factory=Listed)
+    select: Selection | None = None
 
     async def run(self) -> None:
         """Hand on all pairs. Raises the first error of a listing or of `accept`. A side that turns out to be unordered
@@ -153,7 +168,7 @@ class Pairing:
                     tasks.create_task(ours.fill(self.source.pages())),
                     tasks.create_task(theirs.fill(self.destination.pages())),
                 ]
-                async for stretch in joined(ours, theirs, self.mapping):
+                async for stretch in joined(ours, theirs, self.mapping, self.select):
                     await self._hand_on(stretch, accepted)
                 for pump in pumps:
                     pump.cancel()  # ended by now

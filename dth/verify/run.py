@@ -17,6 +17,7 @@ from dth.finder.compare import ARCHIVED_CLASSES
 from dth.finder.listing import Listing
 from dth.finder.plan import first_error
 from dth.finder.ranges import EVERYTHING
+from dth.finder.select import Selection
 from dth.model import Entry, KeyMapping
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import ObjectStore
@@ -45,6 +46,7 @@ class VerifySettings:
     memory_budget: int
     sort_memory: int
     sort_directory: str
+    select: Selection | None = None
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ class _Comparing:
             self._accept,
             self._lonely,
             findings.listed,
+            settings.select,
         )
 
     def _listing(self, store: ObjectStore, side: Side, prefix: str) -> Listing:

@@ -117,6 +117,7 @@ def finder_settings(**changed: object) -> FinderSettings:
         lease_seconds=60.0,
         overlap=False,
         listers=1,
+        select=None,
     )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 

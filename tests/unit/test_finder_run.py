@@ -139,7 +139,7 @@ async def test_a_run_sends_the_difference_to_a_real_queue_and_is_sealed_with_exa
     assert sealed
     assert (sealed.state, sealed.found, sealed.found_bytes) == (RunState.SEALED, 1_500, sizes)
     assert sealed.reasons == {"size": 1_000, "missing": 500}
-    assert found == Found(1_500, sizes, 2_500, 2_000, {"size": 1_000, "missing": 500}, 0, 0)
+    assert found == Found(1_500, sizes, 2_500, 2_000, {"size": 1_000, "missing": 500}, 0, 0, 0)
     assert [e for e in events if isinstance(e, RunSealed)] == [
         RunSealed("run", 1_500, sizes, 2_500, {"size": 1_000, "missing": 500})
     ]

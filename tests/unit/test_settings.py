@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "src_type": ("Aliyun_OSS", "Aliyun_OSS"),
     "dest_type": ("Tencent_COS", "Tencent_COS"),
     "dest_sse_kms_key_id": ("key-1", "key-1"),
+    "include": ("*.jpg, a/*", ("*.jpg", "a/*")),
+    "exclude": ("*.tmp", ("*.tmp",)),
+    "storage_classes": ("STANDARD,GLACIER_IR", ("STANDARD", "GLACIER_IR")),
+    "modified_after": ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
+    "modified_before": ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
 }
 NEEDED = {
     "src_type": {"src_region": "oss-cn"},
@@ -323,3 +329,15 @@ def test_every_setting_has_a_title_and_one_sentence_of_help() -> None:
         assert setting.title
         assert setting.text.endswith(".")
         assert setting.scope in {"job", "process"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"min_size": "2MiB", "max_size": "1MiB"}, "min_size"),
+        ({"modified_after": "2026-01-01T00:00:00", "modified_before": "2026-01-01T00:00:00Z"}, "modified_after"),
+    ],
+)
+def test_rules_that_no_object_can_meet_are_refused(rules: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=f"{said}.*no object is both"):
+        load(rules)

@@ -1,0 +1,41 @@
+"""What a job selects, from settings; and `--explain`, which says so of one key."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dth import settings
+from dth.app.build import LISTING_CONNECTIONS, open_sides
+from dth.app.record import Record
+from dth.events import Emit
+from dth.finder.compare import CompareMode, deciding
+from dth.finder.explain import explain
+from dth.finder.select import Rules, Selection, selection
+from dth.settings import TransferJob
+from dth.summary import Summary
+
+
+def selection_of(job: TransferJob) -> Selection | None:
+    """What the job's settings choose; None where that is everything."""
+    rules = Rules(
+        include=job.include,
+        exclude=job.exclude,
+        min_size=job.min_size,
+        max_size=job.max_size,
+        modified_after=job.modified_after,
+        modified_before=job.modified_before,
+        storage_classes=job.storage_classes,
+    )
+    return selection(rules, job.src_prefix)
+
+
+async def explain_key(job: TransferJob, key: str, emit: Emit, stop: asyncio.Event) -> Summary:
+    """Say what a run would do about one key, and which rule decides so; the answer is an `Explained` event."""
+    record = Record(emit)
+    async with open_sides(job, connections=LISTING_CONNECTIONS) as sides:
+        await sides.check(job)
+        decide = deciding(CompareMode(job.compare), sides.source.capabilities, sides.destination.capabilities)
+        destination = None if job.skip_compare else sides.destination
+        mapping, select = settings.mapping(job), selection_of(job)
+        record.note(await explain(sides.source, destination, mapping, decide, select, key, delete=job.delete))
+    return record.summary(interrupted=stop.is_set())
