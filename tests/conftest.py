@@ -9,14 +9,17 @@ import hypothesis
 import pytest
 
 from .servers import aws, ceph, running
+from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
 from .servers import seaweed as seaweedfs
 from .servers.aws import Aws
+from .servers.docker_registry import DockerRegistry
 from .servers.s3server import S3Server
 
 SERVERS = {
     "rgw": ceph.missing,
     "seaweed": seaweedfs.missing,
+    "docker_registry": docker_registry_server.missing,
     "ministack": ministack_server.missing,
     "moto": aws.missing,
 }
@@ -103,3 +106,11 @@ def moto() -> Iterator[Aws]:
     """SQS and DynamoDB of another make, on threads of this process."""
     with aws.started_moto() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def docker_registry() -> Iterator[DockerRegistry]:
+    """Debian's container registry, empty, for the session's images."""
+    started = docker_registry_server.start()
+    yield started
+    started.stop()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ..servers.imaging import sync_images
-from ..servers.registry import Pattern, Registry, digest_of
+from tests.servers.imaging import sync_images
+from tests.servers.registry import Pattern, Registry, digest_of
 
 MiB = 1024**2
 

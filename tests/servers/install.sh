@@ -14,6 +14,9 @@ else
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
   command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
+  command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
+  command -v skopeo >/dev/null 2>&1 || missing="$missing skopeo"
+  command -v buildah >/dev/null 2>&1 || missing="$missing buildah"
 fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

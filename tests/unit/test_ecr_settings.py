@@ -1,0 +1,112 @@
+"""The settings of an image job: every parameter of the guide's table for the ECR plugin, in all four spellings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dth.errors import SettingsError
+from dth.settings import IMAGE_NOT_YET, ImageJob, image_job_id, image_settings_json, load_image_settings, settings_of
+
+# Guide's name, our name, a value to set, its default. With srcList SELECTED, without which some contradict each other.
+GUIDE = [
+    ("sourceType", "source_type", "Public", "Amazon_ECR"),
+    ("srcRegion", "src_region", "us-west-1", ""),
+    ("srcAccountId", "src_account_id", "123456789012", ""),
+    ("srcList", "src_list", "SELECTED", "ALL"),
+    ("srcImageList", "src_image_list", "ubuntu:latest,alpine:latest", ""),
+    ("srcCredential", "src_credentials", "a-secret", ""),
+    ("destRegion", "dest_region", "cn-north-1", ""),
+    ("destAccountId", "dest_account_id", "210987654321", ""),
+    ("destPrefix", "dest_repository_prefix", "mirror/x", ""),
+    ("destCredential", "dest_credentials", "other-secret", ""),
+    ("includeUntagged", "include_untagged", "false", True),
+]
+DEPLOYMENT = ["ecsClusterName", "ecsVpcId", "ecsSubnetA", "ecsSubnetB", "alarmEmail"]
+
+
+def around(name: str) -> dict[str, Any]:
+    """What else must be set so that the setting contradicts nothing."""
+    if name in {"src_list", "source_type"}:
+        return {"src_list": "SELECTED", "src_image_list": "ubuntu"}
+    return {"src_list": "SELECTED"} if name == "src_image_list" else {}
+
+
+@pytest.mark.parametrize(("guide", "name", "value", "default"), GUIDE)
+def test_every_parameter_of_the_guide_is_a_setting_in_four_spellings(
+    guide: str, name: str, value: str, default: object, tmp_path: Path
+) -> None:
+    setting = settings_of(ImageJob)[name]
+    assert (setting.guide, setting.default) == (guide, default)
+    more = {other: text for other, text in around(name).items() if other != name}
+    wanted = False if name == "include_untagged" else value
+    env = {f"DTH_{other.upper()}": text for other, text in more.items()}
+    assert getattr(load_image_settings({name: value}, env, None), name) == wanted
+    assert getattr(load_image_settings({}, {**env, setting.env: value}, None), name) == wanted
+    for spelling in (name, guide):
+        file = tmp_path / f"{spelling}.json"
+        file.write_text(json.dumps({spelling: value}))
+        assert getattr(load_image_settings({}, env, file), name) == wanted
+
+
+def test_a_parameter_file_of_the_original_is_read_as_it_is(tmp_path: Path) -> None:
+    values = {guide: value for guide, _, value, _ in GUIDE if guide != "sourceType"}
+    values |= dict.fromkeys(DEPLOYMENT, "anything")
+    file = tmp_path / "parameters.json"
+    file.write_text(json.dumps([{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()]))
+    job = load_image_settings({}, {}, file)
+    assert job.dest_repository_prefix == "mirror/x"
+    assert job.src_image_list == "ubuntu:latest,alpine:latest"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"source_type": "Public"}, "nobody can list a public registry"),
+        ({"src_list": "SELECTED"}, "needs src_image_list"),
+        ({"src_image_list": "ubuntu"}, "needs src_list"),
+        ({"source_type": "Other"}, "one of Amazon_ECR, Public"),
+        ({"src_account_id": "12"}, "12 digits"),
+        ({"dest_repository_prefix": "Upper"}, "repository's name"),
+        ({"src_credentials": "AKIAABCDEFGHIJKLMNOP"}, "never the keys themselves"),
+        ({"src_credentials": "x", "src_profile": "y"}, "set one of them"),
+        ({"src_registry": "x", "src_account_id": "123456789012"}, "which registry"),
+        ({"platforms": "linux"}, "is no platform"),
+        ({"prune": "true", "platforms": "linux/amd64"}, "contradict"),
+        ({"images_at_once": "0"}, "from 1 to 100"),
+        ({"queue": "https://sqs"}, "not there yet"),
+        ({"memory_budget": "1GiB"}, "no meaning for images"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_name(given: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError, match=text):
+        load_image_settings(given, {}, None)
+
+
+def test_a_key_in_place_of_a_secrets_name_is_not_repeated() -> None:
+    with pytest.raises(SettingsError) as error:
+        load_image_settings({"src_credentials": "AKIAABCDEFGHIJKLMNOP"}, {}, None)
+    assert "AKIA" not in str(error.value)
+
+
+def test_an_environment_made_for_the_other_command_is_let_pass_and_a_misspelt_one_is_not() -> None:
+    assert load_image_settings({}, {"DTH_SRC_BUCKET": "photos"}, None).src_list == "ALL"
+    with pytest.raises(SettingsError, match="did you mean DTH_SRC_LIST"):
+        load_image_settings({}, {"DTH_SRC_LISTS": "ALL"}, None)
+
+
+def test_the_job_is_named_by_its_places_and_kept_without_what_is_the_processs() -> None:
+    one = load_image_settings({"dest_region": "cn-north-1", "images_at_once": "3"}, {}, None)
+    other = load_image_settings({"dest_region": "cn-north-1", "src_profile": "x"}, {}, None)
+    assert image_job_id(one) == image_job_id(other)
+    assert image_job_id(one) != image_job_id(load_image_settings({"dest_region": "cn-northwest-1"}, {}, None))
+    kept = json.loads(image_settings_json(one))
+    assert kept["dest_region"] == "cn-north-1"
+    assert not {"images_at_once", "state", "report"} & set(kept)
+
+
+def test_settings_that_are_refused_exist() -> None:
+    assert set(IMAGE_NOT_YET) <= set(settings_of(ImageJob))
