@@ -51,7 +51,7 @@ class Child:
 
     @classmethod
     async def start(cls, task: ChildTask, emit: Emit, lock: int) -> Child:
-        """Spawn it and hand it its task. It inherits `lock`."""
+        """Spawn it and hand it its task. It inherits `lock` (-1: there is none)."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -59,7 +59,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=LINE_BYTES,
-            pass_fds=(lock,),
+            pass_fds=(lock,) if lock >= 0 else (),
             env={**os.environ, "PYTHONUNBUFFERED": "0"},
         )
         child = cls(process, task, emit)
@@ -126,6 +126,8 @@ class Children:
         self._started = 0
         self._deaths = 0
         self._draining = False
+        self.finished = 0
+        """How many ended well by themselves."""
 
     @property
     def alive(self) -> int:
@@ -149,6 +151,7 @@ class Children:
         if child.failure:
             raise _as_error(child.failure)
         if code == 0:
+            self.finished += 1
             return
         self._deaths += 1
         await self._bereaved(child.name)

@@ -10,15 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dth.app.build import run_child
+    from dth.app.fleet import complete_multipart, init, redrive, remove
     from dth.app.images import ecr_sync, list_images
     from dth.app.oneoff import sync
     from dth.app.selecting import explain_key
     from dth.app.verbs import Status, find, status, work
     from dth.app.verifying import verify
 
-__all__ = ["Status", "ecr_sync", "explain_key", "find", "list_images", "run_child", "status", "sync", "verify", "work"]
+__all__ = [
+    "Status",
+    "complete_multipart",
+    "ecr_sync",
+    "explain_key",
+    "find",
+    "init",
+    "list_images",
+    "redrive",
+    "remove",
+    "run_child",
+    "status",
+    "sync",
+    "verify",
+    "work",
+]
 
 _MODULES = {
+    "complete_multipart": "fleet",
+    "init": "fleet",
+    "redrive": "fleet",
+    "remove": "fleet",
     "run_child": "build",
     "ecr_sync": "images",
     "list_images": "images",

@@ -11,12 +11,13 @@ from enum import Enum
 from pathlib import Path
 
 from dth import settings
+from dth.app.ports import Ports, is_shared, open_ports
 from dth.embedded import StateFolder, process_name
 from dth.errors import LedgerError, WrongJob
 from dth.events import Emit, Requests
-from dth.ledgers.sqlite import SqliteLedger
+from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
-from dth.queues.sqlite import SqliteQueue
+from dth.queues.base import Queue
 from dth.settings import TransferJob
 from dth.states import RunState
 from dth.stores.s3 import S3Store
@@ -28,7 +29,6 @@ LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
 LOCK_PATIENCE_SECONDS = 20.0  # how long children of a killed parent may take to end
 RUNS_LOOKED_AT = 20  # newest first; older ones cannot be under way
-POLL_SECONDS = 0.1  # how long a worker waits before it asks an empty embedded queue again
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +102,27 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A job's queue and ledger on this machine, under its lock."""
+    """A job's queue and ledger, and its folder on this machine; `lock` is -1 where no lock is held."""
 
     folder: StateFolder
     job_id: str
-    queue: SqliteQueue
-    ledger: SqliteLedger
+    ports: Ports
     lock: int
     process: str
 
+    @property
+    def queue(self) -> Queue:
+        """The job's."""
+        return self.ports.queue
+
+    @property
+    def ledger(self) -> Ledger:
+        """The job's."""
+        return self.ports.ledger
+
     async def free_the_dead(self, owner: str | None = None) -> None:
         """End the leases of a process that is known to be dead (of all: None, and then their runs are ABANDONED)."""
-        await self.queue.reclaim(owner)
-        await self.ledger.reclaim(owner)
+        await self.ports.reclaim(owner)
         if owner is None:
             for run in await self.ledger.runs(self.job_id, RUNS_LOOKED_AT):
                 if run.state is RunState.LISTING:
@@ -139,39 +147,26 @@ class Lock(Enum):
 
 @contextlib.asynccontextmanager
 async def open_embedded(job: TransferJob, *, lock: Lock) -> AsyncIterator[Embedded]:
-    """Lock the job's state and open it."""
+    """Lock the job's state and open it. State that machines share has no lock: there, leases say who lives."""
     folder = StateFolder(job.state, settings.job_id(job))
     folder.make()
     process = process_name()
     async with contextlib.AsyncExitStack() as stack:
         descriptor = -1
-        if lock is not Lock.NONE:
+        if lock is not Lock.NONE and not is_shared(job):
             descriptor = await folder.lock(alone=lock is Lock.ALONE, patience_seconds=LOCK_PATIENCE_SECONDS)
             stack.callback(os.close, descriptor)
-        queue, ledger = await _open_state(folder, process, job)
-        stack.push_async_callback(queue.close)
-        stack.push_async_callback(ledger.close)
-        here = Embedded(folder, settings.job_id(job), queue, ledger, descriptor, process)
+        ports = await stack.enter_async_context(open_ports(job, folder, process))
+        here = Embedded(folder, settings.job_id(job), ports, descriptor, process)
         if lock is Lock.ALONE:
             await here.free_the_dead()
         yield here
 
 
-async def _open_state(folder: StateFolder, owner: str, job: TransferJob) -> tuple[SqliteQueue, SqliteLedger]:
-    queue = await SqliteQueue.open(
-        folder.queue, owner=owner, lease_seconds=job.lease_seconds, message_bytes=job.message_bytes
-    )
-    try:
-        return queue, await SqliteLedger.open(folder.ledger)
-    except BaseException:
-        await queue.close()
-        raise
-
-
 class JobOpener:
     """Opens the jobs of run ids for one worker process, each distinct job once."""
 
-    def __init__(self, job: TransferJob, ledger: SqliteLedger, *, strict: bool) -> None:
+    def __init__(self, job: TransferJob, ledger: Ledger, *, strict: bool) -> None:
         self._job = job
         self._ledger = ledger
         self._strict = strict
@@ -210,7 +205,7 @@ class JobOpener:
             await sides.close()
 
 
-def worker_settings(job: TransferJob, process: str, *, until_empty: bool) -> WorkerSettings:
+def worker_settings(job: TransferJob, process: str, *, until_empty: bool, poll_seconds: float) -> WorkerSettings:
     """The process's share of the settings."""
     return WorkerSettings(
         process=process,
@@ -223,7 +218,7 @@ def worker_settings(job: TransferJob, process: str, *, until_empty: bool) -> Wor
         grace_seconds=job.grace_seconds,
         max_attempts=job.max_attempts,
         until_empty=until_empty,
-        poll_seconds=POLL_SECONDS,
+        poll_seconds=poll_seconds,
         stall_seconds=job.stall_seconds,
     )
 
@@ -231,21 +226,17 @@ def worker_settings(job: TransferJob, process: str, *, until_empty: bool) -> Wor
 async def run_child(
     job_settings: str, process: str, *, strict: bool, until_empty: bool, emit: Emit, stop: asyncio.Event
 ) -> Counts:
-    """One worker process's whole life, over the embedded state that its parent has locked."""
+    """One worker process's whole life, over the state that its parent has opened (and locked, where it can)."""
     job = TransferJob.model_validate_json(job_settings)
     folder = StateFolder(job.state, settings.job_id(job))
-    queue, ledger = await _open_state(folder, process, job)
-    open_job = JobOpener(job, ledger, strict=strict)
-    report = open_report(job, folder)
-    try:
-        return await work(
-            open_job, queue, ledger, worker_settings(job, process, until_empty=until_empty), emit, report, stop
-        )
-    finally:
-        await open_job.close(process, emit)
-        await queue.reclaim(process)  # a receive that was cut off at the end may hold messages
-        await queue.close()
-        await ledger.close()
+    async with open_ports(job, folder, process) as ports:
+        open_job = JobOpener(job, ports.ledger, strict=strict)
+        own = worker_settings(job, process, until_empty=until_empty, poll_seconds=ports.poll_seconds)
+        try:
+            return await work(open_job, ports.queue, ports.ledger, own, emit, open_report(job, folder), stop)
+        finally:
+            await open_job.close(process, emit)
+            await ports.reclaim(process)  # a receive that was cut off at the end may hold messages
 
 
 def open_report(job: TransferJob, folder: StateFolder) -> JsonlReport:

@@ -11,9 +11,10 @@ from typing import Any
 
 from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_report, open_sides
 from dth.app.finding import find_once, preview_only
+from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.children import Children, ChildTask
-from dth.errors import DthError
+from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob
@@ -29,6 +30,10 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     Nothing is started before both sides have answered. `stop` ends it gracefully: what is in flight is finished or given
     back, and the next sync goes on from there.
     """
+    if is_shared(job):
+        raise SettingsError(
+            "dth sync keeps its queue and ledger on this machine: for a fleet's (queue, table) use dth find and dth work"
+        )
     record = Record(emit)
     async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
         await sides.check(job)
@@ -106,9 +111,10 @@ class LocalWorkers:
         try:
             async with asyncio.TaskGroup() as group:
                 while not stop.is_set():
-                    if until_empty and not children.alive and await self._here.over():
+                    if until_empty and not children.alive and (children.finished or await self._here.over()):
                         break
-                    await children.ensure(self._most, group)
+                    if not children.finished:  # one that ended by itself has seen that all is over
+                        await children.ensure(self._most, group)
                     await _wait(stop, WATCH_SECONDS)
                 else:
                     children.drain()

@@ -7,9 +7,12 @@ from typing import Annotated
 import typer
 
 from dth import __version__
+from dth.cli.complete_multipart import complete_multipart
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
+from dth.cli.init import init
+from dth.cli.redrive import redrive
 from dth.cli.status import status
 from dth.cli.sync import sync
 from dth.cli.verify import verify
@@ -61,7 +64,7 @@ def main(
     """
 
 
-for _command in (sync, ecr_sync, verify, find, work, status, demo):
+for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, demo):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

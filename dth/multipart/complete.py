@@ -155,12 +155,15 @@ class UploadingJob(Protocol):
         ...
 
 
-async def sweep_uploads(job: UploadingJob, ledger: Ledger, *, now: float, emit: Emit) -> int:
+async def sweep_uploads(
+    job: UploadingJob, ledger: Ledger, *, now: float, emit: Emit, spared: frozenset[str] = frozenset()
+) -> int:
     """Abort the uploads of this job that have no living owner at `now` (epoch seconds), and remove their rows; returns
-    how many. Touches no key without an intent of the job's, and no upload that somebody takes over meanwhile. One that
+    how many. Uploads of the runs `spared` may still be resumed. Touches no key without an intent of the job's, and no upload that somebody takes over meanwhile. One that
     cannot be aborted keeps its row, and a Notice says so."""
     swept = 0
-    for row in [row async for row in ledger.uploads(job.job_id) if row.owned_until <= now]:
+    lapsed = [row async for row in ledger.uploads(job.job_id) if row.owned_until <= now and row.run_id not in spared]
+    for row in lapsed:
         with suppress(LeaseLost):
             held = await ledger.update_upload(replace(row, owner="sweep", owned_until=now + SWEEP_SECONDS))
             try:

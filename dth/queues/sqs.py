@@ -89,6 +89,11 @@ class SqsQueue:
         return cls(service, url, dead_url, lease_seconds=lease_seconds, message_bytes=message_bytes, clock=clock)
 
     @property
+    def region(self) -> str:
+        """Where it is."""
+        return self._service.region
+
+    @property
     def message_bytes(self) -> int:
         """Largest body, and largest sum of a batch."""
         return self._message_bytes

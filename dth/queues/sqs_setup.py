@@ -14,8 +14,8 @@ MESSAGE_BYTES = 262_144  # every region takes it; 1 MiB is not offered everywher
 _GONE = ("NonExistentQueue", "QueueDoesNotExist")
 
 
-async def make_queue(name: str, *, lease_seconds: float, receive_limit: int) -> str:
-    """The URL of the queue `name`, made with its dead-letter queue `name-dead` where they are not there yet. One that is
+async def make_queue(name: str, *, lease_seconds: float, receive_limit: int) -> tuple[str, str]:
+    """The URLs of the queue `name` and of its dead-letter queue `name-dead`, made where they are not there yet. One that is
     there keeps its own settings, but gets the redrive policy."""
     async with AsyncExitStack() as stack:
         service = await _open(name, stack)
@@ -24,19 +24,17 @@ async def make_queue(name: str, *, lease_seconds: float, receive_limit: int) -> 
         policy = {"deadLetterTargetArn": answer["Attributes"]["QueueArn"], "maxReceiveCount": receive_limit}
         url = await _make(service, name, {"VisibilityTimeout": str(int(lease_seconds))})
         await service.call("set_queue_attributes", QueueUrl=url, Attributes={"RedrivePolicy": json.dumps(policy)})
-        return url
+        return url, dead_url
 
 
-async def delete_queue(name: str) -> list[str]:
-    """Remove both queues with all their messages; the URLs of those that were there."""
+async def delete_queue(name: str) -> tuple[str, str]:
+    """Remove both queues with all their messages; the URLs of those that were there, else ""."""
     async with AsyncExitStack() as stack:
         service = await _open(name, stack)
-        removed = []
-        for each in (name, name + DEAD_SUFFIX):
-            if url := await _find(service, each):
-                await service.call("delete_queue", QueueUrl=url)
-                removed.append(url)
-        return removed
+        url, dead_url = [await _find(service, each) for each in (name, name + DEAD_SUFFIX)]
+        for each in filter(None, (url, dead_url)):
+            await service.call("delete_queue", QueueUrl=each)
+        return url, dead_url
 
 
 async def _open(name: str, stack: AsyncExitStack) -> Service:

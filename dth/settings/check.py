@@ -10,6 +10,7 @@ from dth.settings.identity import mapping, partition
 from dth.settings.transfer import NOT_YET, TransferJob, settings_of
 
 KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
+_TABLE_ROW_BYTES = 384 * 1024  # an item holds 400 KiB
 _NEEDS_ENDPOINT = {"MinIO", "Ceph_RGW", "SeaweedFS", "S3_Compatible"}
 _NEEDS_REGION = {"Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Huawei_OBS", "Baidu_BOS"}
 
@@ -33,6 +34,17 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
         found.append(
             f"lease_seconds = {job.lease_seconds:g}{_from(origins, 'lease_seconds')} is more than "
             f"lease_cap_seconds = {job.lease_cap_seconds:g}{_from(origins, 'lease_cap_seconds')}"
+        )
+    if bool(job.queue) != bool(job.table):
+        there, missing = ("queue", "table") if job.queue else ("table", "queue")
+        found.append(
+            f"{there}{_from(origins, there)} needs {missing} as well: machines that share one must share the other; "
+            "`dth init` makes both"
+        )
+    if job.table and job.message_bytes > _TABLE_ROW_BYTES:
+        found.append(
+            f"message_bytes = {job.message_bytes}{_from(origins, 'message_bytes')} is more than {_TABLE_ROW_BYTES}: a row "
+            "of a DynamoDB table must be able to hold what remains of a message"
         )
     return found + _selection(job, origins) + _overlap(job)
 

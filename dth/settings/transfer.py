@@ -264,8 +264,6 @@ NOT_YET: dict[str, str] = {
     "bandwidth": "a bandwidth limit",
     "src_proxy": "a proxy",
     "dest_proxy": "a proxy",
-    "queue": "an SQS queue",
-    "table": "a DynamoDB table",
     "giant_threshold": "sharing one object among workers",
     "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",

@@ -23,7 +23,7 @@ __all__ = ["WorkerSettings", "work"]
 
 NEWEST_RUNS = 20  # looked at to see whether the job is over; older ones cannot be under way
 EMPTY_RECEIVES = 3  # in a row, where the queue's depth is only an estimate
-SHORTEST_PAUSE_SECONDS = 0.2  # between two looks at the ledger
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0  # between two looks at the ledger
 
 
 async def work(
@@ -95,7 +95,7 @@ class Ending:
 
     async def drain_when_over(self) -> None:
         """Look whenever this process has nothing in hand; drain the consumer once all is over."""
-        pause = max(self._settings.poll_seconds, SHORTEST_PAUSE_SECONDS)
+        pause = min(max(self._settings.poll_seconds, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         failures = 0
         while True:
             await self._consumer.quiet.wait()

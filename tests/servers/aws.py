@@ -72,7 +72,7 @@ def new_name(label: str = "t") -> str:
 
 async def queue_url(*, lease_seconds: float = 30, receive_limit: int = 20) -> str:
     """A new queue with its dead-letter queue, where the environment points to."""
-    return await make_queue(new_name(), lease_seconds=lease_seconds, receive_limit=receive_limit)
+    return (await make_queue(new_name(), lease_seconds=lease_seconds, receive_limit=receive_limit))[0]
 
 
 async def table_name() -> str:

@@ -1,0 +1,108 @@
+"""`dth init`, `dth redrive`, `dth complete-multipart`: what a fleet needs around its finders and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+from dth.app.build import Embedded, JobOpener, Lock, open_embedded
+from dth.app.record import Record
+from dth.events import Emit, Notice
+from dth.multipart.complete import sweep_uploads
+from dth.settings import TransferJob
+from dth.states import RunState
+from dth.summary import Summary
+from dth.worker.letters import count_dead_letters
+from dth.worker.redrive import Redrive, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What `dth init` made, or removed. Empty texts: nothing."""
+
+    queue: str
+    dead_letter_queue: str
+    table: str
+
+
+async def init(name: str, *, lease_seconds: float, receive_limit: int) -> Made:
+    """The queue, its dead-letter queue and the table called `name`, made where they are not there."""
+    from dth.ledgers.dynamodb_setup import make_table  # noqa: PLC0415 - loads the AWS client
+    from dth.queues.sqs_setup import make_queue  # noqa: PLC0415
+
+    url, dead_url = await make_queue(name, lease_seconds=lease_seconds, receive_limit=receive_limit)
+    await make_table(name)
+    return Made(url, dead_url, name)
+
+
+async def remove(name: str) -> Made:
+    """Remove them, with all messages and rows."""
+    from dth.ledgers.dynamodb_setup import delete_table  # noqa: PLC0415 - loads the AWS client
+    from dth.queues.sqs_setup import delete_queue  # noqa: PLC0415
+
+    url, dead_url = await delete_queue(name)
+    return Made(url, dead_url, name if await delete_table(name) else "")
+
+
+async def redrive(job: TransferJob, emit: Emit, stop: asyncio.Event, *, wanted: Wanted, rate: float) -> Summary:
+    """Send dead letters again, as a new run for each run that they are of."""
+    record = Record(emit)
+    async with open_embedded(job, lock=Lock.SHARED) as here:
+        again = Redrive(
+            here.queue,
+            here.ledger,
+            here.process,
+            wanted=wanted,
+            rate=rate,
+            lease_seconds=job.lease_seconds,
+            emit=record.note,
+        )
+        done = await again.run(stop.is_set)
+        if done.left:
+            text = (
+                f"{done.left} dead letters stay: they are no messages of dth, or of runs that the ledger does not know"
+            )
+            record.note(Notice("warning", "letters_left", text))
+    return record.summary(interrupted=False)
+
+
+async def complete_multipart(job: TransferJob, emit: Emit, stop: asyncio.Event, *, every: float) -> Summary:
+    """Count dead letters that nobody counted, and end uploads that nobody will go on with; once, or each `every`
+    seconds until stopped."""
+    record = Record(emit)
+    async with open_embedded(job, lock=Lock.SHARED) as here:
+        open_job = JobOpener(job, here.ledger, strict=True)
+        try:
+            while True:
+                await _mend(here, open_job, record)
+                if not every or stop.is_set():
+                    break
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), every)
+        finally:
+            await open_job.close(here.process, record.note)
+    return record.summary(interrupted=False)
+
+
+async def _mend(here: Embedded, open_job: JobOpener, record: Record) -> None:
+    counted = await count_dead_letters(here.queue, here.ledger, here.process, record.note)
+    if counted:
+        record.note(Notice("info", "letters_counted", f"{counted} objects of dead letters are counted as failed"))
+    depth = await here.queue.depth()
+    spared: set[str] = set()
+    newest = ""
+    for run_id in sorted({row.run_id async for row in here.ledger.uploads(here.job_id)}):
+        run = await here.ledger.run(run_id)
+        if run is None:
+            continue
+        newest = run_id
+        waits = depth.visible or depth.leased
+        if not run.counted and (waits or run.state is RunState.LISTING):
+            spared.add(run_id)  # its message comes again and goes on with the parts that are there
+    if newest:
+        swept = await sweep_uploads(
+            await open_job(newest), here.ledger, now=time.time(), emit=record.note, spared=frozenset(spared)
+        )
+        record.note(Notice("info", "uploads_ended", f"{swept} uploads that nobody owned were aborted"))

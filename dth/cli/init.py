@@ -1,0 +1,64 @@
+"""`dth init`."""
+
+from __future__ import annotations
+
+import asyncio
+import json as jsonlib
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dth.cli.face import Face
+from dth.cli.options import AsJson, Common, Verbose
+from dth.cli.run import guarded
+from dth.settings import TransferJob, settings_of
+from dth.summary import ExitCode
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the queue (NAME and NAME-dead) and the table.")]
+Delete = Annotated[bool, typer.Option("--delete", help="Remove all three, with everything in them.")]
+
+
+_known = settings_of(TransferJob)
+_RECEIVE_LIMIT: Any = _known["receive_limit"].default
+_LEASE_SECONDS: Any = _known["lease_seconds"].default
+Limit = Annotated[
+    int, typer.Option("--receive-limit", min=1, max=1000, help="Deliveries after which a message is a dead letter.")
+]
+
+
+def init(
+    name: Name = "dth",
+    *,
+    delete: Delete = False,
+    receive_limit: Limit = _RECEIVE_LIMIT,
+    json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the queue, the dead-letter queue and the table of a fleet.
+
+    In the account and region of the environment (AWS_REGION, AWS_PROFILE). What is there already is kept. Prints the
+    settings for `dth find` and `dth work`, as lines of a job file.
+
+    Example: `dth init photos >> job.toml`
+    """
+
+    async def verb(_face: Face, _stop: asyncio.Event) -> int:
+        from dth import app  # noqa: PLC0415 - the engine is loaded when it is needed
+
+        if delete:
+            made = await app.remove(name)
+        else:
+            made = await app.init(name, lease_seconds=_LEASE_SECONDS, receive_limit=receive_limit)
+        fields = {"queue": made.queue, "dead_letter_queue": made.dead_letter_queue, "table": made.table}
+        if json:
+            print(jsonlib.dumps({"event": "Removed" if delete else "Made", **fields}), file=sys.stdout)  # noqa: T201
+        elif delete:
+            gone = ", ".join(filter(None, fields.values())) or "nothing: none of them was there"
+            print(f"removed {gone}", file=sys.stdout)  # noqa: T201 - this verb's answer
+        else:
+            print(f"# messages given up: {made.dead_letter_queue}", file=sys.stdout)  # noqa: T201
+            print(f'queue = "{made.queue}"\ntable = "{made.table}"', file=sys.stdout)  # noqa: T201
+        return ExitCode.COMPLETE
+
+    guarded(Common(None, json, verbose), verb)
