@@ -1,12 +1,9 @@
 """Large objects: CPU per GiB, whole process tree. `python -m bench.bulk [--size 268435456 --objects 8]`."""
 
-from dataclasses import replace
-
 from bench.compare import Job, Workload, arguments, measure
-from bench.contenders import NO_S5CMD, dth, juicefs, rclone
+from bench.contenders import NO_S5CMD, dth_large, juicefs_large, rclone_large
 from bench.table import show
 
-HASHES = "CRC of each part, compared with the store's answer; parts as the source's, so the ETags must come out equal"
 SIZE, PART = 256 << 20, 8 << 20
 
 
@@ -15,7 +12,7 @@ def workload(objects: int, *, tls: bool, size: int = SIZE, part: int = PART) -> 
     total = objects * size
     name = "bulk-tls" if tls else "bulk"
     job = Job(name, "source/data/", "dest/data/", objects, total, "s per GiB", total / 2**30)
-    everyone = (replace(dth(), hashes=HASHES), *rclone(8), *juicefs(16, tls=tls))
+    everyone = (*dth_large(), *rclone_large(), *juicefs_large(16, tls=tls))
     return Workload(job, everyone, (f"source:data/:{objects}:{size}:0:{part}",), tls, notes=(NO_S5CMD,))
 
 

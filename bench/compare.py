@@ -5,7 +5,6 @@ import json
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,19 +64,18 @@ class Row:
     requests: int
     connections: int
     hashes: str
+    proof: dict[str, int]  # what dth's own report says of its objects; empty for others, and where nothing is copied
     best: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One workload, measured. `proof` is what dth's own report says of its objects: how many by what. Empty over
-    HTTPS, where it would be the same, and where nothing is copied."""
+    """One workload, measured."""
 
     job: Job
     rounds: int
     tls: bool
     rows: list[Row]
-    proof: dict[str, int]
     notes: tuple[str, ...]
 
     def times_ours(self, row: Row) -> float | None:
@@ -107,14 +105,18 @@ def measure(workload: Workload, rounds: int) -> Result:
                 costs[number].append((cost, moved))
                 said = f"{contender.tool} ({contender.setting}): {cost.cpu:.2f} s CPU"
                 print(f"  {job.name}, round {turn + 1}: {said}", flush=True)
-        proof = _proof(job, contenders, running) if job.copies and not workload.tls else {}
+        # over HTTPS it would be the same
+        proofs = [_proof(job, one, running) if job.copies and not workload.tls else {} for one in contenders]
     medians = {number: statistics.median(cost.cpu for cost, _ in runs) for number, runs in costs.items()}
     best = {
-        min((n for n in medians if contenders[n].tool == contender.tool), key=medians.__getitem__)
+        min(
+            (n for n in medians if contenders[n].tool == contender.tool and contenders[n].counts),
+            key=medians.__getitem__,
+        )
         for contender in contenders
     }
-    rows = [_row(job, contenders[n], costs[n], best=n in best) for n in medians]
-    return Result(job, rounds, workload.tls, rows, proof, workload.notes)
+    rows = [_row(job, contenders[n], costs[n], proofs[n], best=n in best) for n in medians]
+    return Result(job, rounds, workload.tls, rows, workload.notes)
 
 
 def _run(job: Job, contender: Contender, running: Store) -> tuple[Cost, dict[str, int]]:
@@ -135,19 +137,20 @@ def _check(job: Job, contender: Contender, cost: Cost, moved: dict[str, int]) ->
         raise RuntimeError(f"{contender.tool} ({contender.setting}): {said}\n{cost.output}")
 
 
-def _proof(job: Job, contenders: Sequence[Contender], running: Store) -> dict[str, int]:
+def _proof(job: Job, contender: Contender, running: Store) -> dict[str, int]:
     """What proved the bytes, by dth's report of one more run, which isn't counted: writing a report has a price."""
-    ours = next((contender for contender in contenders if contender.tool == "dth"), None)
-    if ours is None:
+    if contender.tool != "dth":
         return {}
     with tempfile.TemporaryDirectory(prefix="dth-bench-") as folder:
         report = Path(folder) / "report.jsonl"
-        _run(job, replace(ours, command=(*ours.command, "--report", str(report))), running)
+        _run(job, replace(contender, command=(*contender.command, "--report", str(report))), running)
         lines = [json.loads(line) for line in report.read_text().splitlines()]
     return dict(Counter(str(line["verified_by"]) for line in lines))
 
 
-def _row(job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]], *, best: bool) -> Row:
+def _row(
+    job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]], proof: dict[str, int], *, best: bool
+) -> Row:
     cpus = sorted(cost.cpu for cost, _ in runs)
     cpu = statistics.median(cpus)
     counted = ("list", "get", "head", "put", "part", "create", "complete", "abort", "delete", "other")
@@ -163,5 +166,6 @@ def _row(job: Job, contender: Contender, runs: list[tuple[Cost, dict[str, int]]]
         int(statistics.median(sum(moved[name] for name in counted) for _, moved in runs)),
         int(statistics.median(moved["connections"] for _, moved in runs)) - 1,  # one asked for these counts
         contender.hashes,
+        proof,
         best,
     )

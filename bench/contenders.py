@@ -19,13 +19,14 @@ NO_S5CMD = (
 class Contender:
     """One command. `{scheme}` and `{port}` are the store's, `{source}` and `{dest}` are `bucket/prefix/`, `{home}` is a
     folder that is new for each run. Contenders of one `tool` are its settings: its best one
-    counts."""
+    counts, of those that may."""
 
     tool: str
     setting: str
     command: tuple[str, ...]
     hashes: str
     env: dict[str, str] = field(default_factory=dict)
+    counts: bool = True  # False: shown, but never the tool's best, because it proves less
 
     def words(self, store: Store, source: str, dest: str) -> list[str]:
         """The command, for this store."""
@@ -74,6 +75,20 @@ def dth(*extra: str) -> Contender:
     )
 
 
+def dth_large() -> list[Contender]:
+    """What is known of a store decides what proves a large object: dth takes an unknown one's word for nothing but its
+    size, and says so in its report. That doesn't count; the same store treated as what it behaves like does."""
+    unknown = "nothing: an unknown store's ETags of parts prove nothing, and its checksums are not asked for; lengths"
+    crc = "own CRC64NVME of each part, which must equal the destination's"
+    etag = "nothing itself: parts as the source's, so the MD5s that the destination takes must give the source's ETag"
+    src = ("--src-type", "MinIO")
+    return [
+        replace(dth(), setting="store unknown", hashes=unknown, counts=False),
+        replace(dth(*src, "--dest-type", "SeaweedFS"), setting="a store with CRCs", hashes=crc),
+        replace(dth(*src, "--dest-type", "MinIO"), setting="a store with ETags of parts", hashes=etag),
+    ]
+
+
 def _remote(name: str, endpoint: str) -> dict[str, str]:
     values = {
         "TYPE": "s3",
@@ -111,6 +126,14 @@ def rclone(transfers: int, verb: str = "copy") -> list[Contender]:
             _RCLONE_ENV,
         ),
     ]
+
+
+def rclone_large() -> list[Contender]:
+    """As `rclone`. In parts it hashes whatever it is told, as seen on the wire."""
+    hashes = (
+        "own MD5 of each part, sent as Content-MD5 (the destination hashes); over HTTP own SHA-256 of each part, too"
+    )
+    return [replace(one, hashes=hashes) for one in rclone(8)]
 
 
 def rclone_unchanged() -> list[Contender]:
@@ -183,3 +206,8 @@ def juicefs(threads: int, *, tls: bool) -> list[Contender]:
             "CRC32C of the bytes, kept as metadata, compared with nothing; lengths",
         )
     ]
+
+
+def juicefs_large(threads: int, *, tls: bool) -> list[Contender]:
+    """As `juicefs`. In parts it sends no sum of anything, as seen on the wire."""
+    return [replace(one, hashes="nothing; lengths") for one in juicefs(threads, tls=tls)]

@@ -53,8 +53,10 @@ def _show(result: Result, hashes: Sequence[str], width: int) -> None:
         hashed = _letter(hashes.index(row.hashes))
         counts = f"{row.requests:8,} {row.connections:11,}"
         print(f"{_name(row):{width}}{per} {job.unit:<17} {ratio} {cost} {counts}  {hashed}")
-    if result.proof:
-        print("  dth's report: " + ", ".join(f"{count:,} by {what}" for what, count in sorted(result.proof.items())))
+    for row in result.rows:
+        if row.proof:
+            proof = ", ".join(f"{count:,} {what}" for what, count in sorted(row.proof.items()))
+            print(f"  the report of {row.tool}, {row.setting}: {proof}")
 
 
 def _name(row: Row) -> str:
