@@ -77,7 +77,7 @@ async def test_a_source_without_the_api_shows_them_by_its_tags(
     source.add_index("app", fallback_of(image), [{**signature, "artifactType": "application/x-signature"}])
     source.add_image("app", fallback_of(image) + ".sig", layers=(b"cosign",))
     source.add_image("app", fallback_of(other) + ".sig", layers=(b"of another image",))
-    words = {"src_list": "SELECTED", "src_image_list": "app:v1"}
+    words: dict[str, Any] = {"src_list": "SELECTED", "src_image_list": "app:v1"}
     ran = await sync_images(tmp_path, source.address, destination.address, **words)
     assert ran.summary.exit_code == 0
     tags = destination.repositories["app"].tags
@@ -119,7 +119,7 @@ async def test_platforms_are_filtered_only_on_demand_and_found_again_unchanged(
         child = source.add_image("app", layers=(machine.encode(),))
         children.append({**child, "platform": {"os": "linux", "architecture": machine}})
     source.add_index("app", "v1", children)
-    words = {"platforms": "linux/arm64"}
+    words: dict[str, Any] = {"platforms": "linux/arm64"}
     await sync_images(tmp_path, source.address, destination.address, **words)
     raw = destination.repositories["app"].manifests[destination.repositories["app"].tags["v1"]][1]
     assert [one["digest"] for one in json.loads(raw)["manifests"]] == [children[1]["digest"]]

@@ -69,7 +69,7 @@ def platform(name: str, os: str, machine: str, variant: str = "", **more: Any) -
 
 
 def test_a_platform_filter_keeps_wanted_children_and_their_attestations_and_nothing_else_changes() -> None:
-    note = {"annotations": {"vnd.docker.reference.digest": digest_of(b"amd")}}
+    note: dict[str, Any] = {"annotations": {"vnd.docker.reference.digest": digest_of(b"amd")}}
     raw = index(
         platform("amd", "linux", "amd64"),
         platform("arm7", "linux", "arm", "v7"),
