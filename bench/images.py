@@ -94,7 +94,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="dth-bench-images-") as home, Registry() as source:
         names = fill(source, Path(home), args.large * MiB)
-        env = {**os.environ, "HOME": home}
+        env = {name: value for name, value in os.environ.items() if not name.startswith("DTH_")} | {"HOME": home}
         print(f"images: {len(names)}, a large layer of {args.large} MiB")
         print(f"{'':<12}{'requests':>10}{'uploaded':>14}{'CPU s':>8}{'wall s':>8}")
         for tool in ("dth", "skopeo"):

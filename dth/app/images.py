@@ -9,6 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +68,28 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
         if dry_run:
             run = ImageRun(sources, place.registry, _nothing_to_prepare, _options(job, "dry-run"), _forget, record.note)
             await run.preview()
-            failed = bool(run.broken_listings)
+            end = _End(failed=bool(run.broken_listings), cut_short=stop.is_set())
         else:
-            failed = await _run(job, opener, sources, place, record, stop)
+            end = await _run(job, opener, sources, place, record, stop)
         record.note(Requests(process_name(), opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION)))
-    summary = dataclasses.replace(record.summary(interrupted=stop.is_set()), noun="image")
-    if (failed or summary.failure_codes) and summary.exit_code == ExitCode.COMPLETE:
+    summary = dataclasses.replace(record.summary(interrupted=end.cut_short), noun="image")
+    if (end.failed or summary.failure_codes) and summary.exit_code == ExitCode.COMPLETE:
         return dataclasses.replace(summary, exit_code=ExitCode.SOME_FAILED)
     return summary
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What the images' own ends don't tell: a listing or a removal failed; the run was stopped before its end."""
+
+    failed: bool
+    cut_short: bool
+
+
 async def _run(
     job: ImageJob, opener: Opener, sources: Sequence[Source], place: Place, record: Record, stop: asyncio.Event
-) -> bool:
-    """The run with ledger and report; True where something failed that is no image of its own."""
+) -> _End:
+    """The run with ledger and report."""
     async with _open_state(job) as (folder, ledger):
         level = job.report_level or (ReportLevel.ALL if job.report else ReportLevel.FAILED)
         report = JsonlReport(Path(job.report) if job.report else folder.path / "report.jsonl", ReportLevel(level))
@@ -97,7 +106,7 @@ async def _run(
             finally:
                 beating.cancel()
         pruned_badly = False
-        if not stop.is_set():
+        if not run.cut_short:
             if run.failure is None:
                 await books.seal(run.found, record)
                 if job.prune:
@@ -110,7 +119,7 @@ async def _run(
         await record.read_runs(ledger)
         if run.failure is not None:
             raise run.failure
-        return bool(run.broken_listings) or pruned_badly
+        return _End(failed=bool(run.broken_listings) or pruned_badly, cut_short=run.cut_short)
 
 
 def _told(landed: Mapping[str, int]) -> str:

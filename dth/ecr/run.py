@@ -88,6 +88,7 @@ class ImageRun:
         self._in_flight = 0
         self.found = 0
         self.broken_listings = 0
+        self.cut_short = False  # stopped before every image had its turn
         self.failure: DthError | None = None  # why a registry's listing ended early
         self.repositories: list[Done] = []
         self.landed: Counter[str] = Counter()
@@ -111,6 +112,7 @@ class ImageRun:
         finally:
             stopped.cancel()
             if not work.done():
+                self.cut_short = True
                 work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
@@ -185,7 +187,7 @@ class ImageRun:
             taken = frozenset(image.tag for image in chosen.images if image.tag)
             for image in chosen.images:
                 if stop.is_set():
-                    done.failed = True
+                    self.cut_short = done.failed = True
                     return
                 await queue.put(_Work(image, done, copier, referrers, taken))
 
@@ -208,7 +210,7 @@ class ImageRun:
     async def _worker(self, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
         while (work := await queue.get()) is not None:
             if stop.is_set():
-                work.done.failed = True
+                self.cut_short = work.done.failed = True
                 continue
             self._in_flight += 1
             self._emit(InFlight("images", self._in_flight, 0))

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dth import app
+from dth.events import Event, Moved
+from dth.settings import load_image_settings
 from tests.servers.imaging import sync_images
 from tests.servers.registry import Pattern, Registry, digest_of
 
@@ -270,6 +273,46 @@ async def test_stopping_leaves_no_tag_without_its_image(
     for repository in destination.repositories.values():
         assert all(digest in repository.manifests for digest in repository.tags.values())
     source.faults.slow = 0
+    ran = await sync_images(tmp_path, source.address, destination.address)
+    assert ran.summary.exit_code == 0
+    assert destination.content() == source.content()
+
+
+async def test_a_repository_that_cannot_be_listed_stops_no_other(
+    source: Registry, destination: Registry, tmp_path: Path
+) -> None:
+    source.add_image("good", "v1")
+    source.add_image("hidden", "v1")
+    source.faults.only = lambda method, path: path.startswith("/v2/hidden/tags")
+    source.faults.fail = 1000
+    ran = await sync_images(tmp_path, source.address, destination.address)
+    assert ran.summary.exit_code == 3
+    assert ran.failures == {"hidden": "server_fault"}
+    assert set(destination.content()) == {"good"}
+
+
+async def test_a_stop_ends_what_is_in_flight_and_leaves_the_rest_to_the_next_run(
+    source: Registry, destination: Registry, tmp_path: Path
+) -> None:
+    for number in range(40):
+        source.add_image(f"app{number:02}", "v1", layers=(f"{number}".encode() * 1000,))
+    source.faults.slow = 0.02
+    stop = asyncio.Event()
+    job = load_image_settings(
+        {"src_registry": source.address, "dest_registry": destination.address, "state": tmp_path, "images_at_once": 2},
+        {},
+        None,
+    )
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Moved):
+            stop.set()
+
+    summary = await app.ecr_sync(job, emit, stop, dry_run=False)
+    assert summary.exit_code == 130
+    assert 0 < len(destination.content()) < 40
+    for repository in destination.repositories.values():
+        assert all(digest in repository.manifests for digest in repository.tags.values())
     ran = await sync_images(tmp_path, source.address, destination.address)
     assert ran.summary.exit_code == 0
     assert destination.content() == source.content()

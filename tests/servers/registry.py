@@ -240,7 +240,10 @@ class Exchange:
         self.until = float("inf")  # when the token that let it in ends
 
     async def run(self) -> bool:
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        begin = await self.reader.readexactly(1)
+        if begin == b"\x16":
+            raise Cut  # TLS, tried first by clients that take either
+        head = (begin + await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *lines = head.split("\r\n")
         self.method, self.path, _ = first.split(" ")
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
