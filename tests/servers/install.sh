@@ -3,6 +3,9 @@
 # root on Debian or Ubuntu. Elsewhere what needs a missing one is skipped, with a reason, and counted.
 set -eu
 missing=""
+command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
+command -v skopeo >/dev/null 2>&1 || missing="$missing skopeo"
+command -v buildah >/dev/null 2>&1 || missing="$missing buildah"
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 if [ "${1:-tests}" = bench ]; then
   what="benchmarks"
@@ -14,9 +17,6 @@ else
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
   command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
-  command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
-  command -v skopeo >/dev/null 2>&1 || missing="$missing skopeo"
-  command -v buildah >/dev/null 2>&1 || missing="$missing buildah"
 fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import re
+import ssl
 import threading
 import time
 import uuid
@@ -89,7 +90,16 @@ class Faults:
 class Registry:
     """Use as a context manager; `address` is what goes into settings."""
 
-    def __init__(self, *, token_seconds: float = 0.0, user: str = "", password: str = "", sink: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        token_seconds: float = 0.0,
+        user: str = "",
+        password: str = "",
+        sink: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._tls = tls
         self.repositories: dict[str, Repository] = {}
         self.faults = Faults()
         self.log: list[tuple[str, str, int]] = []
@@ -112,7 +122,7 @@ class Registry:
     def __enter__(self) -> "Registry":
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self._tls), self._loop
         ).result(10)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -143,7 +153,7 @@ class Registry:
 
     @property
     def address(self) -> str:
-        return f"http://{self.host}"
+        return f"{'https' if self._tls else 'http'}://{self.host}"
 
     # Filling and looking
 
