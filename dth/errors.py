@@ -122,6 +122,7 @@ class DeletesRefused(DthError):
     """A guard (--max-delete, empty source, changed mapping) refused to delete."""
 
     code = "deletes_refused"
+    exit_code = 3
 
 
 class StartFailed(DthError):

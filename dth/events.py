@@ -108,13 +108,14 @@ class WorkerFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Moved(Event):
-    """Entries that reached an outcome in one message, and bytes."""
+    """Entries that reached an outcome in one message, and bytes; `deleted` of those done were deletes."""
 
     run_id: str
     done: int
     skipped: int
     failed: int
     bytes: int
+    deleted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ class PartsMessage(_Envelope):
 
 
 class DeleteMessage(_Envelope):
-    """Keys of the destination that the source lacks, with the evidence that the finder saw."""
+    """Objects of the destination that the source lacks: keys as the source would call them; size, ETag and time are the
+    destination's, as the finder saw them."""
 
     kind: Literal["delete"] = "delete"
     objects: list[ObjectEntry] = Field(min_length=1)
@@ -97,6 +98,9 @@ class ImageMessage(_Envelope):
     destination: str
     digest: str
 
+
+Entries = ObjectsMessage | DeleteMessage
+"""Those whose entries end one by one."""
 
 Message = ObjectsMessage | PartsMessage | DeleteMessage | ImageMessage
 

@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """One run as far as this command saw it. `found` is None until the run is sealed."""
+    """One run as far as this command saw it. `found` is None until the run is sealed; `deleted` of those done were deletes."""
 
     run_id: str
     state: str = RunState.LISTING.value
@@ -50,6 +50,7 @@ class RunTotals:
     skipped: int = 0
     failed: int = 0
     bytes: int = 0
+    deleted: int = 0
 
     @property
     def complete(self) -> bool:
@@ -86,6 +87,7 @@ class Summary:
     listed: int = 0
     not_selected: int = 0
     explained: int = 0
+    planned_deletes: int = 0
 
     @property
     def found(self) -> int:
@@ -93,8 +95,13 @@ class Summary:
         return sum(run.found or 0 for run in self.runs)
 
     @property
+    def deleted(self) -> int:
+        """Of those, objects that were deleted at the destination."""
+        return sum(run.deleted for run in self.runs)
+
+    @property
     def done(self) -> int:
-        """Objects that were moved."""
+        """Objects that were moved, or deleted."""
         return sum(run.done for run in self.runs)
 
     @property
@@ -119,7 +126,9 @@ class Summary:
 
     def to_json(self) -> str:
         """One ASCII line; its `event` field is `Summary`."""
-        sums = {name: getattr(self, name) for name in ("found", "done", "skipped", "failed", "bytes", "complete")}
+        sums = {
+            name: getattr(self, name) for name in ("found", "done", "deleted", "skipped", "failed", "bytes", "complete")
+        }
         fields = {**sums, **dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
         return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
 
@@ -169,6 +178,7 @@ class Tally:
         self.planned = 0
         self.named = 0
         self.explained = 0
+        self.planned_deletes = 0
         self.planned_bytes = 0
         self.failures: list[FailedObject] = []
         self.failure_codes: Counter[str] = Counter()
@@ -204,6 +214,8 @@ class Tally:
                     self.failures.append(FailedObject(event.key, event.error_code, event.error))
             case Explained():
                 self.explained += 1
+            case Planned(action="delete"):
+                self.planned_deletes += 1
             case Planned(action="list"):
                 self.named += 1
             case Planned(action="copy"):
@@ -239,12 +251,14 @@ class Tally:
             skipped=run.skipped + event.skipped,
             failed=run.failed + event.failed,
             bytes=run.bytes + event.bytes,
+            deleted=run.deleted + event.deleted,
         )
 
     def _over(self, event: RunOver) -> None:
         """The ledger's own totals replace what events added up: those may repeat, or miss what a dead worker did."""
+        deleted = min(self._run(event.run_id).deleted, event.done)
         self.runs[event.run_id] = RunTotals(
-            event.run_id, event.state, event.found, event.done, event.skipped, event.failed, event.bytes
+            event.run_id, event.state, event.found, event.done, event.skipped, event.failed, event.bytes, deleted
         )
 
     def summary(self, *, exit_code: int | None = None) -> Summary:
@@ -263,5 +277,6 @@ class Tally:
             noun=self.noun,
             listed=self.named,
             explained=self.explained,
+            planned_deletes=self.planned_deletes,
             not_selected=sum(self._not_selected.values()),
         )

@@ -97,6 +97,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
             multipart_threshold=job.multipart_threshold,
             part_size=job.part_size,
         ),
+        delete_to=settings.folder(job.delete_to),
     )
 
 

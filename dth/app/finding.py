@@ -5,13 +5,17 @@ from __future__ import annotations
 import uuid
 
 from dth import settings
-from dth.app.build import Embedded, Sides
+from dth.app.build import RUNS_LOOKED_AT, Embedded, Sides
 from dth.app.record import Record
 from dth.app.selecting import selection_of
+from dth.errors import DeletesRefused
 from dth.events import RunStarted
 from dth.finder.compare import CompareMode
+from dth.finder.deletes import DeleteRules
 from dth.finder.run import FinderSettings, find, preview
+from dth.ledgers.base import Ledger
 from dth.settings import TransferJob
+from dth.states import RunState
 
 
 def _finder_settings(
@@ -34,17 +38,34 @@ def _finder_settings(
         overlap=overlap,
         listers=job.finder_number,
         select=selection_of(job),
+        deletes=DeleteRules(job.max_delete or "", job.delete_from_empty, bool(job.delete_to)) if job.delete else None,
     )
 
 
 async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Record, *, alone: bool) -> None:
     """One run of the finder into the embedded queue. `alone`: the state is locked, so no other run is under way,
     whatever an old row says."""
+    if job.delete:
+        await _refuse_other_places(job, here.ledger)
     run_id = uuid.uuid4().hex[:16]
     urls = settings.source_location(job).url(), settings.dest_location(job).url()
     record.note(RunStarted(run_id, *urls))
     options = _finder_settings(job, run_id, here.process, str(here.folder.scratch), overlap=alone or job.overlap)
     await find(sides.source, sides.destination, here.queue, here.ledger, options, record.note)
+
+
+async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:
+    """Deletes need a run before them that read and wrote the same places: under a new mapping, all that is at the
+    destination looks like an extra. Raises DeletesRefused before anything is listed."""
+    runs = [
+        run for run in await ledger.runs(settings.job_id(job), RUNS_LOOKED_AT) if run.state is not RunState.STANDING
+    ]
+    changed = settings.remapped(job, runs[0].job_settings) if runs else []
+    if changed:
+        raise DeletesRefused(
+            f"nothing is deleted: since the last run of job {settings.job_id(job)}, {', '.join(changed)} changed, so it "
+            "reads or writes other places; run once without --delete, look at the result, then with it"
+        )
 
 
 async def preview_only(job: TransferJob, sides: Sides, record: Record) -> None:

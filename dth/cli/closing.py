@@ -12,15 +12,18 @@ _SHORTEST = 0.001  # a rate over less time says nothing
 
 def headline(summary: Summary) -> str:
     """One line: how it ended and how much was done."""
-    if summary.planned:
+    if summary.planned or summary.planned_deletes:
         what = f"{counted(summary.planned, summary.noun)}, {shown_bytes(summary.planned_bytes)}"
-        return f"Dry run: {what} would be copied; nothing was written"
+        gone = f", {counted(summary.planned_deletes, summary.noun)} deleted" if summary.planned_deletes else ""
+        return f"Dry run: {what} would be copied{gone}; nothing was written"
     if summary.explained:
         return "Nothing was written: --explain only says what would be done"
     if summary.listed:
         return f"{counted(summary.listed, summary.noun)} chosen; nothing was compared"
     seconds = shown_seconds(summary.seconds)
-    moved = f"{counted(summary.done, summary.noun)} copied, {shown_bytes(summary.bytes)} in {seconds}"
+    deleted = f", {summary.deleted:,} deleted" if summary.deleted else ""
+    copied = counted(summary.done - summary.deleted, summary.noun)
+    moved = f"{copied} copied, {shown_bytes(summary.bytes)}{deleted} in {seconds}"
     match summary.exit_code:
         case ExitCode.INTERRUPTED:
             return f"Interrupted: {moved}; run it again to go on from here"
@@ -48,8 +51,11 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         if summary.done and summary.skipped:
             lines.append(f"{counted(summary.skipped, 'image')} needed nothing: equal digests")
     elif summary.compared and summary.found:
+        or_deleted = " or deleted" if summary.deleted else ""
         skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
-        lines.append(f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{skipped}")
+        lines.append(
+            f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{or_deleted}{skipped}"
+        )
     if summary.not_selected:
         lines.append(f"{counted(summary.not_selected, summary.noun)} not selected")
     if summary.failures:

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-from dth.messages import ObjectEntry, ObjectsMessage, entry_size
+from dth.messages import DeleteMessage, ObjectEntry, ObjectsMessage, entry_size
 from dth.model import Change
 
 _ENVELOPE_BYTES = 160  # field names, punctuation, attempt, and a message number of 20 digits
 
 
-class Packer:
-    """Fills messages up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
+M = TypeVar("M", ObjectsMessage, DeleteMessage)
+_MARKS = {ObjectsMessage: "", DeleteMessage: "d"}
+
+
+class Packer(Generic[M]):
+    """Fills messages of one kind up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
 
     An object of more than `pack_bytes` travels alone. An entry that is by itself over `message_bytes` (a key is 1,024 bytes
-    at most, 6 KiB as JSON) travels alone too. Ids are `<run>-<n>`: a run has one finder, so they are unique in the run.
+    at most, 6 KiB as JSON) travels alone too. Ids are `<run>-<n>`, of deletes
+    `<run>-d<n>`: a run has one finder, so they are unique in the run.
     """
 
-    def __init__(self, job_id: str, run_id: str, pack_objects: int, pack_bytes: int, message_bytes: int) -> None:
+    def __init__(
+        self, kind: type[M], job_id: str, run_id: str, pack_objects: int, pack_bytes: int, message_bytes: int
+    ) -> None:
+        self._kind: type[M] = kind
         self._job_id = job_id
         self._run_id = run_id
         self._pack_objects = pack_objects
@@ -33,9 +42,9 @@ class Packer:
         self._json = 0
         self._number = 0
 
-    def add(self, changes: Sequence[Change]) -> list[ObjectsMessage]:
+    def add(self, changes: Sequence[Change]) -> list[M]:
         """Messages that are full now; the rest waits for more."""
-        full: list[ObjectsMessage] = []
+        full: list[M] = []
         for change in changes:
             listed = change.entry
             entry = ObjectEntry(
@@ -58,17 +67,17 @@ class Packer:
                 full += self.flush()
         return full
 
-    def flush(self) -> list[ObjectsMessage]:
+    def flush(self) -> list[M]:
         """The message being filled, where there is one."""
         entries, self._entries = self._entries, []
         self._content = self._json = 0
         return [self._message(entries)] if entries else []
 
-    def _message(self, entries: list[ObjectEntry]) -> ObjectsMessage:
+    def _message(self, entries: list[ObjectEntry]) -> M:
         self._number += 1
-        return ObjectsMessage(
+        return self._kind(
             job_id=self._job_id,
             run_id=self._run_id,
-            message_id=f"{self._run_id}-{self._number}",
+            message_id=f"{self._run_id}-{_MARKS[self._kind]}{self._number}",
             objects=entries,
         )

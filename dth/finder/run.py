@@ -8,22 +8,24 @@ between leaves a LISTING run whose lease ends: the next finder abandons it, and 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
-from dth.errors import DthError, LedgerError
+from dth.errors import DeletesRefused, DthError, LedgerError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
+from dth.finder.deletes import DeleteRules, SpooledDeletes
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
 from dth.finder.plan import Accept, Decisions, Extras, Tally, first_error
 from dth.finder.select import Selection
 from dth.ledgers.base import Ledger, Run
-from dth.messages import encode
+from dth.messages import DeleteMessage, ObjectsMessage, encode
 from dth.model import Change, Counts, KeyMapping
 from dth.queues.base import Queue
 from dth.states import Reason, RunState
@@ -42,7 +44,7 @@ _ABANDON_SECONDS = 5.0
 class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
     the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as
-    pay); `select` None takes every object."""
+    pay); `select` None takes every object; `deletes` None deletes nothing."""
 
     job_id: str
     run_id: str
@@ -60,13 +62,15 @@ class FinderSettings:
     overlap: bool
     listers: int
     select: Selection | None
+    deletes: DeleteRules | None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
     which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the
-    source lacks, as far as they are selected; `not_selected` source objects are not."""
+    source lacks, as far as they are selected; `not_selected` source objects are not. `refusal`
+    says why deletes that were asked for were not sent."""
 
     found: int
     found_bytes: int
@@ -76,6 +80,7 @@ class Found:
     needs_restore: int
     extra: int
     not_selected: int
+    refusal: str = ""
 
 
 async def find(
@@ -83,7 +88,8 @@ async def find(
 ) -> Found:
     """Send every difference, each key once, and seal the run with exact totals.
 
-    Raises RunUnderWay where another run of the job is; nothing was written then. After any other error, and when cancelled,
+    Raises RunUnderWay where another run of the job is; nothing was written then. DeletesRefused where a guard kept all
+    deletes back; the run is sealed without them. After any other error, and when cancelled,
     the run is ABANDONED, never sealed: a listing that failed is not an empty one.
     """
     deciding(settings.compare, source.capabilities, destination.capabilities)  # refuses before anything is written
@@ -97,6 +103,8 @@ async def find(
         await _abandon(ledger, settings.run_id, error, emit)
         raise error from error.__cause__
     emit(RunSealed(settings.run_id, found.found, found.found_bytes, found.compared, found.reasons, found.not_selected))
+    if found.refusal:
+        raise DeletesRefused(found.refusal)
     return found
 
 
@@ -113,8 +121,16 @@ async def preview(source: Lister, destination: Lister, settings: FinderSettings,
             emit(Planned(action, entry.key, settings.mapping.dest_key(entry.key), entry.size, change.reason))
         progress.note()
 
-    await _plan(source, destination, settings, tally, accept, emit).run()
-    progress.note(last=True)
+    with _deletes(settings) as deletes:
+        await _plan(source, destination, settings, tally, accept, deletes, emit).run()
+        progress.note(last=True)
+        if deletes and (refusal := deletes.refusal(tally)):
+            raise DeletesRefused(refusal)
+        if deletes:
+            async for changes in deletes.changes():
+                for change in changes:
+                    key, size = change.entry.key, change.entry.size
+                    emit(Planned("delete", key, settings.mapping.dest_key(key), size, change.reason))
     return _finished(tally, emit)
 
 
@@ -131,7 +147,14 @@ async def _list_and_send(
     tally = Tally()
     progress = _Progress(settings.run_id, tally, emit)
     outbox = Outbox(queue, settings.high_water, emit)
-    packer = Packer(settings.job_id, settings.run_id, settings.pack_objects, settings.pack_bytes, queue.message_bytes)
+    packer = Packer(
+        ObjectsMessage,
+        settings.job_id,
+        settings.run_id,
+        settings.pack_objects,
+        settings.pack_bytes,
+        queue.message_bytes,
+    )
     flushed = time.monotonic()
 
     async def accept(changes: Sequence[Change]) -> None:
@@ -143,19 +166,55 @@ async def _list_and_send(
         await outbox.put([encode(message) for message in messages])
         progress.note()
 
-    async with asyncio.TaskGroup() as tasks:
-        heart = tasks.create_task(_heartbeat(ledger, settings, lease_until, emit))
-        sending = tasks.create_task(outbox.run())
-        await _plan(source, destination, settings, tally, accept, emit).run()
-        await outbox.put([encode(message) for message in packer.flush()])
-        await outbox.close()
-        await sending
-        heart.cancel()
-    return _finished(tally, emit)
+    refusal = ""
+    with _deletes(settings) as deletes:
+        async with asyncio.TaskGroup() as tasks:
+            heart = tasks.create_task(_heartbeat(ledger, settings, lease_until, emit))
+            sending = tasks.create_task(outbox.run())
+            await _plan(source, destination, settings, tally, accept, deletes, emit).run()
+            await outbox.put([encode(message) for message in packer.flush()])
+            if deletes and not (refusal := deletes.refusal(tally)):
+                await _send_deletes(deletes, settings, queue.message_bytes, tally, outbox)
+            await outbox.close()
+            await sending
+            heart.cancel()
+    return replace(_finished(tally, emit), refusal=refusal)
+
+
+async def _send_deletes(
+    deletes: SpooledDeletes, settings: FinderSettings, message_bytes: int, tally: Tally, outbox: Outbox
+) -> None:
+    """All of them: the listings are whole, and no guard objected."""
+    weight = settings.pack_bytes if deletes.rules.moved else sys.maxsize
+    packer = Packer(DeleteMessage, settings.job_id, settings.run_id, settings.pack_objects, weight, message_bytes)
+    async for changes in deletes.changes():
+        tally.found += len(changes)
+        tally.reasons[Reason.EXTRA] = tally.reasons.get(Reason.EXTRA, 0) + len(changes)
+        await outbox.put([encode(message) for message in packer.add(changes)])
+    await outbox.put([encode(message) for message in packer.flush()])
+
+
+@contextmanager
+def _deletes(settings: FinderSettings) -> Iterator[SpooledDeletes | None]:
+    """Where extras are kept, freed at the end; None where nothing is to be deleted."""
+    if settings.deletes is None:
+        yield None
+        return
+    deletes = SpooledDeletes(settings.deletes, settings.mapping, settings.sort_directory)
+    try:
+        yield deletes
+    finally:
+        deletes.close()
 
 
 def _plan(
-    source: Lister, destination: Lister, settings: FinderSettings, tally: Tally, accept: Accept, emit: Emit
+    source: Lister,
+    destination: Lister,
+    settings: FinderSettings,
+    tally: Tally,
+    accept: Accept,
+    extras: Extras | None,
+    emit: Emit,
 ) -> Attempts:
     decisions = Decisions(
         mapping=settings.mapping,
@@ -163,7 +222,7 @@ def _plan(
         accepted=Accepted(settings.sort_directory),
         tally=tally,
         accept=accept,
-        extras=Extras(),
+        extras=extras or Extras(),
         select=settings.select,
     )
     return Attempts(

@@ -8,6 +8,7 @@ from datetime import UTC
 
 from dth.settings.identity import mapping, partition
 from dth.settings.transfer import NOT_YET, TransferJob, settings_of
+from dth.settings.urls import folder
 
 KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
 _TABLE_ROW_BYTES = 384 * 1024  # an item holds 400 KiB
@@ -46,7 +47,7 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"message_bytes = {job.message_bytes}{_from(origins, 'message_bytes')} is more than {_TABLE_ROW_BYTES}: a row "
             "of a DynamoDB table must be able to hold what remains of a message"
         )
-    return found + _selection(job, origins) + _overlap(job)
+    return found + _selection(job, origins) + _deletes(job, origins) + _overlap(job)
 
 
 def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
@@ -67,6 +68,32 @@ def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"{_from(origins, 'modified_before')}: no object is both"
         )
     return found
+
+
+def _deletes(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
+    """Deletes need both listings, and a place aside that is no side's own."""
+    found = []
+    if not job.delete:
+        unused = [name for name in ("max_delete", "delete_to", "delete_from_empty") if getattr(job, name)]
+        return [f"{name}{_from(origins, name)} says how to delete, but delete is not set" for name in unused]
+    if job.skip_compare:
+        found.append(
+            f"skip_compare{_from(origins, 'skip_compare')} contradicts delete{_from(origins, 'delete')}: what the source "
+            "lacks is known only from comparing"
+        )
+    if job.delete_to:
+        aside, shown = folder(job.delete_to), f"delete_to = {job.delete_to!r}{_from(origins, 'delete_to')}"
+        if "://" in aside:
+            found.append(f"{shown} is a folder of the destination's bucket, not a URL")
+        if _overlaps(aside, mapping(job).dest_listing_prefix):
+            found.append(f"{shown} overlaps the destination: choose a folder outside of it")
+        elif job.src_bucket == job.dest_bucket and _same_store(job) and _overlaps(aside, job.src_prefix):
+            found.append(f"{shown} overlaps the source: choose a folder outside of it")
+    return found
+
+
+def _overlaps(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _from(origins: Mapping[str, str], name: str) -> str:

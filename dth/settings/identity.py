@@ -116,6 +116,18 @@ def from_run_settings(text: str, process: TransferJob | None = None) -> Transfer
     return TransferJob(**own, **fields)
 
 
+_MAPPING = (
+    "src_bucket", "src_prefix", "src_endpoint", "strip_src_prefix", "dest_bucket", "dest_prefix", "dest_endpoint",
+)  # fmt: skip
+
+
+def remapped(job: TransferJob, text: str) -> list[str]:
+    """Names of the settings by which the job reads from or writes to other places than the run whose settings are stored
+    as `text`. Another version's settings are read as far as they go."""
+    stored = json.loads(text)
+    return [name for name in _MAPPING if name in stored and stored[name] != getattr(job, name)]
+
+
 def contradicted(given: TransferJob, text: str) -> list[str]:
     """Names of job settings that were set for this process and differ from those stored with the run; an empty list
     means that `given` may work on it. Settings left at their defaults contradict nothing."""

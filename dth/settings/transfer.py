@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from dth.settings.fields import Endpoint, Setting, Size, TextList, describe, setting
 from dth.settings.urls import BUCKET_PATTERN, BUCKET_RULE
@@ -50,6 +50,11 @@ def default_state(environ: Mapping[str, str]) -> Path:
     """`$XDG_STATE_HOME/dth`, else `~/.local/state/dth` (XDG Base Directory Specification)."""
     base = environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "dth"
+
+
+def _number_as_text(value: object) -> object:
+    """Job files write plain numbers."""
+    return str(value) if isinstance(value, int) else value
 
 
 class JobBase(BaseModel):
@@ -200,8 +205,15 @@ class TransferJob(JobBase):
         False, "Skip comparing", "Send every source object without listing the destination.", guide="srcSkipCompare"
     )
     delete: bool = _compare(False, "Delete", "Delete objects of the destination that the source lacks.")
-    max_delete: int | None = _compare(None, "Most deletes", "Refuse to delete more objects than this.", ge=0)
-    delete_to: str = _compare("", "Delete to", "Prefix to which objects are moved instead of being deleted.")
+    max_delete: Annotated[str | None, BeforeValidator(_number_as_text)] = _compare(
+        None, "Most deletes",
+        "Delete nothing where more would go: a number, or a share of the destination's objects such as 10%.",
+        pattern=r"^[0-9]{1,18}$|^[0-9]{1,3}(\.[0-9]{1,6})?%$", allowed="a number of objects, or a share such as 10%",
+    )  # fmt: skip
+    delete_from_empty: bool = _compare(False, "Delete from empty", "Delete although the source lists no object at all.")
+    delete_to: str = _compare(
+        "", "Delete to", "Folder of the destination's bucket to which objects are moved instead of being deleted."
+    )
 
     include_metadata: bool = _copy(True, "Metadata", "Copy content headers and user metadata.", guide="includeMetadata")
     tags: bool = _copy(False, "Tags", "Copy object tags.")
@@ -253,9 +265,6 @@ class TransferJob(JobBase):
 
 NOT_YET: dict[str, str] = {
     "src_event": "acting on event messages",
-    "delete": "deleting at the destination",
-    "max_delete": "deleting at the destination",
-    "delete_to": "deleting at the destination",
     "from_file": "keys from a file",
     "src_prefix_list": "a list of prefixes",
     "src_prefix_list_bucket": "a list of prefixes",

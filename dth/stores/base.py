@@ -70,7 +70,8 @@ class Capabilities:
     `crc32`); empty where such headers are ignored or refused. `needs_payload_hash`: this endpoint refuses
     UNSIGNED-PAYLOAD, so a body must be whole before it is sent. `conditional_put`: If-None-Match on PUT works.
     `declares_checksum`: an upload created for an algorithm takes parts without that header and answers each with its
-    own sum (AWS refuses such parts, but answers with CRC64NVME where no algorithm was declared).
+    own sum (AWS refuses such parts, but answers with CRC64NVME where no algorithm was declared). `conditional_delete`: If-Match
+    on DELETE works.
     """
 
     provider: str
@@ -90,6 +91,7 @@ class Capabilities:
     equal_parts: bool
     key_rules: KeyRules
     declares_checksum: bool = False
+    conditional_delete: bool = False
 
 
 @value

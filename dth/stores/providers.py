@@ -52,6 +52,7 @@ class ProviderProfile:
     equal_parts: bool = False
     key_rules: KeyRules = KeyRules()
     declares_checksum: bool = False
+    conditional_delete: bool = False
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -81,6 +82,7 @@ PROFILES: dict[str, ProviderProfile] = {
             multipart_etag=True,
             checksums=("crc64nvme", "crc32c", "crc32"),
             conditional_put=True,
+            conditional_delete=True,
             object_max=50 * _TIB,
         ),
         ProviderProfile(
@@ -268,6 +270,7 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         equal_parts=profile.equal_parts,
         key_rules=profile.key_rules,
         declares_checksum=profile.declares_checksum,
+        conditional_delete=profile.conditional_delete,
     )
 
 

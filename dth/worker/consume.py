@@ -18,6 +18,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 from dth.errors import DthError, LedgerError, QueueError, StoreError, Throttled, TimedOut
@@ -25,6 +26,7 @@ from dth.events import Emit, InFlight, Moved, Notice, ObjectFailed
 from dth.ledgers.base import Ledger, OutcomeRow
 from dth.messages import (
     DeleteMessage,
+    Entries,
     ImageMessage,
     Message,
     MessageInvalid,
@@ -42,6 +44,7 @@ from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
 from dth.worker.context import CopyContext
 from dth.worker.copy import abandon_upload
+from dth.worker.delete import delete_object
 from dth.worker.job import Copied, Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
@@ -92,9 +95,9 @@ def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
 class Consumer:
     """Works a queue until drained. One per process.
 
-    Leased messages are bounded by `max_in_flight` and by four times the limit, and no more are received while the entries in hand suffice to fill
-    the limit twice. Raises, within an exception group, WrongJob, the breaker's error, or trouble with queue, ledger or
-    report that would not go away; whatever it raises, messages in hand have been given back.
+    Leased messages are bounded by `max_in_flight` and by four times the limit; none are received while the entries in hand
+    fill the limit twice. Raises, within an exception group, WrongJob, the breaker's error, or trouble with queue, ledger or
+    report that would not go away; messages in hand have been given back then.
     """
 
     def __init__(
@@ -160,8 +163,6 @@ class Consumer:
             await self._give_back_all()
         return self.counts
 
-    # Receiving
-
     async def _receive(self, messages: asyncio.TaskGroup) -> None:
         while not self._draining.is_set():
             wanted = self._wanted()
@@ -219,14 +220,10 @@ class Consumer:
             return await self._bury_whole(held, str(error))
         self._messages_seen += 1
         match message:
-            case ObjectsMessage():
-                await self._objects(held, message)
-            case DeleteMessage():
-                await self._refuse(held, message, len(message.objects))
-            case ImageMessage():
-                await self._refuse(held, message, 1)
-            case PartsMessage():
-                await self._refuse(held, message, 0)
+            case ObjectsMessage() | DeleteMessage():
+                await self._entries(held, message)
+            case ImageMessage() | PartsMessage():
+                await self._refuse(held, message)
             case _:
                 assert_never(message)
         return None
@@ -235,16 +232,16 @@ class Consumer:
         await self._queue.bury([(held.delivery.body, reason)])
         await self._queue.ack([held.delivery])
 
-    async def _refuse(self, held: Held, message: Message, entries: int) -> None:
+    async def _refuse(self, held: Held, message: Message) -> None:
         """A kind that this version cannot work: its entries are FAILED, so that the run ends and says so."""
         await self._open_job(message.run_id)
-        if entries:
+        if entries := int(isinstance(message, ImageMessage)):  # parts never count
             await self._record(outcomes.refused_row(message, entries))
         await self._bury_whole(held, f"this version of dth cannot work `{message.kind}` messages")
 
-    # One message of objects
+    # One message of entries
 
-    async def _objects(self, held: Held, message: ObjectsMessage) -> None:
+    async def _entries(self, held: Held, message: Entries) -> None:
         held.entries_left = len(message.objects)
         self._entries_left += held.entries_left
         self._entries_seen += held.entries_left
@@ -265,11 +262,11 @@ class Consumer:
                 if end and end.outcome and end.outcome is not Outcome.SPLIT
             ]
         )
-        row = await self._record(outcomes.row_of(message, ended))
+        row = await self._record(outcomes.row_of(message, ended), deletes=isinstance(message, DeleteMessage))
         reasons = {index: f"{end.error_code}: {end.error}" for index, end in enumerate(ended) if end and end.error}
         return await self._finish(held, message, row, reasons)
 
-    async def _job(self, message: ObjectsMessage) -> Job | None:
+    async def _job(self, message: Entries) -> Job | None:
         try:
             return await self._open_job(message.run_id)
         except LedgerError:
@@ -277,15 +274,16 @@ class Consumer:
                 return None
             raise
 
-    async def _record(self, mine: OutcomeRow) -> OutcomeRow:
+    async def _record(self, mine: OutcomeRow, *, deletes: bool = False) -> OutcomeRow:
         row = await self._ledger.record(mine, self._settings.process)
         if row == mine:
             counts = row.counts
             self.counts += counts
-            self._emit(Moved(row.run_id, counts.done, counts.skipped, counts.failed, counts.bytes))
+            ends = counts.done, counts.skipped, counts.failed, counts.bytes
+            self._emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0))
         return row
 
-    async def _finish(self, held: Held, message: ObjectsMessage, row: OutcomeRow, reasons: dict[int, str]) -> None:
+    async def _finish(self, held: Held, message: Entries, row: OutcomeRow, reasons: dict[int, str]) -> None:
         """Do what the row in force says; every step may be a repetition."""
         if letters := outcomes.letters_of(message, row.bitmap, reasons):
             await self._queue.bury(letters)
@@ -293,7 +291,7 @@ class Consumer:
             await self._queue.send([row.remainder])
         await self._queue.ack([held.delivery])
 
-    async def _copy_entries(self, held: Held, message: ObjectsMessage, job: Job) -> Sequence[Ended | None]:
+    async def _copy_entries(self, held: Held, message: Entries, job: Job) -> Sequence[Ended | None]:
         """Each entry's end; None for those cut off by hand-over or drain."""
         context = CopyContext(
             job=job,
@@ -306,10 +304,11 @@ class Consumer:
             lease_until=held.lease_until,
             redelivered=held.delivery.deliveries > 1,
         )
+        work = partial(delete_object, copy=self._copy) if isinstance(message, DeleteMessage) else self._copy
         ended: list[Ended | None] = [None] * len(message.objects)
 
         async def one(index: int, entry: ObjectEntry) -> None:
-            ended[index] = await self._entry(entry, outcomes.attempt_of(entry, message), context)
+            ended[index] = await self._entry(entry, outcomes.attempt_of(entry, message), context, work)
             held.entries_left -= 1
             self._entries_left -= 1
             self._room.set()
@@ -326,8 +325,8 @@ class Consumer:
             held.window = None
         return ended
 
-    async def _entry(self, entry: ObjectEntry, attempt: int, context: CopyContext) -> Ended | None:
-        """Copy one entry: again and again while the fault is not its own. None where draining came first."""
+    async def _entry(self, entry: ObjectEntry, attempt: int, context: CopyContext, work: CopyObject) -> Ended | None:
+        """Copy (or delete) one entry: again and again while the fault is not its own. None where draining came first."""
         if attempt > 1 and await self._drained_within(self._back_off.wait_seconds(attempt - 1, None)):
             return None
         waits = 0
@@ -336,14 +335,14 @@ class Consumer:
                 async with self._limiter.slot(entry.size):
                     if self._draining.is_set():
                         return None
-                    copied = await self._copy(entry, context)
+                    copied = await work(entry, context)
                 self._breaker.succeeded()
                 return outcomes.after_copy(copied, attempt)
             except TROUBLES:
                 raise
             except Exception as error:  # noqa: BLE001 - what one entry sets off must not stop the others; judged by type
                 ended = self._failed(error, entry, attempt, context)
-                if ended.outcome is Outcome.FAILED and entry.size > context.job.options.multipart_threshold:
+                if ended.outcome is Outcome.FAILED and work is self._copy:
                     await self._abandon_upload(entry, context)
                 wished = error.retry_after if isinstance(error, StoreError) else None
             if ended.outcome or ended.attempt > attempt:
@@ -367,7 +366,8 @@ class Consumer:
     async def _abandon_upload(self, entry: ObjectEntry, context: CopyContext) -> None:
         """Nobody will go on with its parts. What cannot be aborted now is the sweep's."""
         try:
-            await abandon_upload(entry.key, context)
+            if entry.size > context.job.options.multipart_threshold:
+                await abandon_upload(entry.key, context)
         except DthError as error:
             self._emit(Notice("warning", error.code, f"the upload of {entry.key!r} was not aborted yet: {error}"))
 

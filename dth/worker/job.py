@@ -38,13 +38,15 @@ class CopyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings."""
+    """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
+    `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted."""
 
     job_id: str
     source: ObjectStore
     destination: ObjectStore
     mapping: KeyMapping
     options: CopyOptions
+    delete_to: str = ""
 
 
 OpenJob = Callable[[str], Awaitable[Job]]

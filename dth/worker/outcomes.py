@@ -32,7 +32,7 @@ from dth.errors import (
     WrongRegion,
 )
 from dth.ledgers.base import OutcomeRow
-from dth.messages import Message, ObjectEntry, ObjectsMessage, encode
+from dth.messages import Entries, Message, ObjectEntry, encode
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome
 from dth.values import value
@@ -110,7 +110,7 @@ def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: b
     return Ended(None, attempt + 1, None, code, text)
 
 
-def attempt_of(entry: ObjectEntry, message: ObjectsMessage) -> int:
+def attempt_of(entry: ObjectEntry, message: Entries) -> int:
     """Which attempt this is, from 1."""
     return entry.attempt or message.attempt
 
@@ -157,7 +157,7 @@ def is_remainder(message_id: str) -> bool:
     return bool(slash) and generation.isdecimal()
 
 
-def remainder_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> str:
+def remainder_of(message: Entries, ended: Sequence[Ended | None]) -> str:
     """The encoded message that must follow, "" where every entry has ended. It carries no more bytes for attempts than
     it must: the lowest is the message's own."""
     left = [
@@ -176,7 +176,7 @@ def remainder_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> str:
     )
 
 
-def row_of(message: ObjectsMessage, ended: Sequence[Ended | None]) -> OutcomeRow:
+def row_of(message: Entries, ended: Sequence[Ended | None]) -> OutcomeRow:
     """What this worker would like to be recorded."""
     return OutcomeRow(
         message_id=message.message_id,
@@ -198,7 +198,7 @@ def refused_row(message: Message, entries: int) -> OutcomeRow:
     )
 
 
-def nothing_happened(message: ObjectsMessage, ended: Sequence[Ended | None]) -> bool:
+def nothing_happened(message: Entries, ended: Sequence[Ended | None]) -> bool:
     """True where giving the message back says the same as a remainder would: no end, and no attempt used up."""
     return all(
         end is None or (end.outcome is None and end.attempt == attempt_of(entry, message))
@@ -206,7 +206,7 @@ def nothing_happened(message: ObjectsMessage, ended: Sequence[Ended | None]) -> 
     )
 
 
-def letters_of(message: ObjectsMessage, bitmap: str, reasons: Mapping[int, str]) -> list[tuple[str, str]]:
+def letters_of(message: Entries, bitmap: str, reasons: Mapping[int, str]) -> list[tuple[str, str]]:
     """A dead letter (body, reason) for each entry that the row in force calls FAILED.
 
     Ids are `<message id>/dead-<position>`, so that a letter buried twice (its worker died before it acknowledged) can
@@ -230,7 +230,7 @@ def letters_of(message: ObjectsMessage, bitmap: str, reasons: Mapping[int, str])
     ]
 
 
-def record_of(message: ObjectsMessage, entry: ObjectEntry, end: Ended, dest_key: str) -> ObjectRecord:
+def record_of(message: Entries, entry: ObjectEntry, end: Ended, dest_key: str) -> ObjectRecord:
     """The report's line of an entry that has ended."""
     copied = end.copied
     assert end.outcome is not None

@@ -240,6 +240,9 @@ class MemoryStore:
 
     async def delete(self, key: str, *, if_match: str = "") -> None:
         await self._call("DeleteObject", key)
+        stored = self.objects.get(key)
+        if if_match and self.capabilities.conditional_delete and stored and stored.etag != if_match:
+            raise PreconditionFailed("DeleteObject: 412", operation="DeleteObject", status=412)
         self.objects.pop(key, None)
 
     async def create_upload(self, key: str, options: PutOptions, checksum_algorithm: str = "") -> str:

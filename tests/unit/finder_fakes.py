@@ -118,6 +118,7 @@ def finder_settings(**changed: object) -> FinderSettings:
         overlap=False,
         listers=1,
         select=None,
+        deletes=None,
     )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ change_lists = st.lists(
 
 @given(batches=st.lists(change_lists, max_size=4), pack_objects=st.integers(1, 7))
 def test_packing_keeps_every_entry_within_all_three_limits(batches: list[list[Change]], pack_objects: int) -> None:
-    packer = Packer("jøb", "run", pack_objects, 100, MESSAGE_BYTES)
+    packer = Packer(ObjectsMessage, "jøb", "run", pack_objects, 100, MESSAGE_BYTES)
     messages: list[ObjectsMessage] = []
     for batch in batches:
         messages += packer.add(batch)
@@ -44,7 +44,7 @@ def test_packing_keeps_every_entry_within_all_three_limits(batches: list[list[Ch
 
 
 def test_a_large_object_travels_alone_and_does_not_cut_the_message_being_filled() -> None:
-    packer = Packer("job", "run", 10, 100, 100_000)
+    packer = Packer(ObjectsMessage, "job", "run", 10, 100, 100_000)
     full = packer.add([Change(entry(key, size), Reason.MISSING) for key, size in [("a", 1), ("b", 101), ("c", 99)]])
     assert [[o.key for o in m.objects] for m in full] == [["b"]]
     assert [[o.key for o in m.objects] for m in packer.flush()] == [["a", "c"]]
@@ -52,7 +52,7 @@ def test_a_large_object_travels_alone_and_does_not_cut_the_message_being_filled(
 
 def test_the_longest_key_fits_a_message_of_the_smallest_service() -> None:
     worst = Change(entry("\x01" * 1024, 1, "a" * 32), Reason.MISSING)
-    packer = Packer("job", "run", 1000, 1 << 40, 262_144)
+    packer = Packer(ObjectsMessage, "job", "run", 1000, 1 << 40, 262_144)
     messages = packer.add([worst] * 500) + packer.flush()
     assert sum(len(m.objects) for m in messages) == 500
     assert max(len(encode(m)) for m in messages) <= 262_144

@@ -38,6 +38,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "src_type": ("Aliyun_OSS", "Aliyun_OSS"),
     "dest_type": ("Tencent_COS", "Tencent_COS"),
     "dest_sse_kms_key_id": ("key-1", "key-1"),
+    "max_delete": ("10%", "10%"),
+    "delete_to": ("trash", "trash"),
     "include": ("*.jpg, a/*", ("*.jpg", "a/*")),
     "exclude": ("*.tmp", ("*.tmp",)),
     "storage_classes": ("STANDARD,GLACIER_IR", ("STANDARD", "GLACIER_IR")),
@@ -49,6 +51,9 @@ NEEDED = {
     "dest_type": {"dest_region": "ap-1"},
     "dest_sse_kms_key_id": {"dest_sse": "AWS_KMS"},
     "lease_cap_seconds": {"lease_seconds": "1"},
+    "max_delete": {"delete": "true"},
+    "delete_to": {"delete": "true", "dest_prefix": "copies"},
+    "delete_from_empty": {"delete": "true"},
 }
 
 
@@ -273,7 +278,7 @@ def test_a_setting_whose_feature_is_missing_is_refused_not_ignored(rule: str) ->
 
 
 def test_a_missing_setting_at_its_default_is_no_error() -> None:
-    assert load({"delete": "false", "src_event": "No", "giant_threshold": "1GiB"}).delete is False
+    assert load({"tags": "false", "src_event": "No", "giant_threshold": "1GiB"}).tags is False
 
 
 @pytest.mark.parametrize(
@@ -341,3 +346,32 @@ def test_every_setting_has_a_title_and_one_sentence_of_help() -> None:
 def test_rules_that_no_object_can_meet_are_refused(rules: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=f"{said}.*no object is both"):
         load(rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"max_delete": "5"}, "max_delete .*delete is not set"),
+        ({"delete": "true", "skip_compare": "true"}, "skip_compare .*contradicts delete"),
+        ({"delete": "true", "delete_to": "copies/old", "dest_prefix": "copies"}, "overlaps the destination"),
+        ({"delete": "true", "delete_to": "old"}, "overlaps the destination"),
+        ({"delete": "true", "delete_to": "s3://b/old", "dest_prefix": "copies"}, "not a URL"),
+        (
+            {
+                "delete": "true", "delete_to": "live/old", "dest_prefix": "copies", "src_prefix": "live/",
+                "src_bucket": "one", "dest_bucket": "one",
+            },
+            "overlaps the source",
+        ),
+        ({"delete": "true", "max_delete": "-1"}, "a number of objects, or a share"),
+        ({"delete": "true", "max_delete": "ten"}, "a number of objects, or a share"),
+    ],
+)  # fmt: skip
+def test_deletes_that_could_not_be_safe_are_refused(rules: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        load(rules)
+
+
+def test_a_run_of_an_older_version_without_a_limit_is_still_read_and_a_plain_number_is_a_limit() -> None:
+    assert TransferJob(max_delete=None).max_delete is None
+    assert TransferJob(max_delete=5).max_delete == "5"  # type: ignore[arg-type]  # as TOML gives it
