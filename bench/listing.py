@@ -7,9 +7,9 @@ from bench.contenders import dth_listing, rclone_listing, s5cmd_listing
 from bench.table import show
 
 NOTES = (
-    """listing: dth has no command that only lists. Its first row is `dth sync --dry-run` into an empty prefix, which also
-    compares and says of each key what would be done, beside tools that print a line a key; its second counts keys and
-    bytes through the lister that its finder uses, beside tools that count them.""",
+    """listing: dth has no command that only lists. Its line a key is `dth sync --dry-run` into an empty prefix, which
+    also compares and says of each key what would be done; what counts keys and bytes is the lister that its finder
+    uses, called by a program of the bench (count.py).""",
     "juicefs lists nothing but what it syncs, so it has no part in listing.",
 )
 
