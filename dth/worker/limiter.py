@@ -1,8 +1,8 @@
 """How much a worker process has in flight: a fixed number, or as much as the two stores take and throughput rewards.
 
-The adaptive limit is additive increase, multiplicative decrease (Chiu and Jain, 1989), with two additions: it starts by
-doubling while that pays, and it goes back where more in flight moved nothing more, because past that point requests
-only wait for each other.
+The adaptive limit is additive increase, multiplicative decrease (Chiu and Jain, 1989), with three additions: it starts by
+doubling while that pays, it goes back where more in flight moved nothing more, because past that point requests only
+wait for each other, and it doesn't grow while this process has its core busy: then they would wait for the core.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 
-START = 32  # enough to see a gain by doubling; a store that throttles this many says so
+START = (
+    16  # keeps a core busy where the store is near, in few connections (TLS: a handshake each); doubles where it isn't
+)
 WINDOW_SECONDS = 0.5  # shortest time over which throughput is judged
+DOUBLING_SECONDS = 0.25  # and while doubling, so that far stores are soon met with enough
+DOUBLING_TURNS = 2  # but each slot has so many, or the rate is one of halves of turns
+CORE_BUSY = 0.7  # of a window in CPU time; the rest of a busy core is the kernel's and other processes'
 PATIENCE_SECONDS = 5.0  # how long a limit that did not grow stands before it is probed again
 GAIN_DOUBLING = 1.2  # doubling goes on while it brings this much throughput
 GAIN_PROBING = 1.02  # an additive step stays where it brings this much
@@ -36,19 +41,28 @@ class Limiter:
     `fixed` > 0 holds the limit there; 0 adapts it between 1 and `upper`.
     """
 
-    def __init__(self, *, fixed: int, upper: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        fixed: int,
+        upper: int,
+        clock: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
+    ) -> None:
         if upper < 1 or fixed < 0:
             raise ValueError("a limiter lets at least one through")
         self._adaptive = fixed == 0
         self._upper = upper
         self._limit = min(fixed or START, upper)
         self._clock = clock
+        self._cpu = cpu
         self._in_flight = 0
         self._waiting: deque[Turn] = deque()
         self._paused_until = 0.0
         self._wake: asyncio.TimerHandle | None = None
         # Judging throughput, window by window.
         self._opened = clock()
+        self._cpu_opened = cpu()
         self._ended = 0
         self._work = 0.0
         self._saturated = False
@@ -144,17 +158,19 @@ class Limiter:
 
     def _judge(self) -> None:
         """Close the window once it is long enough and each slot had its turn; then grow, stand or go back."""
+        if self._ended < self._limit * (DOUBLING_TURNS if self._doubling else 1):
+            return
         now = self._clock()
         seconds = now - self._opened
-        if seconds < WINDOW_SECONDS or self._ended < self._limit:
+        if seconds < (DOUBLING_SECONDS if self._doubling else WINDOW_SECONDS):
             return
         rate, saturated = self._work / seconds, self._saturated
         if saturated and now >= self._stand_until:
-            self._step(rate, now)
+            self._step(rate, now, busy=self._cpu() - self._cpu_opened >= CORE_BUSY * seconds)
         self._last_rate = rate
         self._open_window(now)
 
-    def _step(self, rate: float, now: float) -> None:
+    def _step(self, rate: float, now: float, *, busy: bool) -> None:
         if self._step_back_to:
             gain = GAIN_DOUBLING if self._doubling else GAIN_PROBING
             if rate < self._last_rate * gain:
@@ -162,6 +178,9 @@ class Limiter:
                 self._doubling = False
                 self._stand_until = now + PATIENCE_SECONDS
                 return
+        if busy:
+            self._step_back_to = 0
+            return
         self._step_back_to = self._limit
         step = self._limit if self._doubling else max(1, self._limit // 8)
         self._limit = min(self._limit + step, self._upper)
@@ -170,6 +189,7 @@ class Limiter:
 
     def _open_window(self, now: float) -> None:
         self._opened, self._ended, self._work = now, 0, 0.0
+        self._cpu_opened = self._cpu()
         self._saturated = bool(self._waiting)
 
 

@@ -193,3 +193,20 @@ async def test_the_limit_recovers_after_throttling_ends() -> None:
     assert limiter.limit == 1
     await _drive(limiter, clock, lambda limit: limit * 10, 120)
     assert limiter.limit > 64
+
+
+async def test_the_limit_does_not_grow_while_the_process_has_its_core_busy() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock, cpu=lambda: 0.8 * clock.now)
+    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    assert limiter.limit == module.START
+
+
+async def test_the_limit_grows_once_the_core_has_time_again() -> None:
+    clock = Clock()
+    share = [0.8]
+    limiter = Limiter(fixed=0, upper=1000, clock=clock, cpu=lambda: share[0] * clock.now)
+    await _drive(limiter, clock, lambda limit: limit * 10, 3)
+    share[0] = 0.1
+    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    assert limiter.limit == 1000
