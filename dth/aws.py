@@ -6,6 +6,7 @@ retries are off, because the adapters know which errors are answers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
@@ -88,7 +89,7 @@ class Service:
         stack = AsyncExitStack()
         try:
             made = get_session().create_client(
-                service, region_name=region or None, endpoint_url=endpoint or None, config=config
+                service, region_name=region or os.environ.get("AWS_REGION") or None, endpoint_url=endpoint or None, config=config
             )
             return cls(name, await stack.enter_async_context(made), stack, error)
         except (BotoCoreError, ValueError) as exc:

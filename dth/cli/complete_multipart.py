@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 Every = Annotated[
@@ -14,7 +14,7 @@ Every = Annotated[
 ]
 
 
-@with_settings()
+@with_settings(only=(*LOCATION, *IDENTITY, "lease_seconds"))
 def complete_multipart(
     *,
     every: Every = 0.0,

@@ -17,7 +17,7 @@ _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "T
 _PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
 LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
 _PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing")
-IDENTITY = ("job_id", "state", *(f"{side}_{name}" for side in ("src", "dest") for name in _PLACE))
+IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in _PLACE))
 
 
 @dataclass(frozen=True, slots=True)

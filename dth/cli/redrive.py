@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 RunId = Annotated[str, typer.Option("--run", metavar="RUN", help="Only dead letters of this run.", show_default=False)]
@@ -17,7 +17,7 @@ Reason = Annotated[
 Rate = Annotated[float, typer.Option("--rate", metavar="NUMBER", min=0, help="Objects a second; 0: no limit.")]
 
 
-@with_settings()
+@with_settings(only=(*LOCATION, *IDENTITY, "lease_seconds"))
 def redrive(
     *,
     run: RunId = "",
