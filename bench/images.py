@@ -64,7 +64,7 @@ def dth(source: Registry, dest: Registry, home: str) -> list[list[str]]:
 
 
 def skopeo(source: Registry, dest: Registry, names: list[str]) -> list[list[str]]:
-    options = ["-q", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"]
+    options = ["-q", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"]
     return [
         ["skopeo", "copy", *options, f"docker://{source.host}/{name}", f"docker://{dest.host}/{name}"] for name in names
     ]
@@ -78,7 +78,7 @@ def fill(source: Registry, folder: Path, large: int) -> list[str]:
         env = {**os.environ, "HOME": str(folder)}
         login = ["--src-creds", f"{USER}:{PASSWORD}", "--src-tls-verify=false", "--dest-tls-verify=false"]
         for name in made.digests:
-            words = ["skopeo", "copy", "-q", "--all", *login, f"docker://{debian.host}/{name}"]
+            words = ["skopeo", "copy", "-q", "--all", "--preserve-digests", *login, f"docker://{debian.host}/{name}"]
             run([[*words, f"docker://{source.host}/{name}"]], env)
         return list(made.digests)
     finally:

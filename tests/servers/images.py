@@ -46,18 +46,14 @@ class Maker:
     def make(self) -> Images:
         """All fifty."""
         bases = [self._base(number) for number in range(3)]
-        jobs = [
-            (repository, tag, bases[(at + tag) % 3])
-            for at, repository in enumerate(REPOSITORIES[:8])
-            for tag in range(2)
-        ]
+        jobs = [(repository, 0, bases[at % 3]) for at, repository in enumerate(REPOSITORIES[:8])]
         jobs += [("library/odd", tag, bases[tag % 3]) for tag in range(3)]
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda job: self._plain(*job), jobs))  # 19
-        self._odd(bases[0])  # 20, 21
+            list(pool.map(lambda job: self._plain(*job), jobs))  # 11
+        self._odd(bases[0])  # 12, 13
         for number, docker in enumerate((False, True, False)):
-            self._index(f"team{number}/app{number}", bases, docker=docker, attested=number == 2)  # 22 to 24
-        self._artifacts()  # 25 to 50
+            self._index(f"team{number}/app{number}", bases, docker=docker, attested=number == 2)  # 14 to 16
+        self._artifacts()  # 17 to 50
         return self.look()
 
     def _run(self, *words: str) -> str:
@@ -90,9 +86,15 @@ class Maker:
         return str(path)
 
     def _base(self, number: int) -> str:
-        container = self._buildah("from", "scratch")
-        self._buildah("copy", "-q", container, self._file(f"base{number}", 700_000 + number * 100_000), "/base")
-        self._buildah("commit", "-q", "--rm", container, f"base{number}")
+        """Four layers, as base images have."""
+        context = self._folder / f"context{number}"
+        context.mkdir()
+        lines = ["FROM scratch"]
+        for part in range(4):
+            Path(self._file(f"base{number}.{part}", 200_000 + number * 20_000)).rename(context / f"part{part}")
+            lines.append(f"COPY part{part} /part{part}")
+        (context / "Containerfile").write_text("\n".join(lines))
+        self._buildah("build", "-q", "--layers", "-t", f"base{number}", str(context))
         return f"localhost/base{number}"
 
     def _plain(self, repository: str, tag: int, base: str) -> None:
@@ -100,7 +102,15 @@ class Maker:
         own = self._file(f"{repository.replace('/', '-')}-{tag}", 20_000)
         self._buildah("copy", "-q", container, own, "/own")
         name = f"plain-{repository.replace('/', '-')}-{tag}"
-        self._buildah("commit", "-q", "--rm", "--format", "docker" if tag == 1 else "oci", container, name)
+        self._buildah(
+            "commit",
+            "-q",
+            "--rm",
+            "--format",
+            "docker" if tag == 1 or repository == "team1/app1" else "oci",
+            container,
+            name,
+        )
         self._push("push", "-q", f"localhost/{name} {repository}:v1.{tag}")
 
     def _odd(self, base: str) -> None:
@@ -150,11 +160,11 @@ class Maker:
             for number in range(6)
         ]
         pushes.append(("charts/web:empty", [f"{self._folder / 'empty'}:application/x-nothing"]))
-        shared = [f"{self._file(f'shared{number}', 150_000)}:application/x-part" for number in range(2)]
+        shared = [f"{self._file(f'shared{number}', 50_000)}:application/x-part" for number in range(6)]
         pushes += [
             (f"{repository}:v2.{tag}", [*shared, f"{self._file(f'own{at}-{tag}', 3_000)}:application/x-part"])
             for at, repository in enumerate(REPOSITORIES[:8])
-            for tag in range(2)
+            for tag in range(3)
         ]
         for repository in ("team0/app0", "team1/app1", "team2/app2"):
             tag = self.raw_digest(f"{repository}:v1.0").replace(":", "-") + ".sig"

@@ -286,6 +286,11 @@ class Exchange:
     async def body(self, take: Callable[[bytes], None], cuts: list[int] | None = None) -> None:
         limit = cuts.pop(0) if cuts else None
         seen = 0
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            while size := int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16):
+                take(await self.reader.readexactly(size))
+                await self.reader.readexactly(2)
+            await self.reader.readuntil(b"\r\n")
         while self.left:
             piece = await self.reader.read(min(self.left, _CHUNK))
             if not piece:
