@@ -196,7 +196,14 @@ class Lister:
         keys: list[str] = []
         folders: list[str] = []
         follow: int | None = None
-        for position in self._walk(start, prefix):
+        if self.ordered and not delimiter:  # by arithmetic: what a large listing waits for
+            listed = self.keys[start : start + limit + 1]
+            inside = (
+                listed if not listed or listed[-1].startswith(prefix) else [k for k in listed if k.startswith(prefix)]
+            )
+            keys = list(inside[:limit])
+            follow = start + limit if len(inside) > limit else None
+        for position in self._walk(start, prefix) if delimiter or not self.ordered else ():
             key = self.keys[position]
             folder = prefix + key[len(prefix) :].partition(delimiter)[0] + delimiter if delimiter else ""
             folded = bool(delimiter) and delimiter in key[len(prefix) :]
