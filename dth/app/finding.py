@@ -6,6 +6,7 @@ import uuid
 
 from dth import settings
 from dth.app.build import RUNS_LOOKED_AT, Embedded, Sides
+from dth.app.lists import listers
 from dth.app.record import Record
 from dth.app.selecting import selection_of
 from dth.errors import DeletesRefused
@@ -51,7 +52,8 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     urls = settings.source_location(job).url(), settings.dest_location(job).url()
     record.note(RunStarted(run_id, *urls))
     options = _finder_settings(job, run_id, here.process, str(here.folder.scratch), overlap=alone or job.overlap)
-    await find(sides.source, sides.destination, here.queue, here.ledger, options, record.note)
+    async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
+        await find(source, destination, here.queue, here.ledger, options, record.note)
 
 
 async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:
@@ -71,4 +73,5 @@ async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:
 async def preview_only(job: TransferJob, sides: Sides, record: Record) -> None:
     """A dry run: the plan as events, nothing written but the sort's temporary files."""
     options = _finder_settings(job, "dry-run", "dry-run", "", overlap=True)
-    await preview(sides.source, sides.destination, options, record.note)
+    async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
+        await preview(source, destination, options, record.note)

@@ -26,7 +26,7 @@ def selection_of(job: TransferJob) -> Selection | None:
         modified_before=job.modified_before,
         storage_classes=job.storage_classes,
     )
-    return selection(rules, job.src_prefix)
+    return selection(rules, settings.mapping(job).source_prefix)
 
 
 async def explain_key(job: TransferJob, key: str, emit: Emit, stop: asyncio.Event) -> Summary:

@@ -47,7 +47,7 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"message_bytes = {job.message_bytes}{_from(origins, 'message_bytes')} is more than {_TABLE_ROW_BYTES}: a row "
             "of a DynamoDB table must be able to hold what remains of a message"
         )
-    return found + _selection(job, origins) + _deletes(job, origins) + _overlap(job)
+    return found + _selection(job, origins) + _lists(job, origins) + _deletes(job, origins) + _overlap(job)
 
 
 def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
@@ -70,6 +70,23 @@ def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
     return found
 
 
+def _lists(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
+    found = []
+    if job.from_file and job.src_prefix_list:
+        found.append(
+            f"from_file{_from(origins, 'from_file')} contradicts src_prefix_list{_from(origins, 'src_prefix_list')}: both "
+            "name what to copy; set one of them"
+        )
+    if job.src_prefix_list_bucket and not job.src_prefix_list:
+        found.append(f"src_prefix_list_bucket{_from(origins, 'src_prefix_list_bucket')} needs src_prefix_list")
+    if job.from_file and job.delete:
+        found.append(
+            f"from_file{_from(origins, 'from_file')} contradicts delete{_from(origins, 'delete')}: a list says what to "
+            "copy, not what the source lacks"
+        )
+    return found
+
+
 def _deletes(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
     """Deletes need both listings, and a place aside that is no side's own."""
     found = []
@@ -87,7 +104,7 @@ def _deletes(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             found.append(f"{shown} is a folder of the destination's bucket, not a URL")
         if _overlaps(aside, mapping(job).dest_listing_prefix):
             found.append(f"{shown} overlaps the destination: choose a folder outside of it")
-        elif job.src_bucket == job.dest_bucket and _same_store(job) and _overlaps(aside, job.src_prefix):
+        elif job.src_bucket == job.dest_bucket and _same_store(job) and _overlaps(aside, mapping(job).source_prefix):
             found.append(f"{shown} overlaps the source: choose a folder outside of it")
     return found
 
@@ -133,7 +150,7 @@ def _overlap(job: TransferJob) -> list[str]:
     """A job whose sides contain each other would copy its own copies, or overwrite what it still has to read."""
     if not job.src_bucket or job.src_bucket != job.dest_bucket or not _same_store(job):
         return []
-    read, written = job.src_prefix, mapping(job).dest_listing_prefix
+    read, written = mapping(job).source_prefix, mapping(job).dest_listing_prefix
     if not read.startswith(written) and not written.startswith(read):
         return []
     source, target = f"s3://{job.src_bucket}/{read}", f"s3://{job.dest_bucket}/{written}"

@@ -47,8 +47,9 @@ def _provider(named: str, endpoint: str) -> str:
 
 
 def mapping(job: TransferJob) -> KeyMapping:
-    """How source keys become destination keys."""
-    return KeyMapping(source_prefix=job.src_prefix, dest_prefix=job.dest_prefix, strip=job.strip_src_prefix)
+    """How source keys become destination keys. A list of prefixes stands for the prefix, so none is cut off."""
+    prefix = "" if job.src_prefix_list else job.src_prefix
+    return KeyMapping(source_prefix=prefix, dest_prefix=job.dest_prefix, strip=job.strip_src_prefix)
 
 
 def sse_header(job: TransferJob) -> str:
@@ -117,7 +118,7 @@ def from_run_settings(text: str, process: TransferJob | None = None) -> Transfer
 
 
 _MAPPING = (
-    "src_bucket", "src_prefix", "src_endpoint", "strip_src_prefix", "dest_bucket", "dest_prefix", "dest_endpoint",
+    "src_bucket", "src_prefix", "src_endpoint", "strip_src_prefix", "src_prefix_list", "dest_bucket", "dest_prefix", "dest_endpoint",
 )  # fmt: skip
 
 

@@ -196,7 +196,10 @@ class TransferJob(JobBase):
     modified_after: datetime | None = _selection(None, "Modified after", "Only objects modified at or after this time.")
     modified_before: datetime | None = _selection(None, "Modified before", "Only objects modified before this time.")
     storage_classes: TextList = _selection((), "Storage classes", "Only objects of these storage classes.")
-    from_file: str = _selection("", "Keys from a file", "Take the keys from this file instead of listing.")
+    from_file: str = _selection(
+        "", "Keys from a file",
+        "Only keys (and prefixes ending in `/`) that this list names: a file, `s3://bucket/key`, or `-`.",
+    )  # fmt: skip
 
     compare: Literal["auto", "size", "mtime", "etag", "checksum"] = _compare(
         "auto", "Compare by", "What decides that an object differs; auto: size, then ETag where comparable, then time."
@@ -264,10 +267,6 @@ class TransferJob(JobBase):
 
 
 NOT_YET: dict[str, str] = {
-    "src_event": "acting on event messages",
-    "from_file": "keys from a file",
-    "src_prefix_list": "a list of prefixes",
-    "src_prefix_list_bucket": "a list of prefixes",
     "restore": "restoring archived objects",
     "tags": "copying tags",
     "bandwidth": "a bandwidth limit",
