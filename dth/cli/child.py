@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import uvloop
 
@@ -24,13 +25,24 @@ GC_THRESHOLD = (20_000, 20, 50)  # a copy makes hundreds of short-lived objects 
 def main() -> None:
     """Read the task, work, end. Ctrl-C reaches the whole group of processes: the parent decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    task = json.loads(sys.stdin.buffer.readline() or b"null")
-    if task is None:
-        os._exit(PARENT_GONE)
-    sys.exit(uvloop.run(_work(task)))
+    line, behind = _first_line()
+    sys.exit(uvloop.run(_work(json.loads(line), behind)))
 
 
-async def _work(task: dict[str, str | bool]) -> int:
+def _first_line() -> tuple[bytes, bytes]:
+    """The task, and what came behind it. Not through `sys.stdin`: its buffer would swallow an order that is already there,
+    and a parent that was stopped just now would wait for a worker that never heard of it."""
+    data = b""
+    while b"\n" not in data:
+        piece = os.read(0, 65_536)
+        if not piece:
+            _vanish()
+        data += piece
+    line, _, behind = data.partition(b"\n")
+    return line, behind
+
+
+async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
     from dth import app  # noqa: PLC0415 - after the signal handler: importing takes a moment
 
     gc.freeze()  # what was imported stays: never look at it again
@@ -40,6 +52,7 @@ async def _work(task: dict[str, str | bool]) -> int:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _show_tasks)
     orders = _Orders(stop)
+    orders.data_received(orders_so_far)
     transport, _ = await loop.connect_read_pipe(lambda: orders, sys.stdin)
     process = str(task["process"])
     try:
@@ -80,7 +93,7 @@ class _Orders(asyncio.Protocol):
             _vanish()
 
 
-def _vanish() -> None:
+def _vanish() -> NoReturn:
     """End at once: whatever is under way is safe to repeat, and a worker without a parent must not go on."""
     os._exit(PARENT_GONE)
 
