@@ -1,5 +1,15 @@
-"""`python -m dth`."""
+"""The door of the installed command, and of `python -m dth`: light, so that a Ctrl-C while the rest is loaded ends it quietly."""
 
-from dth.cli.main import run
+import signal
 
-run()
+
+def run() -> None:
+    """Run `dth`."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the event loop takes it over
+    from dth.cli.main import run as command  # noqa: PLC0415 - half a second of imports
+
+    command()
+
+
+if __name__ == "__main__":
+    run()

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dth import __version__
+from dth.cli import streams
 from dth.cli.complete_multipart import complete_multipart
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
@@ -70,4 +71,5 @@ for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, comp
 
 def run() -> None:
     """The entry point of the installed command."""
+    streams.secure()
     app()

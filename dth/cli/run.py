@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 
+from dth.cli import streams
 from dth.cli.child import GC_THRESHOLD
 from dth.cli.face import Face, choose
 from dth.cli.options import Common
@@ -137,9 +138,8 @@ def _first(error: BaseException, kind: type[T]) -> T | None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit; a reader of standard output that went away is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Exit; a reader of standard output that went away is no error, a full disk behind it is one."""
+    if lost := streams.end():
+        sys.stderr.write(f"dth: error: standard output could not be written: {lost}\n")
+        code = code or ExitCode.BROKEN
     raise typer.Exit(int(code))
