@@ -190,6 +190,8 @@ class JobOpener:
                 )
             if run.job_settings not in self._by_settings:
                 stored = settings.from_run_settings(run.job_settings, process=self._job)
+                if not self._strict:
+                    stored = settings.reached_as(stored, self._job)
                 sides = Sides(
                     open_store(settings.source_location(stored), stored, MOVING_CONNECTIONS),
                     open_store(settings.dest_location(stored), stored, MOVING_CONNECTIONS),

@@ -135,3 +135,14 @@ def contradicted(given: TransferJob, text: str) -> list[str]:
     stored = from_run_settings(text)
     explicit = given.model_fields_set & _names("job")
     return sorted(name for name in explicit if getattr(given, name) != getattr(stored, name))
+
+
+def reached_as(stored: TransferJob, now: TransferJob) -> TransferJob:
+    """The stored job with the credentials that `now` names, on each side where both mean the same bucket: those of an
+    interrupted run may be gone for good."""
+    access: dict[str, str] = {}
+    for side, location in (("src", source_location), ("dest", dest_location)):
+        then, here = location(stored), location(now)
+        if (then.bucket, _store(then)) == (here.bucket, _store(here)):
+            access |= {f"{side}_credentials": here.credentials, f"{side}_profile": here.profile}
+    return stored.model_copy(update=access)

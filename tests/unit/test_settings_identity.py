@@ -18,6 +18,7 @@ from dth.settings import (
     job_id,
     load_settings,
     mapping,
+    reached_as,
     run_settings_json,
     source_location,
     sse_header,
@@ -157,3 +158,17 @@ def test_sides_that_contain_each_other_are_refused(flags: dict[str, Any]) -> Non
 )  # fmt: skip
 def test_sides_apart_are_accepted_even_under_one_bucket_name(flags: dict[str, Any]) -> None:
     assert job(**SAME, **flags)
+
+
+def test_an_interrupted_run_goes_on_with_the_credentials_that_are_named_now() -> None:
+    stored = job(src_profile="gone", dest_credentials="old", dest_acl="private")
+    now = job(src_profile="new", dest_profile="other", dest_acl="public-read")
+    reached = reached_as(stored, now)
+    assert (reached.src_profile, reached.dest_profile, reached.dest_credentials) == ("new", "other", "")
+    assert reached.dest_acl == "private"  # how to copy is the run's
+
+
+def test_credentials_go_to_no_other_place_than_they_were_named_for() -> None:
+    stored = job(job_id="mine", src_profile="a", dest_profile="b")
+    now = job(job_id="mine", src_endpoint="https://elsewhere", dest_bucket="third", src_profile="c", dest_profile="d")
+    assert reached_as(stored, now) == stored
