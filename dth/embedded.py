@@ -39,10 +39,15 @@ class StateFolder:
         """Take the lock; returns the descriptor that holds it (inheritable by children, closed by the caller).
 
         A holder that is dead leaves children that are ending: wait for them up to `patience_seconds`. Raises RunUnderWay
-        at once where the holder lives.
+        at once where the holder lives, SettingsError where the folder cannot be written.
         """
         self.make()
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise SettingsError(
+                f"the state folder {self.path} cannot be written: {exc.strerror}; choose another with --state"
+            ) from exc
         try:
             give_up = time.monotonic() + patience_seconds
             while not _try_lock(descriptor, alone=alone):

@@ -121,8 +121,11 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Every run that this command saw is over, sealed and counted."""
-        return all(run.complete for run in self.runs)
+        """Every run that this command saw is over, sealed and counted; an abandoned one, where a later one found its
+        difference again."""
+        if self.exit_code == ExitCode.INTERRUPTED:
+            return False
+        return all(run.complete or (run.state == RunState.ABANDONED and run is not self.runs[-1]) for run in self.runs)
 
     def to_json(self) -> str:
         """One ASCII line; its `event` field is `Summary`."""

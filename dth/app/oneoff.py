@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_report, open_sides
 from dth.app.finding import find_once, preview_only
 from dth.app.ports import is_shared
 from dth.app.record import Record
+from dth.app.stopping import unless_stopped
 from dth.children import Children, ChildTask
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
@@ -20,6 +21,8 @@ from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob
 from dth.summary import Summary
 from dth.worker.letters import count_dead_letters
+
+Finder = Callable[[], Coroutine[Any, Any, None]]
 
 WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted
 
@@ -38,7 +41,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
         await sides.check(job)
         if dry_run:
-            await preview_only(job, sides, record)
+            await unless_stopped(preview_only(job, sides, record), stop)
             return record.summary(interrupted=stop.is_set())
         async with open_embedded(job, lock=Lock.ALONE) as here:
             open_report(job, here.folder).check()
@@ -46,16 +49,16 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             if not await here.over():
                 record.note(Notice("info", "resuming", "finishing what an earlier sync left"))
                 await workers.run_until_over(None, stop)
-            begun = not stop.is_set()
-            if begun:
+            found_all = False
+            if not stop.is_set():
                 await count_dead_letters(here.queue, here.ledger, here.process, record.note)
-                await workers.run_until_over(find_once(job, sides, here, record, alone=True), stop)
+                found_all = await workers.run_until_over(lambda: find_once(job, sides, here, record, alone=True), stop)
             await count_dead_letters(here.queue, here.ledger, here.process, record.note)
             if await here.over():
                 await sweep_uploads(make_job(job, sides), here.ledger, now=time.time(), emit=record.note)
             await record.read_runs(here.ledger)
         record.note(sides.requests(here.process))
-    return record.summary(interrupted=not begun)
+    return record.summary(interrupted=not found_all)
 
 
 class LocalWorkers:
@@ -78,8 +81,8 @@ class LocalWorkers:
 
         return Children(task, most=self._most, lock=self._here.lock, emit=self._emit, bereaved=self._here.free_the_dead)
 
-    async def run_until_over(self, finder: Coroutine[Any, Any, None] | None, stop: asyncio.Event) -> None:
-        """Run the finder (if any) and workers until every run of the job is over, or `stop`.
+    async def run_until_over(self, finder: Finder | None, stop: asyncio.Event) -> bool:
+        """Run the finder (if any) and workers until every run of the job is over, or `stop`; whether the finder ended.
 
         A finder that fails leaves what it has sent to the workers; its error is raised when they are done. A worker's own
         failure (not an object's) ends everything at once.
@@ -102,8 +105,11 @@ class LocalWorkers:
                     children.drain()
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
-        if finding and not finding.cancelled() and (failure := finding.result()):
+        if finding is None or finding.cancelled():
+            return finding is None
+        if failure := finding.result():
             raise failure
+        return True
 
     async def run_until_stopped(self, stop: asyncio.Event, *, until_empty: bool) -> None:
         """Keep one worker a core until `stop`, replacing the dead; with `until_empty` until all have ended by themselves."""
@@ -122,10 +128,10 @@ class LocalWorkers:
             raise first_error(errors) from errors
 
 
-async def _contained(finder: Coroutine[Any, Any, None]) -> DthError | None:
+async def _contained(finder: Finder) -> DthError | None:
     """The finder's failure as a value, so that it doesn't tear down the workers."""
     try:
-        await finder
+        await finder()
     except DthError as error:
         return error
     return None

@@ -9,6 +9,7 @@ from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, open_embedded, op
 from dth.app.finding import find_once, preview_only
 from dth.app.oneoff import LocalWorkers
 from dth.app.record import Record
+from dth.app.stopping import unless_stopped
 from dth.embedded import is_dead_here
 from dth.events import Emit, RunAbandoned
 from dth.ledgers.base import Run
@@ -34,20 +35,11 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
         await sides.check(job)
         if dry_run:
-            await preview_only(job, sides, record)
+            await unless_stopped(preview_only(job, sides, record), stop)
         else:
             async with open_embedded(job, lock=Lock.SHARED) as here:
                 await _bury_dead_finders(here, record)
-                finding = asyncio.ensure_future(find_once(job, sides, here, record, alone=False))
-                stopping = asyncio.ensure_future(stop.wait())
-                try:
-                    await asyncio.wait({finding, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    stopping.cancel()
-                    finding.cancel()
-                    await asyncio.wait({finding})
-                if not finding.cancelled():
-                    finding.result()
+                await unless_stopped(find_once(job, sides, here, record, alone=False), stop)
                 await record.read_runs(here.ledger)
         record.note(sides.requests("finder"))
     return record.summary(interrupted=stop.is_set())

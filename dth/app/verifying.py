@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
 
 from dth import settings
 from dth.app.build import MOVING_CONNECTIONS, Sides, open_sides
 from dth.app.selecting import selection_of
+from dth.app.stopping import unless_stopped
 from dth.embedded import StateFolder
 from dth.events import Emit
 from dth.settings import TransferJob
@@ -35,23 +35,9 @@ async def verify(job: TransferJob, emit: Emit, stop: asyncio.Event, *, download:
         async with open_sides(job, connections=MOVING_CONNECTIONS) as sides:
             await sides.check(job)
             options = _verify_settings(job, folder, download=download, metadata=metadata)
-            comparing = asyncio.ensure_future(compare(sides.source, sides.destination, options, report, findings, emit))
-            await _until(comparing, stop)
+            comparing = compare(sides.source, sides.destination, options, report, findings, emit)
+            await unless_stopped(comparing, stop)
             return _summary(findings, sides, report, time.monotonic() - began)
-
-
-async def _until(comparing: asyncio.Future[None], stop: asyncio.Event) -> None:
-    """Wait for the end of it, or end it on `stop`; raises its error."""
-    stopping = asyncio.ensure_future(stop.wait())
-    both: list[asyncio.Future[Any]] = [comparing, stopping]
-    try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for one in both:
-            one.cancel()
-        await asyncio.wait(both)
-    if not comparing.cancelled():
-        comparing.result()
 
 
 def _verify_settings(job: TransferJob, folder: StateFolder, *, download: bool, metadata: bool) -> VerifySettings:
