@@ -41,7 +41,8 @@ class _Wire(BaseModel):
 
 
 class ObjectEntry(_Wire):
-    """One object to copy: what the finder saw at the source. `attempt` 0 means the message's."""
+    """One object to copy: what the finder saw at the source. `attempt` 0 means the message's; `sequencer`
+    orders events of one key."""
 
     key: Key
     size: int = Field(ge=0)
@@ -50,6 +51,7 @@ class ObjectEntry(_Wire):
     version_id: str | None = None
     reason: Reason = Reason.UNCOMPARED
     attempt: int = 0
+    sequencer: str = ""
 
 
 class _Envelope(_Wire):

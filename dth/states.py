@@ -34,6 +34,7 @@ class Reason(StrEnum):
     EXTRA = "extra"  # at the destination only
     EQUAL = "equal"
     ARCHIVED = "archived"  # the source must be restored first
+    EVENT = "event"  # something happened to the key at the source: what is true is asked there
 
 
 class RunState(StrEnum):

@@ -21,6 +21,7 @@ from dth.queues.base import Queue
 from dth.settings import TransferJob
 from dth.states import RunState
 from dth.stores.s3 import S3Store
+from dth.worker.happenings import FindRules
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.report import JsonlReport, ReportLevel
 from dth.worker.run import WorkerSettings, work
@@ -98,6 +99,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
             part_size=job.part_size,
         ),
         delete_to=settings.folder(job.delete_to),
+        follows_removals=job.src_event == "CreateAndDelete",
     )
 
 
@@ -236,10 +238,18 @@ async def run_child(
         open_job = JobOpener(job, ports.ledger, strict=strict)
         own = worker_settings(job, process, until_empty=until_empty, poll_seconds=ports.poll_seconds)
         try:
-            return await work(open_job, ports.queue, ports.ledger, own, emit, open_report(job, folder), stop)
+            report, rules = open_report(job, folder), _event_rules(job, ports.ledger)
+            return await work(open_job, ports.queue, ports.ledger, own, emit, report, stop, event_rules=rules)
         finally:
             await open_job.close(process, emit)
             await ports.reclaim(process)  # a receive that was cut off at the end may hold messages
+
+
+def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:
+    from dth.app.selecting import selection_of  # noqa: PLC0415 - which stands on this module
+    from dth.app.standing import StandingRun  # noqa: PLC0415
+
+    return StandingRun(job, ledger, selection_of(job))
 
 
 def open_report(job: TransferJob, folder: StateFolder) -> JsonlReport:

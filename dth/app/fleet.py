@@ -46,15 +46,18 @@ async def remove(name: str) -> Made:
     return Made(url, dead_url, name if await delete_table(name) else "")
 
 
-async def redrive(job: TransferJob, emit: Emit, stop: asyncio.Event, *, wanted: Wanted, rate: float) -> Summary:
-    """Send dead letters again, as a new run for each run that they are of."""
+async def redrive(
+    job: TransferJob, emit: Emit, stop: asyncio.Event, *, run_id: str, prefix: str, reason: str, rate: float
+) -> Summary:
+    """Send dead letters again, as a new run for each run that they are of: those of a run, of keys with a prefix, with a
+    text in their reason; empty takes all."""
     record = Record(emit)
     async with open_embedded(job, lock=Lock.SHARED) as here:
         again = Redrive(
             here.queue,
             here.ledger,
             here.process,
-            wanted=wanted,
+            wanted=Wanted(run_id, prefix, reason),
             rate=rate,
             lease_seconds=job.lease_seconds,
             emit=record.note,

@@ -40,9 +40,7 @@ def redrive(
     def make() -> Verb:
         settings = load(common, flags, locations_required=False)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
-        from dth.worker.redrive import Wanted  # noqa: PLC0415
 
-        wanted = Wanted(run, prefix, reason)
-        return lambda emit, stop: app.redrive(settings, emit, stop, wanted=wanted, rate=rate)
+        return lambda emit, stop: app.redrive(settings, emit, stop, run_id=run, prefix=prefix, reason=reason, rate=rate)
 
     execute(common, make)

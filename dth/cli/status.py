@@ -75,7 +75,7 @@ def _settings(common: Common, source: str, dest: str, flags: dict[str, Any]) -> 
 def _over(now: Status) -> bool:
     """Whether nothing is left to happen: every run counted, or abandoned with no message left."""
     left = now.depth.visible + now.depth.leased
-    return all(run.counted or (run.state is RunState.ABANDONED and not left) for run in now.runs)
+    return all(run.counted or (run.state in {RunState.ABANDONED, RunState.STANDING} and not left) for run in now.runs)
 
 
 def _code(now: Status) -> int:

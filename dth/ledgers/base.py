@@ -136,6 +136,11 @@ class Ledger(Protocol):
         """All rows of the job, in key order."""
         ...
 
+    async def advance(self, job_id: str, key: str, sequencer: str) -> bool:
+        """An event of `key` is about to be acted on. False where a later one was seen already: sequencers compare as
+        text. The same one again is no later one."""
+        ...
+
     async def get_note(self, job_id: str, name: str) -> str | None:
         """A small durable value of the job (its mapping, a finder's checkpoint)."""
         ...

@@ -68,7 +68,7 @@ class DynamoLedger:
                 raise LedgerError(f"table {self._table}: run {run.run_id} exists already; choose another id")
             found = await self._get(rows.open_key(run.job_id))
             living = await self._living(found)
-            if living and not overlap:
+            if living and not overlap and run.state is not RunState.STANDING:
                 raise RunUnderWay(f"run {living[0]} of job {run.job_id} is still under way", living[0])
             if run.state is RunState.LISTING:
                 living.append(run.run_id)
@@ -296,6 +296,18 @@ class DynamoLedger:
         return True
 
     # Notes and the rest
+
+    async def advance(self, job_id: str, key: str, sequencer: str) -> bool:
+        """Remember the event as the key's latest; False where a later one was seen already."""
+        condition = f"{_ABSENT} OR #sequencer <= :sequencer"
+        value = {"S": sequencer}
+        item = {**rows.sequencer_key(job_id, key), "sequencer": value, "expires": rows.expires(rows.OUTCOME_DAYS)}
+        put = self._put(item, condition, {":sequencer": value})["Put"]
+        try:
+            await self._service.call("put_item", expected=CONDITION, **put)
+        except Refused:
+            return False
+        return True
 
     async def get_note(self, job_id: str, name: str) -> str | None:
         """A small durable value of the job."""

@@ -7,6 +7,7 @@ of its intent, and a finder goes on from its checkpoint. Only a finder's heartbe
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -59,7 +60,7 @@ class SqliteLedger:
 
         def work(connection: sqlite3.Connection) -> None:
             present = connection.execute("SELECT state, finder FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
-            if present == (RunState.LISTING, run.finder):
+            if present == (run.state, run.finder):
                 return
             if present:
                 raise LedgerError(f"ledger {self._database.path}: run {run.run_id} exists already; choose another id")
@@ -67,15 +68,19 @@ class SqliteLedger:
                 "UPDATE runs SET state = 'abandoned' WHERE job_id = ? AND state = 'listing' AND lease_until <= ?",
                 (run.job_id, self._clock()),
             )
-            for other in () if overlap else map(to_run, connection.execute(OPEN_RUNS, (run.job_id,))):
+            for other in (
+                ()
+                if overlap or run.state is RunState.STANDING
+                else map(to_run, connection.execute(OPEN_RUNS, (run.job_id,)))
+            ):
                 if not other.counted:
                     raise RunUnderWay(f"run {other.run_id} of job {run.job_id} is still under way", other.run_id)
             connection.execute(
                 """INSERT INTO runs (run_id, job_id, state, job_settings, finder, lease_until, started_at, found,
                                      found_bytes, reasons)
-                   VALUES (?, ?, 'listing', ?, ?, ?, ?, NULL, ?, ?)""",
+                   VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)""",
                 (
-                    *(run.run_id, run.job_id, run.job_settings, run.finder, run.lease_until, run.started_at),
+                    *(run.run_id, run.job_id, run.state, run.job_settings, run.finder, run.lease_until, run.started_at),
                     *(run.found_bytes, to_json(run.reasons)),
                 ),
             )
@@ -220,6 +225,21 @@ class SqliteLedger:
             if len(page) < _PAGE:
                 return
             after = page[-1][2]
+
+    async def advance(self, job_id: str, key: str, sequencer: str) -> bool:
+        """Remember the event as the key's latest; False where a later one was seen already."""
+        name = "sequencer/" + hashlib.sha256(blob(key)).hexdigest()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            present = connection.execute(
+                "SELECT value FROM notes WHERE job_id = ? AND name = ?", (job_id, name)
+            ).fetchone()
+            if present and text(present[0]) > sequencer:
+                return False
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (job_id, name, blob(sequencer)))
+            return True
+
+        return await self._database.write(work, durable=True)
 
     async def get_note(self, job_id: str, name: str) -> str | None:
         """A small durable value of the job."""

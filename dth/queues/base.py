@@ -14,13 +14,15 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message under lease. `receipt` proves the lease and is new with every delivery; `deliveries` counts them,
-    this one included; `leased_at` is `time.monotonic()` at receipt, from which the lease runs."""
+    this one included; `leased_at` is `time.monotonic()` at receipt, from which the lease runs.
+    `name` is the queue's own of the message, the same at every delivery."""
 
     body: str
     receipt: str
     deliveries: int
     leased_at: float
     lease_seconds: float
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

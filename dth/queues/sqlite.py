@@ -113,8 +113,10 @@ class SqliteQueue:
         accepted = [body for index, body in enumerate(bodies) if index not in refused]
 
         def work(connection: sqlite3.Connection) -> None:
-            first = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM messages").fetchone()[0]
             now = self._clock()
+            # At least the time in microseconds: an id must not come again when its message is gone.
+            statement = "SELECT max(coalesce(max(id), 0) + 1, ?) FROM messages"
+            first = connection.execute(statement, (int(now * 1e6),)).fetchone()[0]
             connection.executemany("INSERT INTO bodies VALUES (?, ?)", enumerate(accepted, first))
             connection.executemany(
                 "INSERT INTO messages VALUES (?, ?, 0, NULL, NULL)",
@@ -267,7 +269,9 @@ class SqliteQueue:
                 connection.execute("DELETE FROM messages WHERE id = ?", (number,))
                 connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
             else:
-                deliveries.append(Delivery(body, f"{number}-{lease}", count, leased_at, self._lease_seconds))
+                deliveries.append(
+                    Delivery(body, f"{number}-{lease}", count, leased_at, self._lease_seconds, str(number))
+                )
         return deliveries
 
     async def _heal_clock(self) -> None:

@@ -144,6 +144,7 @@ class SqsQueue:
                 deliveries=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
                 leased_at=time.monotonic(),
                 lease_seconds=float(self._lease_seconds),
+                name=message["MessageId"],
             )
             for message in answer.get("Messages", ())
         ]

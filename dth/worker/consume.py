@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
@@ -38,17 +37,19 @@ from dth.messages import (
 from dth.model import Counts
 from dth.queues.base import Queue
 from dth.retry import RetryPolicy
-from dth.states import Outcome
+from dth.states import Outcome, Reason
 from dth.worker import outcomes
 from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
 from dth.worker.context import CopyContext
 from dth.worker.copy import abandon_upload
 from dth.worker.delete import delete_object
+from dth.worker.happenings import FindRules, follow_event, translated
 from dth.worker.job import Copied, Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
 from dth.worker.outcomes import Ended
+from dth.worker.process import WorkerSettings
 from dth.worker.report import Report, ReportFailed
 
 CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
@@ -64,26 +65,6 @@ TROUBLES_IN_A_ROW = 5  # so many messages whose surroundings failed, and the wor
 TROUBLE_DELAY_SECONDS = 5.0
 LAST_RECEIVE_SECONDS = 1.0
 GIVE_BACK_SECONDS = 5.0  # for the last release, when the process is ending anyway
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """Settings of one worker process. `worker_number` 0 adapts what is in flight, up to `max_in_flight`; bytes and
-    seconds otherwise. `until_empty`: return when the job's runs are over; `stall_seconds`: how long an empty queue is
-    watched for a run whose messages are lost to the dead letters."""
-
-    process: str
-    job_id: str
-    worker_number: int
-    max_in_flight: int
-    memory_budget: int
-    lease_seconds: float
-    lease_cap_seconds: float
-    grace_seconds: float
-    max_attempts: int
-    until_empty: bool
-    poll_seconds: float
-    stall_seconds: float
 
 
 def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -110,8 +91,10 @@ class Consumer:
         report: Report,
         copy: CopyObject,
         back_off: RetryPolicy,
+        event_rules: FindRules,
     ) -> None:
         self._open_job = open_job
+        self._event_rules = event_rules
         self._queue = queue
         self._ledger = ledger
         self._settings = settings
@@ -217,7 +200,7 @@ class Consumer:
         try:
             message = decode(held.delivery.body)
         except MessageInvalid as error:
-            return await self._bury_whole(held, str(error))
+            return await self._foreign(held, error)
         self._messages_seen += 1
         match message:
             case ObjectsMessage() | DeleteMessage():
@@ -227,6 +210,18 @@ class Consumer:
             case _:
                 assert_never(message)
         return None
+
+    async def _foreign(self, held: Held, invalid: MessageInvalid) -> None:
+        """An event of the source, or garbage."""
+        meant = await translated(held.delivery, invalid, self._event_rules)
+        if meant.garbage:
+            return await self._bury_whole(held, meant.garbage)
+        if meant.ignored:
+            await self._record(meant.ignored)
+        if meant.message is None:
+            return await self._queue.ack([held.delivery])
+        self._messages_seen += 1
+        return await self._entries(held, meant.message)
 
     async def _bury_whole(self, held: Held, reason: str) -> None:
         await self._queue.bury([(held.delivery.body, reason)])
@@ -305,10 +300,13 @@ class Consumer:
             redelivered=held.delivery.deliveries > 1,
         )
         work = partial(delete_object, copy=self._copy) if isinstance(message, DeleteMessage) else self._copy
+        follow = partial(follow_event, copy=self._copy)
         ended: list[Ended | None] = [None] * len(message.objects)
 
         async def one(index: int, entry: ObjectEntry) -> None:
-            ended[index] = await self._entry(entry, outcomes.attempt_of(entry, message), context, work)
+            ended[index] = await self._entry(
+                entry, outcomes.attempt_of(entry, message), context, follow if entry.reason is Reason.EVENT else work
+            )
             held.entries_left -= 1
             self._entries_left -= 1
             self._room.set()

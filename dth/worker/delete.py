@@ -40,7 +40,7 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
     job = ctx.job
     dest_key = job.mapping.dest_key(entry.key)
     seen = await look(job.destination, dest_key)
-    head = await _at_source(job.source, entry.key)
+    head = await at_source(job.source, entry.key)
     if head and seen is None:
         return await copy(_as_listed(entry.key, head), ctx)
     if head:
@@ -49,7 +49,7 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
         return _gone("gone already") if ctx.redelivered else _left("gone already")
     if why := await _delete(entry, dest_key, seen, ctx, copy):
         return _left(why)
-    if head := await _at_source(job.source, entry.key):
+    if head := await at_source(job.source, entry.key):
         again = await copy(_as_listed(entry.key, head), ctx)
         if again.outcome is not Outcome.SKIPPED:
             return replace(again, note="came back at the source while it was deleted: copied")
@@ -70,7 +70,7 @@ async def _delete(entry: ObjectEntry, dest_key: str, seen: Seen, ctx: CopyContex
     return ""
 
 
-async def _at_source(source: ObjectStore, key: str) -> ObjectHead | None:
+async def at_source(source: ObjectStore, key: str) -> ObjectHead | None:
     """What the source holds at the key; None only where it names this very key as missing."""
     try:
         return await source.head(key)

@@ -39,7 +39,8 @@ class CopyOptions:
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
-    `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted."""
+    `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
+    `follows_removals`: events of removals delete at the destination."""
 
     job_id: str
     source: ObjectStore
@@ -47,6 +48,7 @@ class Job:
     mapping: KeyMapping
     options: CopyOptions
     delete_to: str = ""
+    follows_removals: bool = False
 
 
 OpenJob = Callable[[str], Awaitable[Job]]

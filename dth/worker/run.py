@@ -14,9 +14,11 @@ from dth.model import Counts
 from dth.queues.base import Queue
 from dth.retry import RetryPolicy
 from dth.states import RunState
-from dth.worker.consume import BACK_OFF, TROUBLES_IN_A_ROW, Consumer, CopyObject, WorkerSettings, leading
+from dth.worker.consume import BACK_OFF, TROUBLES_IN_A_ROW, Consumer, CopyObject, leading
 from dth.worker.copy import copy_object
+from dth.worker.happenings import FindRules
 from dth.worker.job import OpenJob
+from dth.worker.process import WorkerSettings
 from dth.worker.report import Report
 
 __all__ = ["WorkerSettings", "work"]
@@ -24,6 +26,11 @@ __all__ = ["WorkerSettings", "work"]
 NEWEST_RUNS = 20  # looked at to see whether the job is over; older ones cannot be under way
 EMPTY_RECEIVES = 3  # in a row, where the queue's depth is only an estimate
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0  # between two looks at the ledger
+
+
+async def no_rules() -> None:
+    """A worker that knows of no events."""
+    return
 
 
 async def work(
@@ -37,6 +44,7 @@ async def work(
     *,
     copy: CopyObject = copy_object,
     back_off: RetryPolicy = BACK_OFF,
+    event_rules: FindRules = no_rules,
 ) -> Counts:
     """Work the queue until `stop` is set or, with `until_empty`, until the job's runs are over; what this process
     recorded.
@@ -46,7 +54,7 @@ async def work(
     LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case. `back_off`
     is the wait before an entry is tried again.
     """
-    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy, back_off)
+    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy, back_off, event_rules)
     emit(WorkerStarted(settings.process, os.getpid()))
     try:
         async with asyncio.TaskGroup() as watchers:

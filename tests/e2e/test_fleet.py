@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 import pytest
 
-from dth.messages import ObjectEntry, ObjectsMessage, encode
 from tests.servers.aws import Aws
 from tests.servers.aws_recorder import AwsRecorder
 from tests.servers.s3server import S3Server
 
-from .corpus import corpus, fill, inventory, open_uploads
+from .corpus import corpus, fill, inventory
 from .harness import Dth, between, scaled
 
 pytestmark = [pytest.mark.slow, pytest.mark.ministack]
@@ -63,8 +59,8 @@ def test_dead_letters_are_counted_once_and_sent_again_as_a_new_run(
     for number in range(20):
         rgw.client("a").put_object(Bucket=source, Key=f"k{number:02}", Body=b"x" * number)
     where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "1")
-    with fleet(tmp_path, ministack, rgw, "--pack-objects", "5") as (dth, made):
-        found = dth("find", *where).summary
+    with fleet(tmp_path, ministack, rgw) as (dth, made):
+        found = dth("find", *where, "--pack-objects", "5").summary
         assert found["found"] == 20
         move_to_dead_letters(ministack, made, receives=1)  # as if workers had died of one message again and again
         mend = dth("complete-multipart", *where[:4])

@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "embedded": set(),
     "finder": {*BASES},
     "ecr": {"worker.limiter", "transport"},
-    "worker": {"multipart", *BASES},
+    "worker": {"multipart", "queues.foreign", *BASES},
     "multipart": {"worker.job", *BASES},
     "stores": {"transport"},
     "stores.base": {"transport.base"},

@@ -1,0 +1,65 @@
+"""The standing run of a job's events: made when the first one comes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+
+from dth import settings
+from dth.finder.select import Selection
+from dth.ledgers.base import Ledger, Run
+from dth.model import Counts, Entry
+from dth.settings import TransferJob
+from dth.states import RunState
+from dth.worker.happenings import EventRules
+
+
+class StandingRun:
+    """Which events a worker acts on: those of the job whose locations it was started with. The run's id is made of the job
+    and its settings, so that a job that is changed has a new one, and workers of both kinds get on."""
+
+    def __init__(self, job: TransferJob, ledger: Ledger, select: Selection | None) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._select = select
+        self._rules: EventRules | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def __call__(self) -> EventRules | None:
+        """See `worker.happenings.FindRules`."""
+        async with self._one_at_a_time:
+            if self._rules is None and self._job.src_bucket:
+                text = settings.run_settings_json(self._job)
+                job_id = settings.job_id(self._job)
+                run_id = f"events-{job_id}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+                await self._ledger.start_run(_standing(run_id, job_id, text), overlap=True)
+                self._rules = EventRules(
+                    job_id=job_id,
+                    run_id=run_id,
+                    bucket=self._job.src_bucket,
+                    prefix=self._job.src_prefix,
+                    creations=self._job.src_event != "No",
+                    removals=self._job.src_event == "CreateAndDelete",
+                    takes=self._takes,
+                )
+            return self._rules
+
+    def _takes(self, entry: Entry) -> bool:
+        return self._select is None or not self._select.why_not(entry.key.removeprefix(self._job.src_prefix), entry)
+
+
+def _standing(run_id: str, job_id: str, job_settings: str) -> Run:
+    return Run(
+        run_id=run_id,
+        job_id=job_id,
+        state=RunState.STANDING,
+        job_settings=job_settings,
+        finder="events",
+        lease_until=0.0,
+        started_at=time.time(),
+        found=None,
+        found_bytes=0,
+        reasons={},
+        counts=Counts(),
+    )

@@ -1,0 +1,141 @@
+"""Events of the source: each makes its key true at the destination, whatever order they come in.
+
+An event says which key to look at, never what to do: the source is asked before a delete, and again after a copy. So
+two events of one key, in either order or at once, and repeated ones, end in the source's true state. Sequencers only save
+work: an event that is older than one already seen is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from dth.errors import ObjectChanged
+from dth.ledgers.base import OutcomeRow
+from dth.messages import MessageInvalid, ObjectEntry, ObjectsMessage
+from dth.model import Counts, Entry, ObjectHead
+from dth.multipart.look import look
+from dth.queues.base import Delivery
+from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
+from dth.states import Outcome, Reason
+from dth.worker.context import CopyContext
+from dth.worker.delete import Copy, at_source, delete_object
+from dth.worker.job import Copied
+from dth.worker.single import skipped
+
+_LOOKS = 5  # an object that changes faster than it can be copied has later events to come
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """Which events a worker acts on. `run_id` is the job's standing run; `takes` is its selection."""
+
+    job_id: str
+    run_id: str
+    bucket: str
+    prefix: str
+    creations: bool
+    removals: bool
+    takes: Callable[[Entry], bool]
+
+    def message(self, events: Sequence[KeyEvent], message_id: str) -> tuple[ObjectsMessage | None, int]:
+        """What is to be done, None where it is nothing, and how many events ask for nothing: other kinds, buckets,
+        prefixes, and what the job doesn't select."""
+        entries = [_entry(event) for event in events if self._acts(event)]
+        if not entries:
+            return None, len(events)
+        message = ObjectsMessage(job_id=self.job_id, run_id=self.run_id, message_id=message_id, objects=entries)
+        return message, len(events) - len(entries)
+
+    def _acts(self, event: KeyEvent) -> bool:
+        if event.bucket not in {"", self.bucket} or not event.key.startswith(self.prefix):
+            return False
+        if event.happened is Happened.REMOVED:
+            return self.removals
+        listed = Entry(event.key, max(event.size, 0), event.etag, "", "")
+        return event.happened is Happened.CREATED and self.creations and self.takes(listed)
+
+
+FindRules = Callable[[], Awaitable[EventRules | None]]
+"""Which events this worker acts on; None where it knows of no job that has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a foreign message means: entries, a row that counts events which ask for nothing, or why it is garbage."""
+
+    message: ObjectsMessage | None = None
+    ignored: OutcomeRow | None = None
+    garbage: str = ""
+
+
+async def translated(delivery: Delivery, invalid: MessageInvalid, find_rules: FindRules) -> Meant:
+    """What a body means that is no message of ours, as `invalid` says."""
+    try:
+        events = events_in(delivery.body)
+    except MessageInvalid as error:
+        return Meant(garbage=str(invalid if '"kind"' in delivery.body else error))
+    rules = await find_rules()
+    if rules is None:
+        reason = "an event, but this worker knows of no job that reads its bucket: give it the job's locations"
+        return Meant(garbage=reason if events else "")
+    name = message_id(delivery.name, delivery.body)
+    message, ignored = rules.message(events, name)
+    row = OutcomeRow(f"{name}-ignored", rules.run_id, Counts(skipped=ignored), "", "") if ignored else None
+    return Meant(message, row)
+
+
+def message_id(name: str, body: str) -> str:
+    """Of a foreign message: the queue's own id of it, so that equal bodies are messages of their own."""
+    return "event-" + hashlib.sha256(f"{name}\n{body}".encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _entry(event: KeyEvent) -> ObjectEntry:
+    """`etag` is empty where the source must be asked first, because the event doesn't say what is there."""
+    known = event.happened is Happened.CREATED and event.size >= 0
+    return ObjectEntry(
+        key=event.key,
+        size=event.size if known else 0,
+        etag=event.etag if known else "",
+        reason=Reason.EVENT,
+        sequencer=event.sequencer,
+    )
+
+
+async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
+    """The destination holds what the source holds when this returns: a copy of its newest generation, or nothing where
+    the source has nothing and the job follows removals."""
+    if entry.sequencer and not await ctx.ledger.advance(ctx.job.job_id, entry.key, sortable(entry.sequencer)):
+        return skipped(entry.etag, "a later event of this key came before")
+    copied: Copied | None = None
+    wanted: ObjectEntry | None = entry if entry.etag else None
+    for _ in range(_LOOKS):
+        if wanted:
+            copied = await copy(wanted, ctx)
+        head = await at_source(ctx.job.source, entry.key)
+        if head is None:
+            return await _absent(entry, ctx, copy)
+        if copied and copied.outcome is Outcome.SKIPPED:
+            return copied
+        if copied and copied.source_etag == head.generation.etag:
+            return copied
+        wanted = _as_head(entry, head)
+    raise ObjectChanged(f"{entry.key!r} changes faster than it can be copied")
+
+
+async def _absent(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
+    """The source has nothing."""
+    if not ctx.job.follows_removals:
+        return skipped(entry.etag, "source gone")
+    seen = await look(ctx.job.destination, ctx.job.mapping.dest_key(entry.key))
+    if seen is None:
+        return skipped("", "gone already")
+    return await delete_object(entry.model_copy(update={"size": seen.size, "etag": seen.etag}), ctx, copy)
+
+
+def _as_head(entry: ObjectEntry, head: ObjectHead) -> ObjectEntry:
+    generation = head.generation
+    return entry.model_copy(
+        update={"size": generation.size, "etag": generation.etag, "last_modified": head.last_modified}
+    )
