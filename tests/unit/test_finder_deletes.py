@@ -167,6 +167,18 @@ async def test_a_range_that_has_not_ended_refuses_all_deletes() -> None:
     deletes.close()
 
 
+async def test_listings_that_begin_again_forget_all_extras_also_those_on_disk() -> None:
+    deletes = SpooledDeletes(ANY, IDENTITY, "")
+    await deletes.take("", [entry(f"live/{n:04}") for n in range(3000)])
+    await deletes.take("live/1", [entry("live/2")])
+    await deletes.list_anew()
+    await deletes.take("", [entry("old")])
+    await deletes.ended("")
+    assert (deletes.count, deletes.refusal(Tally(compared=1))) == (1, "")
+    assert [change.entry.key async for changes in deletes.changes() for change in changes] == ["old"]
+    deletes.close()
+
+
 async def test_deletes_carry_what_the_destination_listed_and_outlast_memory_on_disk() -> None:
     theirs = [entry(f"q/{n:05}", n, f"etag{n}") for n in range(5000)]
     queue = HeldQueue()

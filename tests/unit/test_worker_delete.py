@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dth.errors import AccessDenied, NoSuchBucket, NoSuchKey, NotFound, ServerFault
+from dth.errors import AccessDenied, Archived, NoSuchBucket, NoSuchKey, NotFound, ServerFault
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
 from dth.model import KeyMapping
@@ -138,6 +138,14 @@ async def test_what_cannot_be_moved_is_not_deleted(here: Surroundings) -> None:
     here.destination.fail("PutObject", AccessDenied("403", operation="PutObject", status=403))
     with pytest.raises(AccessDenied):
         await delete(here, entry, delete_to="trash/")
+    await here.settled(b"precious")
+
+
+async def test_what_is_archived_cannot_be_moved_and_is_not_deleted(here: Surroundings) -> None:
+    entry = extra(here, b"precious")
+    here.destination.fail("GetObject", Archived("403", operation="GetObject", status=403))
+    copied = await delete(here, entry, delete_to="trash/")
+    assert (copied.outcome, copied.note) == (Outcome.SKIPPED, "could not be moved to trash/: needs_restore")
     await here.settled(b"precious")
 
 
