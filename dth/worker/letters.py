@@ -6,7 +6,7 @@ The queue itself moves such a message away (its receive limit), without a word t
 from __future__ import annotations
 
 from dth.events import Emit, ObjectFailed
-from dth.ledgers.base import Ledger
+from dth.ledgers.base import Ledger, OutcomeRow
 from dth.messages import DeleteMessage, MessageInvalid, ObjectsMessage, decode
 from dth.queues.base import Queue
 from dth.worker.outcomes import refused_row
@@ -30,10 +30,19 @@ async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: E
             continue  # foreign, or garbage: it was no run's entry
         if not isinstance(message, ObjectsMessage | DeleteMessage) or BURIED in message.message_id:
             continue
-        if await ledger.outcome(message.message_id) or await ledger.run(message.run_id) is None:
+        if row := await ledger.outcome(message.message_id):
+            await _send_what_remains(row, queue, ledger)
+            continue
+        if await ledger.run(message.run_id) is None:
             continue
         await ledger.record(refused_row(message, len(message.objects)), process)
         for entry in message.objects:
             emit(ObjectFailed(message.run_id, entry.key, "dead_letter", letter.reason, entry.attempt or 1, final=True))
         counted += len(message.objects)
     return counted
+
+
+async def _send_what_remains(row: OutcomeRow, queue: Queue, ledger: Ledger) -> None:
+    """A worker that recorded the message may have died before it sent the remainder; one that was sent twice finds a row."""
+    if row.remainder and await ledger.outcome(decode(row.remainder).message_id) is None:
+        await queue.send([row.remainder])

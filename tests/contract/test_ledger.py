@@ -389,6 +389,30 @@ async def test_all_uploads_are_listed_however_many_there_are(ledger: Ledger) -> 
     assert [row.dest_key for row in await all_uploads(ledger)] == [f"{number:04}" for number in range(1203)]
 
 
+# Events
+
+
+async def test_a_later_event_of_a_key_outruns_earlier_ones_and_the_same_may_come_again(ledger: Ledger) -> None:
+    assert await ledger.advance("job", "k\udc80", "02")
+    assert not await ledger.advance("job", "k\udc80", "01")
+    assert await ledger.advance("job", "k\udc80", "02")
+    assert await ledger.advance("job", "k\udc80", "1")
+    assert await ledger.advance("job", "other", "01")
+    assert await ledger.advance("another", "k\udc80", "01")
+
+
+async def test_a_standing_run_keeps_nobody_out_and_is_counted(ledger: Ledger) -> None:
+    standing = replace(a_run("events"), state=RunState.STANDING, lease_until=OVER)
+    for _ in range(2):
+        await ledger.start_run(standing, overlap=True)
+    await ledger.start_run(a_run("r1"))
+    await ledger.start_run(replace(a_run("events-2"), state=RunState.STANDING))
+    await ledger.record(a_row(run_id="events"), "p")
+    run = await ledger.run("events")
+    assert run == replace(standing, counts=a_row().counts)
+    assert not await ledger.abandon_run("events")
+
+
 # Notes and the rest
 
 

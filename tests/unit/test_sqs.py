@@ -43,7 +43,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_sleep(_seconds: float) -> None:
         pass
 
-    monkeypatch.setattr(sqs.asyncio, "sleep", no_sleep)
+    monkeypatch.setattr("dth.queues.sqs.asyncio.sleep", no_sleep)
 
 
 async def test_exactly_the_entries_that_the_service_failed_are_sent_again() -> None:
