@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
 from dth.ledgers.base import OutcomeRow
 from dth.messages import encode
 from dth.model import Counts
 from dth.worker.letters import count_dead_letters
 
-from .worker_stage import RUN, Script, Stage, objects
+from .worker_stage import RUN, Script, Stage, objects, on_stage
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with on_stage(tmp_path) as stage:
+        yield stage
 
 
 async def test_what_a_dead_worker_recorded_and_did_not_send_is_sent_from_the_dead_letters(stage: Stage) -> None:
