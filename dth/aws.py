@@ -89,7 +89,10 @@ class Service:
         stack = AsyncExitStack()
         try:
             made = get_session().create_client(
-                service, region_name=region or os.environ.get("AWS_REGION") or None, endpoint_url=endpoint or None, config=config
+                service,
+                region_name=region or os.environ.get("AWS_REGION") or None,
+                endpoint_url=endpoint or None,
+                config=config,
             )
             return cls(name, await stack.enter_async_context(made), stack, error)
         except (BotoCoreError, ValueError) as exc:

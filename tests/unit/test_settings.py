@@ -39,6 +39,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "dest_type": ("Tencent_COS", "Tencent_COS"),
     "dest_sse_kms_key_id": ("key-1", "key-1"),
     "from_file": ("keys.csv", "keys.csv"),
+    "queue": ("https://sqs.example/1/q", "https://sqs.example/1/q"),
+    "table": ("transfers", "transfers"),
     "src_prefix_list": ("lists/prefixes", "lists/prefixes"),
     "src_prefix_list_bucket": ("lists", "lists"),
     "max_delete": ("10%", "10%"),
@@ -50,6 +52,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "modified_before": ("2026-01-31T12:00:00Z", datetime(2026, 1, 31, 12, tzinfo=UTC)),
 }
 NEEDED = {
+    "queue": {"table": "transfers"},
+    "table": {"queue": "https://sqs.example/1/q"},
     "src_type": {"src_region": "oss-cn"},
     "dest_type": {"dest_region": "ap-1"},
     "dest_sse_kms_key_id": {"dest_sse": "AWS_KMS"},
