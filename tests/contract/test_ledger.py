@@ -439,9 +439,9 @@ async def test_rows_outlive_every_handle(ledger_factory: LedgerFactory) -> None:
     assert run == replace(a_run(), counts=a_row().counts)
 
 
+@pytest.mark.parametrize("ledger_factory", ["sqlite"], indirect=True)  # only an embedded ledger knows its dead
 async def test_reclaim_ends_the_leases_of_a_process_and_of_its_attempts(ledger: Ledger) -> None:
-    if not isinstance(ledger, SqliteLedger):
-        pytest.skip("only an embedded ledger knows that its users are dead")
+    assert isinstance(ledger, SqliteLedger)
     await ledger.start_run(replace(a_run("r1"), finder="host/1"))
     await ledger.start_run(replace(a_run("r2"), finder="host/12"), overlap=True)
     dead, alive = an_upload("dead", owner="host/1#ab"), an_upload("alive", owner="host/12#cd")
