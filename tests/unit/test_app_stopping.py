@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dth.app.build import Lock, open_embedded
 from dth.app.oneoff import LocalWorkers
 from dth.app.stopping import unless_stopped
+from dth.cli.closing import headline
 from dth.embedded import StateFolder
 from dth.errors import QueueError, SettingsError
 from dth.settings import TransferJob
@@ -77,3 +79,9 @@ def test_a_summary_is_complete_when_nothing_is_left_to_do(
     runs: tuple[RunTotals, ...], code: int, *, complete: bool
 ) -> None:
     assert Summary(runs, 0, 1.0, code).complete is complete
+
+
+def test_an_interrupted_dry_run_does_not_pass_for_a_whole_one() -> None:
+    whole = Summary((), 5, 1.0, ExitCode.COMPLETE, planned=5, planned_bytes=10)
+    assert headline(whole).startswith("Dry run: 5 objects")
+    assert headline(replace(whole, exit_code=ExitCode.INTERRUPTED)).startswith("Interrupted dry run: 5 objects")
