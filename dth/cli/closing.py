@@ -15,9 +15,10 @@ def headline(summary: Summary) -> str:
     if summary.planned or summary.planned_deletes:
         what = f"{counted(summary.planned, summary.noun)}, {shown_bytes(summary.planned_bytes)}"
         gone = f", {counted(summary.planned_deletes, summary.noun)} deleted" if summary.planned_deletes else ""
-        if summary.exit_code == ExitCode.INTERRUPTED:
-            return f"Interrupted dry run: {what} would be copied{gone}, as far as it came; nothing was written"
-        return f"Dry run: {what} would be copied{gone}; nothing was written"
+        run, reach = (
+            ("Dry run", "") if summary.exit_code != ExitCode.INTERRUPTED else ("Interrupted dry run", " so far")
+        )
+        return f"{run}: {what} would be copied{gone}{reach}; nothing was written"
     if summary.explained:
         return "Nothing was written: --explain only says what would be done"
     if summary.listed:
