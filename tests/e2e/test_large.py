@@ -154,6 +154,7 @@ def test_memory_stays_flat_whatever_the_size_of_a_part(part_mib: int, tmp_path: 
         second.assert_flat()
         assert server.landed["target", "big"].equals("big")
         assert not server.open_uploads
+        assert server.counts["part"] == -(-size // (part_mib * MIB))  # counted when whole: none was sent again
 
 
 def between_endpoints(folder: Path, endpoint: str) -> Dth:
