@@ -101,6 +101,11 @@ class Generator:
         return self._server.endpoint
 
     @property
+    def parts_held(self) -> list[Received]:
+        """All parts of uploads that are still open, cut ones among them."""
+        return [part for upload in list(self._uploads.values()) for part in list(upload.parts.values())]
+
+    @property
     def open_uploads(self) -> int:
         return len(self._uploads)
 
