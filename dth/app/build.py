@@ -29,6 +29,7 @@ from dth.worker.run import WorkerSettings, work
 LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
 LOCK_PATIENCE_SECONDS = 20.0  # how long children of a killed parent may take to end
+ENDING_POLL_SECONDS = 2.0  # of a worker that ends by itself
 RUNS_LOOKED_AT = 20  # newest first; older ones cannot be under way
 
 
@@ -236,7 +237,9 @@ async def run_child(
     folder = StateFolder(job.state, settings.job_id(job))
     async with open_ports(job, folder, process) as ports:
         open_job = JobOpener(job, ports.ledger, strict=strict)
-        own = worker_settings(job, process, until_empty=until_empty, poll_seconds=ports.poll_seconds)
+        # A poll outlives the worker that ends meanwhile, at the service, and may take a message with it.
+        poll_seconds = min(ports.poll_seconds, ENDING_POLL_SECONDS) if until_empty else ports.poll_seconds
+        own = worker_settings(job, process, until_empty=until_empty, poll_seconds=poll_seconds)
         try:
             report, rules = open_report(job, folder), _event_rules(job, ports.ledger)
             return await work(open_job, ports.queue, ports.ledger, own, emit, report, stop, event_rules=rules)
