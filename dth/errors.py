@@ -7,7 +7,8 @@
     ├── LeaseLost                 somebody else owns the message, run or upload now
     ├── QueueError, LedgerError   the queue or the ledger failed
     │   └── QueueUnavailable, LedgerUnavailable    cannot reach it, or not allowed      exit 4
-    ├── DeletesRefused            a guard stopped deletion
+    ├── DeletesRefused            a guard stopped deletion                            exit 3
+    ├── ListingFailed             a listing could not be read to its end              exit 3
     ├── StartFailed               a process or server of ours did not start
     ├── TransferError             moving one object failed
     │   ├── ObjectChanged         the source's generation changed while it moved
@@ -122,6 +123,13 @@ class DeletesRefused(DthError):
     """A guard (--max-delete, empty source, changed mapping) refused to delete."""
 
     code = "deletes_refused"
+    exit_code = 3
+
+
+class ListingFailed(DthError):
+    """A listing failed beyond its retries: the run is ABANDONED, nothing was concluded from the part that was read."""
+
+    code = "listing_failed"
     exit_code = 3
 
 

@@ -9,7 +9,7 @@ from dth.app.build import RUNS_LOOKED_AT, Embedded, Sides
 from dth.app.lists import listers
 from dth.app.record import Record
 from dth.app.selecting import selection_of
-from dth.errors import DeletesRefused
+from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, TransportError
 from dth.events import RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
@@ -53,7 +53,14 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     record.note(RunStarted(run_id, *urls))
     options = _finder_settings(job, run_id, here.process, str(here.folder.scratch), overlap=alone or job.overlap)
     async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
-        await find(source, destination, here.queue, here.ledger, options, record.note)
+        try:
+            await find(source, destination, here.queue, here.ledger, options, record.note)
+        except (StoreError, TransportError) as error:
+            if error.exit_code != DthError.exit_code:
+                raise  # cannot reach, or not allowed: it says so itself
+            raise ListingFailed(
+                f"{error}; what was found before is copied, the run is not complete: run again"
+            ) from error
 
 
 async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:
