@@ -32,10 +32,12 @@ class Record:
                     )
                 )
 
-    def summary(self, *, interrupted: bool) -> Summary:
-        """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again."""
+    def summary(self, *, interrupted: bool, newest_speaks: bool = False) -> Summary:
+        """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again; so were
+        its failures, where a finder has run after it (`newest_speaks`)."""
         if interrupted:
             return self._tally.summary(exit_code=ExitCode.INTERRUPTED)
         runs = list(self._tally.runs.values())
-        failed = any(run.failed for run in runs) or (bool(runs) and runs[-1].state == RunState.ABANDONED)
+        speaking = runs[-1:] if newest_speaks else runs
+        failed = any(run.failed for run in speaking) or (bool(runs) and runs[-1].state == RunState.ABANDONED)
         return self._tally.summary(exit_code=ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE)
