@@ -61,6 +61,13 @@ def read_page(data: bytes) -> ListPage:
     return _read_strictly(data) if page is None else page
 
 
+_unreadable_marker = re.compile(
+    r"<(Marker|NextMarker)>(?=[^<]*(?:[\x00-\x08\x0b\x0c\x0e-\x1f]|&#x?[0-9a-fA-F]{1,2};))[^<]*</\1>"
+)
+"""Version 1's marker, where it holds what XML forbids: it repeats a key, and a page with objects goes on after its last
+one. Left alone, one key with a control character at the end of a page would end a listing of Ceph's."""
+
+
 def _read_fast(data: bytes) -> ListPage | None:
     """The page, or None (or ValueError) for one that is not exactly as expected."""
     text = data.decode("utf-8", "surrogateescape")
@@ -112,7 +119,8 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
     if "encoding=" in head and "utf-8" not in head[:80].lower():
         return None
     # a comment, CDATA or instruction that began before the objects and ends after them would swallow the mark, too
-    root = parse(f"{head}<Contents/>{tail}".encode("utf-8", "surrogateescape"))
+    frame = _unreadable_marker.sub(r"<\1></\1>", f"{head}<Contents/>{tail}")
+    root = parse(frame.encode("utf-8", "surrogateescape"))
     if root.name != "ListBucketResult" or root.child("Contents") is None:
         return None
     column = {name: pieces[group::stride] for name, group in pattern.groupindex.items()}

@@ -182,3 +182,17 @@ def test_the_way_on_is_read_from_either_version() -> None:
     data = page(plain, tail="<NextContinuationToken>t+/=</NextContinuationToken><NextMarker>m</NextMarker>")
     found = read_page(data.replace(b">false<", b">true<"))
     assert (found.truncated, found.token, found.marker) == (True, "t+/=", "m")
+
+
+@pytest.mark.parametrize("written", ["k\x01", "k&#x1;", "k&#1;"])
+def test_a_marker_that_repeats_a_key_with_a_control_character_does_not_end_the_listing(written: str) -> None:
+    page = read_page(
+        (
+            '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult><Name>b</Name><Prefix></Prefix>'
+            f"<Marker></Marker><NextMarker>{written}</NextMarker><IsTruncated>true</IsTruncated>"
+            f"<Contents><Key>{written}</Key><LastModified>2024-05-01T12:00:00.000Z</LastModified><Size>0</Size></Contents>"
+            "</ListBucketResult>"
+        ).encode()
+    )
+    assert [entry.key for entry in page.entries] == ["k\x01"]
+    assert page.truncated
