@@ -13,7 +13,9 @@ import pytest
 
 import dth
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(dth.__file__).parents[1])}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("DTH_")} | {
+    "PYTHONPATH": str(Path(dth.__file__).parents[1])
+}
 
 # Says something on both streams, makes a loop with sockets as the command does, and says something again.
 WORK = """
