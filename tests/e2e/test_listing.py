@@ -78,8 +78,8 @@ async def test_one_lister_waits_for_every_page_in_turn() -> None:
     with Lister(Flat(5_000), page=100, etag=lambda _: MD5) as lister:
         sides = [open_side(side, side.value, lister.endpoint, "Ceph_RGW") for side in Side]
         await planned(sides[0], sides[1], 1, KeyMapping("", "", strip=True))
-    assert lister.longest_chain >= 50  # a request that was repeated on a busy machine is one more
-    assert len(lister.requests) >= 100
+    assert lister.longest_chain >= 50  # more where one side's first page was asked for after the other's was answered
+    assert len(lister.requests) == 100
 
 
 def fill(server: S3Server, bucket: str, objects: dict[str, int]) -> None:

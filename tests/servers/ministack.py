@@ -4,7 +4,6 @@ It lives in an environment of its own, because its dependencies are not ours: `D
 it is looked for beside this interpreter, in `build/services/bin` and on PATH.
 """
 
-import http.client
 import os
 import shutil
 import sys
@@ -12,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import end, free_ports, spawn, wait_until
+from .processes import answers_ok, end, free_ports, spawn, wait_until
 
 _ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -69,19 +68,8 @@ def start() -> Ministack:
     process.returncode = 0  # ended by pid, see processes.end: nothing for Popen to warn about
     running = Ministack(f"http://127.0.0.1:{port}", folder, process.pid)
     try:
-        wait_until(lambda: _healthy(port), "ministack", 60, log)
+        wait_until(lambda: answers_ok(port, "/_ministack/health"), "ministack", 60, log)
     except BaseException:
         running.stop()
         raise
     return running
-
-
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/_ministack/health")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()

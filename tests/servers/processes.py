@@ -1,6 +1,7 @@
 """Starting and ending real servers: free ports on loopback, readiness, an end by pid that leaves nothing behind."""
 
 import contextlib
+import http.client
 import os
 import random
 import shutil
@@ -62,6 +63,18 @@ def spawn(
             env=dict(os.environ, **(env or {})),
             start_new_session=True,
         )
+
+
+def answers_ok(port: int, path: str) -> bool:
+    """Whether a server on loopback answers GET `path` with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def wait_until(ready: Callable[[], bool], what: str, seconds: float, log: Path | None = None) -> None:

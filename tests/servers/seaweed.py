@@ -4,13 +4,12 @@ Verifies Content-MD5 and every checksum algorithm, knows conditional writes. Lis
 `a//b` into `a/b`, refuses `.`, `..` and key segments over 255 bytes.
 """
 
-import http.client
 import json
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from .processes import binary, free_ports, spawn, wait_until
+from .processes import answers_ok, binary, free_ports, spawn, wait_until
 from .running import Running
 from .s3server import Account, S3Server
 
@@ -67,23 +66,12 @@ def start(folder: Path, *, keep: bool) -> Running:
     server = S3Server("seaweed", f"http://127.0.0.1:{port}", a.access_key, a.secret_key, second=b)
     running = Running(server, folder, (process.pid,))
     try:
-        wait_until(lambda: _healthy(port), "SeaweedFS", 60, log)
+        wait_until(lambda: answers_ok(port, "/healthz"), "SeaweedFS", 60, log)
         wait_until(lambda: _writes(server), "SeaweedFS's first write", 60, log)
     except BaseException:
         running.stop()
         raise
     return running
-
-
-def _healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _writes(server: S3Server) -> bool:
