@@ -45,7 +45,7 @@ class Run:
 class OutcomeRow:
     """What became of one message: written once, by the first who finishes.
 
-    `bitmap` holds two bits an entry (see `worker.consume`), as hex. `remainder` is the JSON of the message that must
+    `bitmap` holds two bits an entry (see `worker.outcomes`), as hex. `remainder` is the JSON of the message that must
     follow for the entries that are not final yet, "" where there is none; whoever finds the row sends exactly this text.
     """
 

@@ -1,8 +1,25 @@
-"""What one worker process is told."""
+"""What one worker process is told, and what everything that it does shares."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+
+from dth.errors import DthError, LedgerError, QueueError
+from dth.events import Emit, Moved
+from dth.ledgers.base import Ledger, OutcomeRow
+from dth.model import Counts
+from dth.queues.base import Queue
+from dth.worker.breaker import Breaker
+from dth.worker.budget import ByteBudget
+from dth.worker.context import CopyContext
+from dth.worker.job import Job, OpenJob
+from dth.worker.leases import Held, Leases
+from dth.worker.limiter import Limiter
+from dth.worker.report import Report, ReportFailed
+
+TROUBLES = (QueueError, LedgerError, ReportFailed)
+"""What stands around the copying failed: no entry's fault, so its message is given back as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +40,101 @@ class WorkerSettings:
     until_empty: bool
     poll_seconds: float
     stall_seconds: float
+
+
+@dataclass(slots=True)
+class Load:
+    """How much is in hand, in entries and parts; `room` is set whenever some of it ended."""
+
+    left: int
+    seen: int
+    messages: int
+    room: asyncio.Event
+
+    def begin(self, held: Held, count: int) -> None:
+        """A message of so many was understood."""
+        held.entries_left = count
+        self.left += count
+        self.seen += count
+        self.messages += 1
+
+    def ended(self, held: Held, count: int = 1) -> None:
+        """So many of its entries or parts have ended."""
+        count = min(count, held.entries_left)
+        held.entries_left -= count
+        self.left -= count
+        self.room.set()
+
+
+class WorkerProcess:
+    """The ports, bounds and counts of one worker process, for those who work its messages."""
+
+    def __init__(
+        self, open_job: OpenJob, queue: Queue, ledger: Ledger, settings: WorkerSettings, emit: Emit, report: Report
+    ) -> None:
+        self.open_job = open_job
+        self.queue = queue
+        self.ledger = ledger
+        self.settings = settings
+        self.emit = emit
+        self.report = report
+        self.limiter = Limiter(fixed=settings.worker_number, upper=settings.max_in_flight)
+        self.budget = ByteBudget(settings.memory_budget)
+        self.leases = Leases(queue, settings.lease_seconds, settings.lease_cap_seconds, emit)
+        self.breaker = Breaker()
+        self.draining = asyncio.Event()
+        self.load = Load(0, 0, 0, asyncio.Event())
+        self.counts = Counts()
+
+    async def job(self, run_id: str) -> Job | None:
+        """The job of a run; None where the ledger knows no such run. Raises as `OpenJob`."""
+        try:
+            return await self.open_job(run_id)
+        except LedgerError:
+            if await self.ledger.run(run_id) is None:
+                return None
+            raise
+
+    def context(self, job: Job, run_id: str, held: Held) -> CopyContext:
+        """What a copy for this message runs with."""
+        return CopyContext(
+            job=job,
+            run_id=run_id,
+            process=self.settings.process,
+            budget=self.budget,
+            limiter=self.limiter,
+            ledger=self.ledger,
+            emit=self.emit,
+            lease_until=held.lease_until,
+            redelivered=held.delivery.deliveries > 1,
+        )
+
+    async def record(self, mine: OutcomeRow, *, deletes: bool = False) -> OutcomeRow:
+        """Write the row; the one in force, which may be another's. Own ones are counted, and told."""
+        row = await self.ledger.record(mine, self.settings.process)
+        if row == mine:
+            counts = row.counts
+            self.counts += counts
+            ends = counts.done, counts.skipped, counts.failed, counts.bytes
+            self.emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0))
+        return row
+
+    async def bury_whole(self, held: Held, reason: str) -> None:
+        """Into the dead letters as it came."""
+        await self.queue.bury([(held.delivery.body, reason)])
+        await self.queue.ack([held.delivery])
+
+    async def drained_within(self, seconds: float) -> bool:
+        """Wait; True, early, where draining begins."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.draining.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that a group of them is about: the first of ours, else the first."""
+    leaves = [leading(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])

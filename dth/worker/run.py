@@ -14,11 +14,12 @@ from dth.model import Counts
 from dth.queues.base import Queue
 from dth.retry import RetryPolicy
 from dth.states import RunState
-from dth.worker.consume import BACK_OFF, TROUBLES_IN_A_ROW, Consumer, CopyObject, leading
+from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer
 from dth.worker.copy import copy_object
+from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.happenings import FindRules
 from dth.worker.job import OpenJob
-from dth.worker.process import WorkerSettings
+from dth.worker.process import WorkerProcess, WorkerSettings, leading
 from dth.worker.report import Report
 
 __all__ = ["WorkerSettings", "work"]
@@ -54,7 +55,8 @@ async def work(
     LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case. `back_off`
     is the wait before an entry is tried again.
     """
-    consumer = Consumer(open_job, queue, ledger, settings, emit, report, copy, back_off, event_rules)
+    process = WorkerProcess(open_job, queue, ledger, settings, emit, report)
+    consumer = Consumer(process, EntriesWorker(process, copy, back_off), event_rules)
     emit(WorkerStarted(settings.process, os.getpid()))
     try:
         async with asyncio.TaskGroup() as watchers:
@@ -67,7 +69,7 @@ async def work(
                 watcher.cancel()
     except BaseExceptionGroup as group:
         raise leading(group) from None
-    return consumer.counts
+    return process.counts
 
 
 async def _drain_on(stop: asyncio.Event, consumer: Consumer) -> None:

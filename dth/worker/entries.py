@@ -1,0 +1,159 @@
+"""From messages to outcomes: copy, record, send what remains, acknowledge - in this order.
+
+What a death between any two of these steps leaves is mended by whoever receives the message again:
+
+- before the row: nothing is recorded, the entries are copied again (the destination is looked at first);
+- after the row: the row in force says which entries are dead and what remains; burying, sending and acknowledging are
+  repeated from it. A remainder sent twice carries one id, so its second copy finds a row too. A dead letter buried twice
+  carries one id as well.
+
+Dead letters come after the row, not before it, so that only the first writer's word buries an entry: of two workers
+with the same message, one may have copied what failed for the other. The report comes before the row: a death then
+repeats a line instead of losing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from dth.errors import DthError, StoreError, Throttled, TimedOut
+from dth.events import Notice, ObjectFailed
+from dth.ledgers.base import OutcomeRow
+from dth.messages import DeleteMessage, Entries, ObjectEntry
+from dth.retry import RetryPolicy
+from dth.states import Outcome, Reason
+from dth.worker import outcomes
+from dth.worker.context import CopyContext
+from dth.worker.copy import abandon_upload
+from dth.worker.delete import delete_object
+from dth.worker.happenings import follow_event
+from dth.worker.job import Copied, Job
+from dth.worker.leases import Held
+from dth.worker.outcomes import Ended
+from dth.worker.process import TROUBLES, WorkerProcess, leading
+
+CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
+
+BACK_OFF = RetryPolicy(attempts=0, base_seconds=1.0, cap_seconds=15.0)
+"""The wait before an entry is tried again, in this process, beside other work; its number of attempts is not used."""
+
+
+class EntriesWorker:
+    """Works messages of entries, each entry by itself: to its end, or to the remainder of its message."""
+
+    def __init__(self, process: WorkerProcess, copy: CopyObject, back_off: RetryPolicy) -> None:
+        self._process = process
+        self._copy = copy
+        self._back_off = back_off
+
+    async def work(self, held: Held, message: Entries) -> None:
+        """When this returns, the message is acknowledged, or given back where nothing of it was begun. Raises `TROUBLES`,
+        with the message still leased."""
+        process = self._process
+        process.load.begin(held, len(message.objects))
+        job = await process.job(message.run_id)
+        if job is None:
+            return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
+        # A remainder is looked up at its first delivery as well: it is what may have been sent twice.
+        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
+        if known and (row := await process.ledger.outcome(message.message_id)):
+            return await self._finish(held, message, row, {})
+        ended = await self._copy_entries(held, message, job)
+        if outcomes.nothing_happened(message, ended) and process.draining.is_set():
+            return await process.queue.release([held.delivery])
+        await process.report.write(
+            [
+                outcomes.record_of(message, entry, end, job.mapping.dest_key(entry.key))
+                for entry, end in zip(message.objects, ended, strict=True)
+                if end and end.outcome and end.outcome is not Outcome.SPLIT
+            ]
+        )
+        row = await process.record(outcomes.row_of(message, ended), deletes=isinstance(message, DeleteMessage))
+        reasons = {index: f"{end.error_code}: {end.error}" for index, end in enumerate(ended) if end and end.error}
+        return await self._finish(held, message, row, reasons)
+
+    async def _finish(self, held: Held, message: Entries, row: OutcomeRow, reasons: dict[int, str]) -> None:
+        """Do what the row in force says; every step may be a repetition."""
+        queue = self._process.queue
+        if letters := outcomes.letters_of(message, row.bitmap, reasons):
+            await queue.bury(letters)
+        if row.remainder:
+            await queue.send([row.remainder])
+        await queue.ack([held.delivery])
+
+    async def _copy_entries(self, held: Held, message: Entries, job: Job) -> Sequence[Ended | None]:
+        """Each entry's end; None for those cut off by hand-over or drain."""
+        context = self._process.context(job, message.run_id, held)
+        work = partial(delete_object, copy=self._copy) if isinstance(message, DeleteMessage) else self._copy
+        follow = partial(follow_event, copy=self._copy)
+        ended: list[Ended | None] = [None] * len(message.objects)
+
+        async def one(index: int, entry: ObjectEntry) -> None:
+            ended[index] = await self._entry(
+                entry, outcomes.attempt_of(entry, message), context, follow if entry.reason is Reason.EVENT else work
+            )
+            self._process.load.ended(held)
+
+        try:
+            async with self._process.leases.window(held), asyncio.TaskGroup() as entries:
+                for index, entry in enumerate(message.objects):
+                    entries.create_task(one(index, entry))
+        except TimeoutError:
+            pass  # what has not ended by now leaves as the remainder
+        except BaseExceptionGroup as group:
+            raise leading(group) from None
+        finally:
+            held.window = None
+        return ended
+
+    async def _entry(self, entry: ObjectEntry, attempt: int, context: CopyContext, work: CopyObject) -> Ended | None:
+        """Copy (or delete) one entry: again and again while the fault is not its own. None where draining came first."""
+        process = self._process
+        if attempt > 1 and await process.drained_within(self._back_off.wait_seconds(attempt - 1, None)):
+            return None
+        waits = 0
+        while True:
+            try:
+                async with process.limiter.slot(entry.size):
+                    if process.draining.is_set():
+                        return None
+                    copied = await work(entry, context)
+                process.breaker.succeeded()
+                return outcomes.after_copy(copied, attempt)
+            except TROUBLES:
+                raise
+            except Exception as error:  # noqa: BLE001 - what one entry sets off must not stop the others; judged by type
+                ended = self._failed(error, entry, attempt, context)
+                if ended.outcome is Outcome.FAILED and work is self._copy:
+                    await self._abandon_upload(entry, context)
+                wished = error.retry_after if isinstance(error, StoreError) else None
+            if ended.outcome or ended.attempt > attempt:
+                return ended
+            waits += 1
+            if await process.drained_within(self._back_off.wait_seconds(waits, wished)):
+                return None
+
+    def _failed(self, error: Exception, entry: ObjectEntry, attempt: int, context: CopyContext) -> Ended:
+        process = self._process
+        if isinstance(error, Throttled | TimedOut):
+            process.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
+        process.breaker.failed(error)
+        ended = outcomes.after_error(
+            error, attempt, process.settings.max_attempts, patient=not process.breaker.ever_succeeded
+        )
+        if ended.outcome is Outcome.FAILED or ended.attempt > attempt:
+            final = ended.outcome is Outcome.FAILED
+            process.emit(ObjectFailed(context.run_id, entry.key, ended.error_code, ended.error, attempt, final))
+        return ended
+
+    async def _abandon_upload(self, entry: ObjectEntry, context: CopyContext) -> None:
+        """Nobody will go on with its parts. What cannot be aborted now is the sweep's."""
+        try:
+            if entry.size > context.job.options.multipart_threshold:
+                await abandon_upload(entry.key, context)
+        except DthError as error:
+            self._process.emit(
+                Notice("warning", error.code, f"the upload of {entry.key!r} was not aborted yet: {error}")
+            )
