@@ -92,6 +92,10 @@ class Attributes:
     metadata: tuple[tuple[str, str], ...] = ()
 
 
+Tags = tuple[tuple[str, str], ...]
+"""An object's tags, key and value, in the store's order. No part of its generation: they change without its ETag."""
+
+
 @value
 class ObjectHead:
     """An object's answer to HEAD or the head of a GET: generation, attributes, and what its ETag and checksums mean.
@@ -99,7 +103,8 @@ class ObjectHead:
     `md5` is the hex MD5 of the bytes where the answer proves that the ETag is one (not multipart, not KMS, SSE-C or a
     directory bucket's), else "". `checksums` maps a lower-case algorithm (`crc64nvme`, `sha256`) to the store's base64
     value; `checksum_type` is `FULL_OBJECT`, `COMPOSITE` or "". `storage_class` is "" for STANDARD. `opaque_etag`: the
-    object is encrypted in a way (KMS, SSE-C) under which ETags are not made of the bytes.
+    object is encrypted in a way (KMS, SSE-C) under which ETags are not made of the bytes. `tag_count` is None where the
+    answer does not tell.
     """
 
     generation: Generation
@@ -110,6 +115,7 @@ class ObjectHead:
     checksum_type: str = ""
     storage_class: str = ""
     opaque_etag: bool = False
+    tag_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

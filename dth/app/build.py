@@ -13,7 +13,7 @@ from pathlib import Path
 from dth import settings
 from dth.app.ports import Ports, is_shared, open_ports
 from dth.embedded import StateFolder, process_name
-from dth.errors import LedgerError, WrongJob
+from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
 from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
@@ -25,6 +25,7 @@ from dth.worker.happenings import FindRules
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.report import JsonlReport, ReportLevel
 from dth.worker.run import WorkerSettings, work
+from dth.worker.tags import TagCarrier
 
 LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
@@ -45,6 +46,9 @@ class Sides:
         mapping = settings.mapping(job)
         await self.source.check(mapping.source_prefix)
         await self.destination.check(mapping.dest_listing_prefix)
+        for side, store in (("source", self.source), ("destination", self.destination)):
+            if job.tags and store.capabilities.keeps_tags is False:
+                raise SettingsError(f"{side}: {store.capabilities.provider} has no object tags: leave out --tags")
 
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""
@@ -101,6 +105,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         ),
         delete_to=settings.folder(job.delete_to),
         follows_removals=job.src_event == "CreateAndDelete",
+        tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
     )
 
 

@@ -219,7 +219,7 @@ class TransferJob(JobBase):
     )
 
     include_metadata: bool = _copy(True, "Metadata", "Copy content headers and user metadata.", guide="includeMetadata")
-    tags: bool = _copy(False, "Tags", "Copy object tags.")
+    tags: bool = _copy(False, "Tags", "Copy object tags too; a change of tags alone is not noticed.")
     verify: Literal["off", "transfer", "full"] = _copy(
         "transfer", "Verify", "How much proof of the bytes: lengths, what costs next to nothing, or everything."
     )
@@ -268,7 +268,6 @@ class TransferJob(JobBase):
 
 NOT_YET: dict[str, str] = {
     "restore": "restoring archived objects",
-    "tags": "copying tags",
     "bandwidth": "a bandwidth limit",
     "src_proxy": "a proxy",
     "dest_proxy": "a proxy",

@@ -75,6 +75,7 @@ _CODES: dict[type[StoreError], str] = {
         ServiceUnavailable""",
     ServerFault: """InternalError InternalServerError RequestTimeout IncompleteBody ConcurrentModification
         ServiceFailure XMinioServerNotInitialized""",
+    RequestRefused: "NotImplemented",  # a 501 that asking again does not change
     DigestRefused: "BadDigest XAmzContentSHA256Mismatch XAmzContentChecksumMismatch ContentSHA256Mismatch",
 }
 _BY_CODE = {code: error for error, codes in _CODES.items() for code in codes.split()}
@@ -100,9 +101,10 @@ _ACTIONS = {
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject (and s3:ListBucket to tell absent from forbidden)",
     "GetObject": "s3:GetObject",
-    "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is set, kms:GenerateDataKey with SSE-KMS)",
+    "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is set, s3:PutObjectTagging with tags, kms:GenerateDataKey "
+    "with SSE-KMS)",
     "DeleteObject": "s3:DeleteObject",
-    "CreateMultipartUpload": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectTagging with tags)",
     "UploadPart": "s3:PutObject (and kms:Decrypt with SSE-KMS)",
     "CompleteMultipartUpload": "s3:PutObject",
     "AbortMultipartUpload": "s3:AbortMultipartUpload",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dth.errors import RequestRefused
 from dth.model import Attributes, Generation, ObjectHead
 from dth.stores.base import PutOptions, Written
+from dth.stores.encode import encode_query
 from dth.stores.sign import Header
 from dth.stores.xml import Element, unquoted
 
@@ -58,6 +59,7 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
         checksum_type=headers.get("x-amz-checksum-type", "").upper() if checksums else "",
         storage_class="" if storage_class == "STANDARD" else storage_class,
         opaque_etag=opaque,
+        tag_count=_count(headers.get("x-amz-tagging-count", "")),
     )
 
 
@@ -76,6 +78,7 @@ def write_headers(options: PutOptions) -> list[Header]:
         ("x-amz-acl", options.acl),
         ("x-amz-server-side-encryption", options.sse),
         ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
+        ("x-amz-tagging", encode_query(options.tags)),
     )
     headers += [(name, text) for name, text in optional if text]
     for name, text in headers:
@@ -112,6 +115,10 @@ def written_in(result: Element, headers: Mapping[str, str]) -> Written:
 
 def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple([(name, headers[header]) for name, header in _CHECKSUM_HEADERS if header in headers])
+
+
+def _count(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdigit() else None
 
 
 def _opaque(headers: Mapping[str, str]) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead
+from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
 from dth.transport.base import Body
 from dth.values import value
 
@@ -71,7 +71,9 @@ class Capabilities:
     UNSIGNED-PAYLOAD, so a body must be whole before it is sent. `conditional_put`: If-None-Match on PUT works.
     `declares_checksum`: an upload created for an algorithm takes parts without that header and answers each with its
     own sum (AWS refuses such parts, but answers with CRC64NVME where no algorithm was declared). `conditional_delete`: If-Match
-    on DELETE works.
+    on DELETE works. `keeps_tags`: it has object tags; None where that is not known. `tells_tag_count`: the answer to a GET
+    or HEAD says how many there are, to whoever may read them. `uploads_keep_tags`: those that an upload is created with are
+    its object's.
     """
 
     provider: str
@@ -92,6 +94,9 @@ class Capabilities:
     key_rules: KeyRules
     declares_checksum: bool = False
     conditional_delete: bool = False
+    keeps_tags: bool | None = None
+    tells_tag_count: bool = False
+    uploads_keep_tags: bool = False
 
 
 @value
@@ -107,6 +112,7 @@ class PutOptions:
     sse: str = ""  # "", AES256 or aws:kms
     sse_kms_key_id: str = ""
     if_none_match: bool = False
+    tags: Tags = ()
 
 
 @value
@@ -200,6 +206,10 @@ class Reader(Protocol):
         ObjectChanged before a byte is handed out. A 200 to a ranged request raises AnswerInvalid."""
         ...
 
+    async def tags(self, key: str) -> Tags:
+        """The tags of the object as it is now."""
+        ...
+
 
 class Writer(Protocol):
     """Writes objects."""
@@ -215,6 +225,10 @@ class Writer(Protocol):
 
     async def head(self, key: str, *, if_match: str = "") -> ObjectHead:
         """As `Reader.head`; where HEAD is refused (403) but listing is allowed, callers use `Lister.pages`."""
+        ...
+
+    async def put_tags(self, key: str, tags: Tags) -> None:
+        """Replace the object's tags."""
         ...
 
     async def delete(self, key: str, *, if_match: str = "") -> None:

@@ -53,6 +53,9 @@ class ProviderProfile:
     key_rules: KeyRules = KeyRules()
     declares_checksum: bool = False
     conditional_delete: bool = False
+    keeps_tags: bool | None = None
+    tells_tag_count: bool = False
+    uploads_keep_tags: bool = False
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -84,6 +87,9 @@ PROFILES: dict[str, ProviderProfile] = {
             conditional_put=True,
             conditional_delete=True,
             object_max=50 * _TIB,
+            keeps_tags=True,
+            tells_tag_count=True,
+            uploads_keep_tags=True,
         ),
         ProviderProfile(
             "Aliyun_OSS",
@@ -92,6 +98,7 @@ PROFILES: dict[str, ProviderProfile] = {
             server="AliyunOSS",
             default_region="oss-cn-hangzhou",
             addressing="virtual",  # path style is 403 SecondLevelDomainForbidden
+            keeps_tags=False,  # not in the list of what its S3 interface has
         ),
         ProviderProfile(
             "Qiniu_Kodo",
@@ -135,15 +142,17 @@ PROFILES: dict[str, ProviderProfile] = {
             server="UploadServer",
             default_region="auto",
             server_side_copy=False,  # no UploadPartCopy
+            keeps_tags=False,
         ),
         ProviderProfile(
             "Cloudflare_R2",
             hosts=(r"(?:.+\.)?[0-9a-f]{32}(?:\.(?:eu|us|fedramp))?\.r2\.cloudflarestorage\.com",),
             default_region="auto",
             equal_parts=True,
+            keeps_tags=False,
         ),
-        ProviderProfile("MinIO", server="MinIO", multipart_etag=True),
-        ProviderProfile("Ceph_RGW", multipart_etag=True),  # names itself in no header
+        ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True),
+        ProviderProfile("Ceph_RGW", multipart_etag=True, keeps_tags=True, tells_tag_count=True),  # names itself in no header
         ProviderProfile(
             "SeaweedFS",
             server="SeaweedFS",
@@ -153,6 +162,9 @@ PROFILES: dict[str, ProviderProfile] = {
             conditional_put=True,
             checksums=("crc64nvme", "crc32c", "crc32"),
             declares_checksum=True,
+            keeps_tags=True,
+            tells_tag_count=True,
+            uploads_keep_tags=True,
             key_rules=KeyRules(
                 max_segment_bytes=255,
                 folds_empty_segments=True,
@@ -271,6 +283,9 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         key_rules=profile.key_rules,
         declares_checksum=profile.declares_checksum,
         conditional_delete=profile.conditional_delete,
+        keeps_tags=profile.keeps_tags and not express,
+        tells_tag_count=profile.tells_tag_count,
+        uploads_keep_tags=profile.uploads_keep_tags,
     )
 
 

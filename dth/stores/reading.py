@@ -8,12 +8,13 @@ from functools import partial
 from typing import Self
 
 from dth.errors import AccessDenied, AnswerInvalid, BodyMismatch, ObjectChanged, PreconditionFailed, RequestRefused
-from dth.model import ByteSpan, Generation, ObjectHead
-from dth.stores.answers import Question
+from dth.model import ByteSpan, Generation, ObjectHead, Tags
+from dth.stores.answers import ERROR_LIMIT, Question
 from dth.stores.attributes import object_head
 from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_query
 from dth.stores.sign import Header
+from dth.stores.xml import Element, XmlInvalid, parse
 from dth.transport.base import Response
 
 _IDENTITY: Header = ("accept-encoding", "identity")  # bytes as stored: nothing on the way may compress them
@@ -103,6 +104,25 @@ class Reading:
             if not (size.isascii() and size.isdigit()):
                 raise self._invalid(call, response, "it does not say how long the object is")
             return object_head(response.headers, int(size), md5_etag=self._md5_etag, whole=True)
+
+        return await self._bucket.call(call, read)
+
+    async def tags(self, key: str) -> Tags:
+        """See `Reader.tags`."""
+        call = Call("GetObjectTagging", "GET", key, "tagging=")
+
+        async def read(response: Response) -> Tags:
+            body = (await response.read(ERROR_LIMIT)).lstrip()
+            if not body:
+                return ()  # Ceph 16.2, of an object whose upload was created with tags, all of which it dropped
+            try:
+                root = parse(body)
+            except XmlInvalid as exc:
+                raise self._invalid(call, response, str(exc)) from exc
+            if root.name != "Tagging":
+                raise self._invalid(call, response, f"a {root.name} came, not a Tagging")
+            found = (root.child("TagSet") or Element("TagSet")).all("Tag")
+            return tuple((tag.get("Key"), tag.get("Value")) for tag in found)
 
         return await self._bucket.call(call, read)
 

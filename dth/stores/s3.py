@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead
+from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
 from dth.retry import RetryPolicy
 from dth.stores.base import Capabilities, OpenUpload, PutOptions, UploadedPart, Written
 from dth.stores.bucket import Bucket, Connect
@@ -127,9 +127,17 @@ class S3Store:
         """See `Reader`."""
         return await self._reading.get(key, pinned, span)
 
+    async def tags(self, key: str) -> Tags:
+        """See `Reader`."""
+        return await self._reading.tags(key)
+
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer`."""
         return await self._writing.put(key, body, length, options)
+
+    async def put_tags(self, key: str, tags: Tags) -> None:
+        """See `Writer`."""
+        await self._writing.put_tags(key, tags)
 
     async def delete(self, key: str, *, if_match: str = "") -> None:
         """See `Writer`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from html import escape
 
 from dth.errors import AnswerInvalid, NotFound, StoreError
+from dth.model import Tags
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
 from dth.stores.attributes import integrity_headers, write_headers, written_in, written_of
 from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
@@ -47,6 +50,18 @@ class Writing:
             return written
 
         return await self._bucket.call(call, read)
+
+    async def put_tags(self, key: str, tags: Tags) -> None:
+        """See `Writer.put_tags`."""
+        inner = "".join(f"<Tag><Key>{escape(name)}</Key><Value>{escape(text)}</Value></Tag>" for name, text in tags)
+        xml = f'<Tagging xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><TagSet>{inner}</TagSet></Tagging>'.encode()
+        md5 = b64encode(hashlib.md5(xml, usedforsecurity=False).digest()).decode("ascii")  # this request must have one
+        headers = [("content-type", "application/xml"), ("content-md5", md5)]
+
+        async def read(response: Response) -> None:
+            await response.read(ERROR_LIMIT)
+
+        await self._bucket.call(Call("PutObjectTagging", "PUT", key, "tagging=", headers, xml), read)
 
     async def delete(self, key: str, if_match: str) -> None:
         """See `Writer.delete`."""

@@ -97,6 +97,8 @@ async def _already_there(entry: ObjectEntry, dest_key: str, ctx: CopyContext) ->
     """
     if entry.reason not in _DECIDED_BY_BYTES or not is_content_etag(entry.etag):
         return None
+    if ctx.job.tags and not ctx.job.tags.by_upload and entry.size > ctx.job.options.multipart_threshold:
+        return None  # its tags may have been still to come
     seen = await look(ctx.job.destination, dest_key)
     if seen is None or (seen.etag, seen.size) != (entry.etag, entry.size):
         return None

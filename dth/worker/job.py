@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dth.model import KeyMapping
+from dth.model import KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.values import value
+from dth.worker.tags import TagCarrier
 
 
 class Verify(StrEnum):
@@ -40,7 +41,7 @@ class CopyOptions:
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
-    `follows_removals`: events of removals delete at the destination."""
+    `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind."""
 
     job_id: str
     source: ObjectStore
@@ -49,6 +50,11 @@ class Job:
     options: CopyOptions
     delete_to: str = ""
     follows_removals: bool = False
+    tags: TagCarrier | None = None
+
+    async def tags_of(self, key: str, head: ObjectHead) -> Tags:
+        """What the copy of the source's `key` is to carry."""
+        return await self.tags.read(key, head) if self.tags else ()
 
 
 OpenJob = Callable[[str], Awaitable[Job]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from dth.errors import NoSuchKey, ObjectChanged, PreconditionFailed
-from dth.model import ByteSpan, Generation, ObjectHead
+from dth.model import ByteSpan, Generation, ObjectHead, Tags
 from dth.multipart.checksum import best_algorithm
 from dth.multipart.complete import abandon
 from dth.multipart.context import DestinationExists, UploadContext, Uploaded, UploadTask
@@ -21,11 +21,14 @@ async def copy_large(key: str, dest_key: str, generation: Generation, ctx: CopyC
     """Raises ObjectChanged where the source is not, or after the copy no longer, of this generation; UploadOwned where
     another worker is at it."""
     head = await _head(key, generation, ctx)
+    tags = await ctx.job.tags_of(key, head)
     try:
-        uploaded = await upload_object(_task(key, dest_key, head, ctx), _upload_context(ctx))
+        uploaded = await upload_object(_task(key, dest_key, head, tags, ctx), _upload_context(ctx))
     except DestinationExists:
         return skipped(generation.etag, "exists at the destination")
     proof = await _proof(key, dest_key, head, uploaded, ctx)
+    if ctx.job.tags:
+        await ctx.job.tags.confirm_upload(dest_key, tags)
     if not etags_decide(head, uploaded.etag):
         await assert_unchanged(key, head.generation, ctx)
     return Copied(Outcome.DONE, head.generation.size, head.generation.etag, uploaded.etag, proof)
@@ -52,14 +55,14 @@ async def _head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHea
     return head
 
 
-def _task(key: str, dest_key: str, head: ObjectHead, ctx: CopyContext) -> UploadTask:
+def _task(key: str, dest_key: str, head: ObjectHead, tags: Tags, ctx: CopyContext) -> UploadTask:
     options, capabilities = ctx.job.options, ctx.job.destination.capabilities
     exclusive = options.no_clobber and capabilities.conditional_put
     return UploadTask(
         source_key=key,
         dest_key=dest_key,
         head=head,
-        options=put_options(head.attributes, options, if_none_match=exclusive),
+        options=put_options(head.attributes, options, if_none_match=exclusive, tags=tags),
         part_size=options.part_size,
         crc=_crc_algorithm(head, ctx),
     )

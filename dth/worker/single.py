@@ -17,7 +17,7 @@ from dth.errors import (
     ObjectChanged,
     PreconditionFailed,
 )
-from dth.model import Attributes, Generation, ObjectHead
+from dth.model import Attributes, Generation, ObjectHead, Tags
 from dth.multipart.checksum import Crc
 from dth.multipart.context import slow_down
 from dth.multipart.relay import STREAM_WINDOW, Relay, check_answer, relayed
@@ -48,6 +48,8 @@ async def copy_single(key: str, dest_key: str, generation: Generation, ctx: Copy
     except _Exists:
         return skipped(generation.etag, "exists at the destination")
     proof = await single.proof(head, sent, own, written)
+    if ctx.job.tags:
+        await ctx.job.tags.confirm_put(dest_key, sent.tags)
     if not etags_decide(head, written.etag):
         await assert_unchanged(key, head.generation, ctx)
     return Copied(Outcome.DONE, head.generation.size, head.generation.etag, written.etag, proof)
@@ -65,6 +67,7 @@ def put_options(
     if_none_match: bool,
     content_md5: str = "",
     checksum: tuple[str, str] | None = None,
+    tags: Tags = (),
 ) -> PutOptions:
     """What the job's writes carry, PUT or multipart."""
     return PutOptions(
@@ -76,6 +79,7 @@ def put_options(
         sse=options.sse,
         sse_kms_key_id=options.sse_kms_key_id,
         if_none_match=if_none_match,
+        tags=tags,
     )
 
 
@@ -145,7 +149,7 @@ class _Single:
             own = self._own_crc(stream.head)
             if own is not None:
                 own.update(body)
-            sent = self._put_options(stream.head, own)
+            sent = self._put_options(stream.head, own, await self._ctx.job.tags_of(self._key, stream.head))
             return stream.head, sent, own, await self._write(body, stream.length, sent)
 
     async def _put_streamed(self) -> _Put:
@@ -153,8 +157,8 @@ class _Single:
             async with self._ctx.limiter.slot(self._generation.size), self._ctx.budget.reserve(STREAM_WINDOW):
                 stream = await self._open()
                 own = self._own_crc(stream.head)
-                sent = self._put_options(stream.head, None)
                 try:
+                    sent = self._put_options(stream.head, None, await self._ctx.job.tags_of(self._key, stream.head))
                     written = await relayed(stream, own, lambda body: self._write(body, stream.length, sent))
                     check_answer(own, written)
                 except DigestRefused as error:
@@ -182,7 +186,7 @@ class _Single:
                 raise _Exists from error
             raise
 
-    def _put_options(self, head: ObjectHead, own: Crc | None) -> PutOptions:
+    def _put_options(self, head: ObjectHead, own: Crc | None, tags: Tags) -> PutOptions:
         """With the strongest check that the destination can make: the source's MD5, its checksum, or our own."""
         options, capabilities = self._options, self._destination.capabilities
         md5, checksum = "", None
@@ -197,6 +201,7 @@ class _Single:
             content_md5=md5,
             checksum=checksum,
             if_none_match=options.no_clobber and capabilities.conditional_put,
+            tags=tags,
         )
 
     def _own_crc(self, head: ObjectHead) -> Crc | None:

@@ -21,6 +21,7 @@ from dth.worker.budget import ByteBudget
 from dth.worker.copy import CopyContext
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.limiter import Limiter
+from dth.worker.tags import TagCarrier
 from tests.servers.memory_store import AWS_LIKE, MemoryStore
 
 KIB = 1 << 10
@@ -51,10 +52,12 @@ class Surroundings:
     slots: int = 8
     lease_seconds: float = 60.0
     job_id: str = "job"
+    tags: bool = False
 
     def job(self) -> Job:
         mapping = KeyMapping("", "", strip=True)
-        return Job(self.job_id, self.source, self.destination, mapping, self.options)
+        tags = TagCarrier(self.source, self.destination) if self.tags else None
+        return Job(self.job_id, self.source, self.destination, mapping, self.options, tags=tags)
 
     def context(self, process: str = "one", *, redelivered: bool = False) -> CopyContext:
         return CopyContext(

@@ -27,7 +27,7 @@ from dth.errors import (
     RequestRefused,
     ServerFault,
 )
-from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead
+from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
 from dth.multipart.checksum import Crc, multipart_etag
 from dth.stores.base import Capabilities, KeyRules, OpenUpload, PutOptions, UploadedPart, Written
 from dth.transport.base import Body
@@ -124,6 +124,9 @@ class MemoryStore:
         self.kms = False  # ETags of unknown make, and HEAD says so
         self.denies_head = False
         self.denies_versions = False
+        self.tells_tags = False
+        self.drops_tags = False
+        self.drops_upload_tags = False
         self.ignores_digests = False
         self.answers_checksums = True
         self.keeps_checksums = False
@@ -135,9 +138,9 @@ class MemoryStore:
 
     # what tests do to it
 
-    def seed(self, key: str, data: bytes, attributes: Attributes = NOTHING, parts: int = 0) -> Entry:
+    def seed(self, key: str, data: bytes, attributes: Attributes = NOTHING, parts: int = 0, tags: Tags = ()) -> Entry:
         """Put an object there; `parts` > 0 as a multipart upload of that part size."""
-        options = PutOptions(attributes=attributes)
+        options = PutOptions(attributes=attributes, tags=tags)
         if parts:
             cut = [data[i : i + parts] for i in range(0, len(data), parts)]
             self._store(key, data, options, multipart_etag([hashlib.md5(p).hexdigest() for p in cut]), plain=False)
@@ -227,6 +230,15 @@ class MemoryStore:
             cut = len(data) // 2
         return Stream(self._head(stored), data, self.chunk, cut, self)
 
+    async def tags(self, key: str) -> Tags:
+        await self._call("GetObjectTagging", key)
+        return self._stored(key).options.tags
+
+    async def put_tags(self, key: str, tags: Tags) -> None:
+        await self._call("PutObjectTagging", key)
+        stored = self._stored(key)
+        stored.options = replace(stored.options, tags=() if self.drops_tags else tags)
+
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         await self._call("PutObject", key)
         if options.if_none_match and key in self.objects:
@@ -282,7 +294,8 @@ class MemoryStore:
         etag = multipart_etag([part.etag for part in parts])
         if not self.capabilities.multipart_etag or self.kms:
             etag = f"{hashlib.sha1(data).hexdigest()[:32]}-{len(parts)}"
-        self._store(key, data, upload.options, etag, plain=False)
+        options = replace(upload.options, tags=()) if self.drops_upload_tags else upload.options
+        self._store(key, data, options, etag, plain=False)
         del self.uploads[upload_id]
         if self.lose_complete_answers:
             self.lose_complete_answers -= 1
@@ -347,6 +360,8 @@ class MemoryStore:
         return hashlib.md5(data).hexdigest()
 
     def _store(self, key: str, data: bytes, options: PutOptions, etag: str, *, plain: bool) -> None:
+        if self.drops_tags:
+            options = replace(options, tags=())
         kept = tuple((name, _crc(name, data)) for name in self.capabilities.checksums) if self.keeps_checksums else ()
         self.objects[key] = Stored(data, etag, options, _now(), plain and not self.kms, kept)
 
@@ -363,6 +378,7 @@ class MemoryStore:
             md5=stored.etag if stored.plain and self.capabilities.md5_etag else "",
             checksums=stored.checksums,
             checksum_type="FULL_OBJECT" if stored.checksums else "",
+            tag_count=len(stored.options.tags) or None if self.tells_tags else None,
         )
 
     def _upload(self, key: str, upload_id: str) -> Upload:
