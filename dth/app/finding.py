@@ -40,6 +40,7 @@ def _finder_settings(
         listers=job.finder_number,
         select=selection_of(job),
         deletes=DeleteRules(job.max_delete or "", job.delete_from_empty, bool(job.delete_to)) if job.delete else None,
+        resumable=not job.from_file and not job.src_prefix_list,
     )
 
 

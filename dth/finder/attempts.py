@@ -7,7 +7,7 @@ more: from then on everything is one range, with the unordered side sorted on di
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from dth.events import Emit
 from dth.finder.listing import Disorder, Fetched, Listing
@@ -19,7 +19,7 @@ from dth.stores.base import Lister
 
 
 class Attempts:
-    """Plans all of `bounds`. `destination` None compares with nothing."""
+    """Plans all of `bounds`. `destination` None compares with nothing. `misled` is awaited before everything starts again."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Attempts:
         sort_directory: str,
         emit: Emit,
         bounds: KeyRange = EVERYTHING,
+        misled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         mapping = decisions.mapping
         self._sides = {Side.SOURCE: (source, mapping.source_prefix)}
@@ -45,15 +46,29 @@ class Attempts:
         self._bounds = bounds
         self._unordered: set[Side] = set()
         self._whole: dict[Side, Listing] = {}
+        self._misled = misled
+        self._begin: Sequence[KeyRange] = (bounds,)
+        self._parallel: Parallel | None = None
+        self.in_ranges = listers > 1 and all(
+            lister.capabilities.ordered and lister.capabilities.start_after for lister, _ in self._sides.values()
+        )
+        """Whether both stores vouch for what ranges need, and none has been seen to break its word."""
+
+    def begin_at(self, ranges: Sequence[KeyRange]) -> None:
+        """Plan only these, which don't overlap; but all of `bounds` once a listing has misled us."""
+        self._begin = ranges
+
+    def left(self) -> list[KeyRange]:
+        """While `in_ranges`: ranges that hold every key that was not handed on yet, and few besides."""
+        return self._parallel.left() if self._parallel else list(self._begin)
 
     async def run(self) -> None:
         """Hand on every change, each key once. Raises the first error of a listing or of `accept`."""
-        ranges = self._listers > 1 and all(
-            lister.capabilities.ordered and lister.capabilities.start_after for lister, _ in self._sides.values()
-        )
         try:
-            while not await self._attempt(ranges=ranges):
-                ranges = False
+            while not await self._attempt():
+                self.in_ranges = False
+                if self._misled:
+                    await self._misled()
                 self._decisions.tally.list_anew()
                 await self._decisions.extras.list_anew()
                 await self._decisions.accepted.restart()
@@ -62,12 +77,13 @@ class Attempts:
             for listing in self._whole.values():
                 listing.close()
 
-    async def _attempt(self, *, ranges: bool) -> bool:
+    async def _attempt(self) -> bool:
         """False where a side misled us: start again."""
         try:
-            if ranges:
+            if self.in_ranges:
                 prefixes = {side: prefix for side, (_, prefix) in self._sides.items()}
-                await Parallel(self._listers, prefixes, self._open).run(self._bounds)
+                self._parallel = Parallel(self._listers, prefixes, self._open)
+                await self._parallel.run(self._begin)
             else:
                 await self._in_one()
         except BaseExceptionGroup as group:

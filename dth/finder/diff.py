@@ -19,13 +19,14 @@ from dth.states import Reason
 class Batch(NamedTuple):
     """What a stretch of keys gave, at most one page of each side: changes in key order, entries that only the destination
     holds, how many entries of each side were looked at, and how many of the source's are not selected. Neither changes nor
-    extras hold what the selection leaves out."""
+    extras hold what the selection leaves out. `last`: no key up to this one, without its side's prefix, comes any more."""
 
     changes: list[Change]
     extras: list[Entry]
     source_objects: int
     destination_objects: int
     not_selected: int = 0
+    last: str = ""
 
 
 class Cursor:
@@ -42,6 +43,11 @@ class Cursor:
         self.page: Sequence[Entry] = ()
         self.keys: list[str] = []
         self.at = 0
+
+    @property
+    def passed(self) -> str:
+        """The last key of the page in hand that was looked at; "" where none was."""
+        return self.keys[self.at - 1] if self.at else ""
 
     async def fill(self) -> bool:
         """Have something in hand; False at the end of the listing."""
@@ -82,7 +88,9 @@ async def diff(
             batch = Batch([], extras, 0, len(extras))
         else:
             return
-        yield _selected(batch, ours, mapping, select) if select else batch
+        if select:
+            batch = _selected(batch, ours, mapping, select)
+        yield batch._replace(last=max(ours.passed, theirs.passed))
 
 
 async def uncompared(source: Feed, mapping: KeyMapping, select: Selection | None = None) -> AsyncIterator[Batch]:
@@ -90,7 +98,9 @@ async def uncompared(source: Feed, mapping: KeyMapping, select: Selection | None
     ours = Cursor(source, mapping.source_prefix, select)
     while await ours.fill():
         batch = _rest(ours, Reason.UNCOMPARED)
-        yield _selected(batch, ours, mapping, select) if select else batch
+        if select:
+            batch = _selected(batch, ours, mapping, select)
+        yield batch._replace(last=ours.passed)
 
 
 def _rest(ours: Cursor, reason: Reason) -> Batch:

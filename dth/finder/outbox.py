@@ -14,20 +14,47 @@ _POLL_SECONDS = 1.0
 
 
 class Outbox:
-    """`put` fills it, `run` empties it into the queue. Bounded: a full outbox holds up the listing."""
+    """`put` fills it, `run` empties it into the queue. Bounded: a full outbox holds up the listing.
+
+    Messages are numbered as they are put, so that `sent` can say of any moment whether the queue has since taken
+    everything that was put before it.
+    """
 
     def __init__(self, queue: Queue, high_water: int, emit: Emit) -> None:
         self._queue = queue
         self._high_water = high_water
         self._emit = emit
-        self._waiting: asyncio.Queue[str | None] = asyncio.Queue(_WAITING_MESSAGES)
+        self._waiting: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue(_WAITING_MESSAGES)
+        self._unsent: set[int] = set()  # of those that were put; bounded as what waits is
+        self.number = 0
+        """Of the last message that was put."""
         self._depth: int | None = None  # at most: as last asked, and what was sent since
         self._said = False
 
     async def put(self, bodies: Sequence[str]) -> None:
-        """Hand over bodies, waiting for room."""
-        for body in bodies:
-            await self._waiting.put(body)
+        """Hand over bodies, waiting for room. They are numbered at once."""
+        for one in self._numbered(bodies):
+            await self._waiting.put(one)
+
+    def put_now(self, body: str) -> None:
+        """Hand over a body; there is room (not `full`)."""
+        for one in self._numbered([body]):
+            self._waiting.put_nowait(one)
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` of one body would wait."""
+        return self._waiting.full()
+
+    def _numbered(self, bodies: Sequence[str]) -> list[tuple[int, str]]:
+        first = self.number + 1
+        self.number += len(bodies)
+        self._unsent.update(range(first, self.number + 1))
+        return list(enumerate(bodies, first))
+
+    def sent(self, number: int) -> bool:
+        """Whether the queue has taken every message up to this one."""
+        return not self._unsent or min(self._unsent) > number
 
     async def close(self) -> None:
         """Nothing more comes: `run` ends when everything was sent."""
@@ -37,14 +64,15 @@ class Outbox:
         """Send until closed. Raises QueueError, and then what was not sent is lost to this run: it must not be sealed."""
         ended = False
         while not ended:
-            bodies = [await self._waiting.get()]
-            while len(bodies) < _BATCH_MESSAGES and not self._waiting.empty():
-                bodies.append(self._waiting.get_nowait())
-            ready = [body for body in bodies if body is not None]
-            ended = len(ready) < len(bodies)
+            taken = [await self._waiting.get()]
+            while len(taken) < _BATCH_MESSAGES and not self._waiting.empty():
+                taken.append(self._waiting.get_nowait())
+            ready = [one for one in taken if one is not None]
+            ended = len(ready) < len(taken)
             if ready:
                 await self._below_high_water()
-                await self._queue.send(ready)
+                await self._queue.send([body for _, body in ready])
+                self._unsent.difference_update(number for number, _ in ready)
                 self._depth = (self._depth or 0) + len(ready)
 
     async def _below_high_water(self) -> None:

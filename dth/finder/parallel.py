@@ -8,11 +8,12 @@ child will take up again; a page of the parent that is on its way is cut at the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from dth.finder.listing import Disorder, Fetched
 from dth.finder.plan import RangePlan
-from dth.finder.ranges import FULL_PAGE, KeyRange, Letters, Share, on_side
+from dth.finder.ranges import FULL_PAGE, KeyRange, Letters, Share, on_side, resting_place
 from dth.states import Side
 
 Open = Callable[[Share, dict[Side, Fetched], Callable[[Side], None]], RangePlan]
@@ -22,7 +23,7 @@ Open = Callable[[Share, dict[Side, Fetched], Callable[[Side], None]], RangePlan]
 class Parallel:
     """All ranges of one attempt. `prefixes` are the sides' own, cut off from keys here.
 
-    `run` returns when every key of `bounds` was handed on. Where one range's listing raises Disorder, all others stop
+    `run` returns when every key of the ranges was handed on. Where one range's listing raises Disorder, all others stop
     between two batches, and `run` raises it; any other error cancels them.
     """
 
@@ -34,12 +35,15 @@ class Parallel:
         self._letters = Letters()
         self._full = dict.fromkeys(Side, FULL_PAGE)
         self._plans: dict[Share, RangePlan] = {}  # never more than listers
+        self._later: deque[KeyRange] = deque()  # begun as listers get free
         self._waiting: asyncio.Queue[Share | None] = asyncio.Queue(2 * listers)
         self._broken: Disorder | None = None
 
-    async def run(self, bounds: KeyRange) -> None:
-        """Hand on all of it."""
-        self._add(bounds)
+    async def run(self, ranges: Sequence[KeyRange]) -> None:
+        """Hand on all of them; they don't overlap."""
+        self._later.extend(ranges)
+        while self._later and len(self._plans) < self._listers:
+            self._add(self._later.popleft())
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._listers):
                 tasks.create_task(self._lister())
@@ -56,11 +60,21 @@ class Parallel:
                 for plan in self._plans.values():
                     plan.break_off(error)
             del self._plans[share]
+            if self._later and not self._broken:
+                self._add(self._later.popleft())
             if self._plans:
                 self._hand_out()
             else:
                 for _ in range(self._listers):
                     self._waiting.put_nowait(None)
+
+    def left(self) -> list[KeyRange]:
+        """Ranges that hold every key that was not handed on yet, and few besides."""
+        begun = [
+            KeyRange(max(share.after, resting_place(plan.reached, self._room)), share.until)
+            for share, plan in self._plans.items()
+        ]
+        return begun + list(self._later)
 
     def _add(self, bounds: KeyRange) -> None:
         share = Share(bounds, self._room)

@@ -28,7 +28,8 @@ from dth.states import Reason, Side
 @dataclass(slots=True)
 class Tally:
     """What a run gave so far. `found` and `reasons` count what was handed on for sending; the rest counts the listings
-    and `needs_restore` what would be sent were it not archived."""
+    and `needs_restore` what would be sent were it not archived; `needs_restore_behind` those of them that lie behind what
+    ranges have reached."""
 
     found: int = 0
     found_bytes: int = 0
@@ -38,10 +39,12 @@ class Tally:
     extra: int = 0
     needs_restore: int = 0
     not_selected: int = 0
+    needs_restore_behind: int = 0
 
     def list_anew(self) -> None:
         """The listings begin again; what was handed on stays handed on."""
-        self.compared = self.dest_objects = self.extra = self.needs_restore = self.not_selected = 0
+        self.compared = self.dest_objects = self.extra = self.not_selected = 0
+        self.needs_restore = self.needs_restore_behind = 0
 
     def count(self, changes: Sequence[Change]) -> None:
         """Add changes that are handed on for sending."""
@@ -98,6 +101,8 @@ class RangePlan:
         self._listings = listings
         self._ended = ended
         self._feeds = {side: Feed() for side in listings}
+        self.reached = after
+        """Without its side's prefix: every change up to here was accepted."""
 
     def shorten(self, until: Mapping[Side, str]) -> None:
         """End the range earlier; a bound for each side, beyond everything that was fetched."""
@@ -145,11 +150,15 @@ class RangePlan:
                 tally.extra += len(batch.extras)
                 await to.extras.take(self._after, batch.extras)
             changes: Sequence[Change] = batch.changes
+            archived = 0
             if changes:
-                tally.needs_restore += sum(change.reason is Reason.ARCHIVED for change in changes)
+                archived = sum(change.reason is Reason.ARCHIVED for change in changes)
+                tally.needs_restore += archived
                 changes = await to.accepted.fresh(changes, remember=remember, after=self._after)
                 tally.count([change for change in changes if change.reason is not Reason.ARCHIVED])
             await to.accept(changes)
+            tally.needs_restore_behind += archived
+            self.reached = batch.last
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

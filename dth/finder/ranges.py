@@ -53,6 +53,13 @@ def sendable(code: int) -> int:
     return code
 
 
+def resting_place(key: str, room: int) -> str:
+    """The longest beginning of `key` at which a range may begin: at most `room` bytes of text that can be sent. It is not
+    after the key, so that whoever goes on from there meets some keys again and misses none."""
+    at = next((at for at, letter in enumerate(key) if sendable(ord(letter)) != ord(letter)), len(key))
+    return key[:at].encode()[: max(room, 0)].decode(errors="ignore")
+
+
 def common(first: str, second: str) -> int:
     """How many characters they share at their beginning."""
     for at, (one, other) in enumerate(zip(first, second, strict=False)):

@@ -2,7 +2,8 @@
 
 Record, then send: the run's row is written before its first message, because workers load the job's settings by `run_id`; it
 is sealed after the queue took the last one, because a sealed run promises that everything counted was sent. A death in
-between leaves a LISTING run whose lease ends: the next finder abandons it, and what was sent is still worked.
+between leaves a LISTING run whose lease ends: the next finder abandons it, what was sent is still worked, and the listing
+goes on at the last checkpoint (`finder.checkpoint`) with totals of its own.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from dth.errors import DeletesRefused, DthError, LedgerError
+from dth.errors import DeletesRefused, DthError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.deletes import DeleteRules, SpooledDeletes
+from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
 from dth.finder.plan import Accept, Decisions, Extras, Tally, first_error
@@ -44,7 +46,8 @@ _ABANDON_SECONDS = 5.0
 class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
     the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as
-    pay); `select` None takes every object; `deletes` None deletes nothing."""
+    pay); `select` None takes every object; `deletes` None deletes nothing. `resumable`: what is listed is the whole of both
+    sides, so that a later run can go on where this one stops."""
 
     job_id: str
     run_id: str
@@ -63,6 +66,7 @@ class FinderSettings:
     listers: int
     select: Selection | None
     deletes: DeleteRules | None
+    resumable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,20 @@ async def find(
     the run is ABANDONED, never sealed: a listing that failed is not an empty one.
     """
     deciding(settings.compare, source.capabilities, destination.capabilities)  # refuses before anything is written
-    lease_until = time.time() + settings.lease_seconds
-    await ledger.start_run(_new_run(settings, lease_until), overlap=settings.overlap)
+    heart = Heartbeat(
+        ledger,
+        job_id=settings.job_id,
+        run_id=settings.run_id,
+        finder=settings.finder,
+        lease_seconds=settings.lease_seconds,
+        lease_until=time.time() + settings.lease_seconds,
+        emit=emit,
+    )
+    await ledger.start_run(_new_run(settings, heart.lease_until), overlap=settings.overlap)
     try:
-        found = await _list_and_send(source, destination, queue, ledger, settings, lease_until, emit)
+        found = await _list_and_send(source, destination, queue, settings, heart, emit)
         await ledger.seal_run(settings.run_id, settings.finder, found.found, found.found_bytes, found.reasons)
+        await heart.forget()
     except BaseException as caught:  # noqa: BLE001 - raised again below, unwrapped
         error = first_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
         await _abandon(ledger, settings.run_id, error, emit)
@@ -138,9 +151,8 @@ async def _list_and_send(
     source: Lister,
     destination: Lister,
     queue: Queue,
-    ledger: Ledger,
     settings: FinderSettings,
-    lease_until: float,
+    heart: Heartbeat,
     emit: Emit,
 ) -> Found:
     """Everything between the run's row and its seal: when this returns, the queue holds every message."""
@@ -168,16 +180,29 @@ async def _list_and_send(
 
     refusal = ""
     with _deletes(settings) as deletes:
+        plan = _plan(source, destination, settings, tally, accept, deletes, emit, heart.misled)
+
+        def look() -> Place | None:
+            """Everything accepted by now is in messages that were put by now: no await comes between."""
+            left = plan.left()
+            if outbox.full or not left:
+                return None  # nothing moves, or everything is about to be sealed
+            for message in packer.flush():  # one at most
+                outbox.put_now(encode(message))
+            return Place(left, tally.needs_restore_behind, outbox.number)
+
+        if settings.resumable:
+            await _go_on(plan, heart, settings, tally, emit)
         async with asyncio.TaskGroup() as tasks:
-            heart = tasks.create_task(_heartbeat(ledger, settings, lease_until, emit))
+            beating = tasks.create_task(heart.run(look, outbox.sent))
             sending = tasks.create_task(outbox.run())
-            await _plan(source, destination, settings, tally, accept, deletes, emit).run()
+            await plan.run()
             await outbox.put([encode(message) for message in packer.flush()])
             if deletes and not (refusal := deletes.refusal(tally)):
                 await _send_deletes(deletes, settings, queue.message_bytes, tally, outbox)
             await outbox.close()
             await sending
-            heart.cancel()
+            beating.cancel()
     return replace(_finished(tally, emit), refusal=refusal)
 
 
@@ -215,6 +240,7 @@ def _plan(
     accept: Accept,
     extras: Extras | None,
     emit: Emit,
+    misled: Callable[[], Awaitable[None]] | None = None,
 ) -> Attempts:
     decisions = Decisions(
         mapping=settings.mapping,
@@ -233,7 +259,23 @@ def _plan(
         sort_memory=settings.sort_memory,
         sort_directory=settings.sort_directory,
         emit=emit,
+        misled=misled,
     )
+
+
+async def _go_on(plan: Attempts, heart: Heartbeat, settings: FinderSettings, tally: Tally, emit: Emit) -> None:
+    """List only what the run before left, where it died and its checkpoint holds; and write checkpoints. With deletes
+    everything is listed: what is extra behind a checkpoint was spooled by a process that is dead."""
+    taken = await heart.begin(settings.job_settings, go_on=plan.in_ranges and not settings.deletes)
+    if not taken:
+        return
+    plan.begin_at(taken.ranges)
+    tally.needs_restore = tally.needs_restore_behind = taken.needs_restore
+    text = (
+        f"run {taken.runs[-2]} ended early: this one goes on where it was; what has changed before that is left to the "
+        "next run"
+    )
+    emit(Notice("info", "taken_over", text))
 
 
 def _new_run(settings: FinderSettings, lease_until: float) -> Run:
@@ -274,22 +316,6 @@ def _finished(tally: Tally, emit: Emit) -> Found:
         extra=tally.extra,
         not_selected=tally.not_selected,
     )
-
-
-async def _heartbeat(ledger: Ledger, settings: FinderSettings, lease_until: float, emit: Emit) -> None:
-    """Extend the run's lease three times as often as it ends. Raises LeaseLost where another took the run, and the
-    ledger's error once the lease would be over: a ledger that is away for a moment stops nothing."""
-    while True:
-        await asyncio.sleep(settings.lease_seconds / 3)
-        wanted = time.time() + settings.lease_seconds
-        try:
-            await ledger.extend_run(settings.run_id, settings.finder, wanted)
-        except LedgerError as error:
-            if time.time() >= lease_until:
-                raise
-            emit(Notice("warning", error.code, f"the lease of run {settings.run_id} was not extended: {error}"))
-        else:
-            lease_until = wanted
 
 
 async def _abandon(ledger: Ledger, run_id: str, error: BaseException, emit: Emit) -> None:

@@ -119,6 +119,7 @@ def finder_settings(**changed: object) -> FinderSettings:
         listers=1,
         select=None,
         deletes=None,
+        resumable=False,
     )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 

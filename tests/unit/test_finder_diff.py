@@ -15,6 +15,7 @@ from dth.finder import accepted as accepted_module
 from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
+from dth.finder.diff import Batch, diff
 from dth.finder.listing import Feed
 from dth.finder.plan import Decisions, Extras, Tally
 from dth.finder.ranges import EVERYTHING, KeyRange
@@ -83,6 +84,27 @@ def expected(source: dict[str, int], destination: dict[str, int], mapping: KeyMa
 
 def entries(tree: dict[str, int]) -> list[Entry]:
     return [entry(key, size) for key, size in sorted(tree.items())]
+
+
+@given(source=trees, destination=trees, sizes=page_sizes, their_sizes=page_sizes)
+def test_no_key_up_to_the_last_of_a_batch_comes_in_a_later_one(
+    source: dict[str, int], destination: dict[str, int], sizes: list[int], their_sizes: list[int]
+) -> None:
+    async def batches() -> list[Batch]:
+        feeds = []
+        async with asyncio.TaskGroup() as tasks:
+            for tree, size in ((source, sizes), (destination, their_sizes)):
+                feeds.append(Feed())
+                tasks.create_task(feeds[-1].fill(FakeLister(paged(entries(tree), size)).pages("")))
+            decide = deciding(CompareMode.SIZE, CAPABILITIES, CAPABILITIES)
+            return [batch async for batch in diff(feeds[0], feeds[1], IDENTITY, decide)]
+
+    last = ""
+    for batch in asyncio.run(batches()):
+        keys = [c.entry.key for c in batch.changes] + [e.key for e in batch.extras]
+        assert all(last < key <= batch.last for key in keys)
+        assert last < batch.last
+        last = batch.last
 
 
 @given(source=trees, destination=trees, shared=trees, mapping=mappings, sizes=page_sizes, their_sizes=page_sizes)
