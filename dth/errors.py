@@ -20,6 +20,7 @@
     ├── TransportError            no HTTP answer, or not a valid one       retryable
     │   ├── ConnectFailed         name, refused, unreachable, connect timeout         exit 4
     │   ├── TlsFailed             certificate or handshake; never retried             exit 4
+    │   ├── ProxyRefused          the proxy wants a password, or forbids the origin   exit 4
     │   ├── TimedOut              first byte or idle timeout
     │   ├── ConnectionLost        closed or reset in the middle
     │   └── ProtocolViolation     the peer's HTTP does not add up
@@ -204,6 +205,14 @@ class TlsFailed(TransportError):
     """Certificate or handshake refused. Trying again would not help."""
 
     code = "tls_failed"
+    exit_code = 4
+    retryable = False
+
+
+class ProxyRefused(TransportError):
+    """The proxy does not let us through. Trying again would not help."""
+
+    code = "proxy_refused"
     exit_code = 4
     retryable = False
 

@@ -12,6 +12,7 @@ from .servers import aws, ceph, running
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
 from .servers import seaweed as seaweedfs
+from .servers import tinyproxy as tinyproxy_server
 from .servers.aws import Aws
 from .servers.docker_registry import DockerRegistry
 from .servers.s3server import S3Server
@@ -22,6 +23,7 @@ SERVERS = {
     "docker_registry": docker_registry_server.missing,
     "ministack": ministack_server.missing,
     "moto": aws.missing,
+    "tinyproxy": tinyproxy_server.missing,
 }
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

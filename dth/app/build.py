@@ -19,7 +19,7 @@ from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
 from dth.queues.base import Queue
 from dth.settings import TransferJob
-from dth.states import RunState
+from dth.states import RunState, Side
 from dth.stores.s3 import S3Store
 from dth.worker.happenings import FindRules
 from dth.worker.job import CopyOptions, Job, Verify
@@ -68,6 +68,7 @@ def open_store(location: Location, job: TransferJob, connections: int) -> S3Stor
         first_byte_seconds=job.first_byte_seconds,
         idle_seconds=job.idle_seconds,
         ca_bundle=job.ca_bundle,
+        proxy=job.src_proxy if location.side is Side.SOURCE else job.dest_proxy,
         max_connections=connections,
     )
 

@@ -16,13 +16,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 from pydantic.fields import FieldInfo
 
 from dth.settings.units import format_size, parse_size
-from dth.settings.urls import parse_endpoint
+from dth.settings.urls import parse_endpoint, parse_proxy
 
 Scope = Literal["job", "process"]
 
 
 class SizeMark:
     """Marks an int as a size in bytes, for help and errors."""
+
+
+class SecretMark:
+    """Marks a text that may hold a password: errors never repeat it."""
 
 
 class ListMark:
@@ -35,6 +39,7 @@ def _split(value: object) -> object:
 
 Size = Annotated[int, BeforeValidator(parse_size), SizeMark()]
 Endpoint = Annotated[str, AfterValidator(parse_endpoint)]
+ProxyUrl = Annotated[str, AfterValidator(parse_proxy), SecretMark()]
 TextList = Annotated[tuple[str, ...], BeforeValidator(_split), ListMark()]
 
 
@@ -82,6 +87,7 @@ class Setting:
     high: float | None
     default: object
     rule: str
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -154,4 +160,5 @@ def describe(name: str, info: FieldInfo) -> Setting:
         high=high,
         default=info.get_default(call_default_factory=True),
         rule=extra["allowed"],
+        secret=any(isinstance(mark, SecretMark) for mark in info.metadata),
     )

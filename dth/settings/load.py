@@ -151,4 +151,5 @@ def _validated(
 
 def _refused(setting: Setting, one: _Given, reason: str = "") -> str:
     must = setting.allowed if setting.kind != "text" or setting.rule or not reason else reason
-    return f"{setting.name} = {redacted(str(one.value))!r} (from {one.origin}) is not allowed: {must}"
+    shown = "..." if setting.secret else redacted(str(one.value))
+    return f"{setting.name} = {shown!r} (from {one.origin}) is not allowed: {must}"

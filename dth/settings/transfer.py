@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from dth.settings.fields import Endpoint, Setting, Size, TextList, describe, setting
+from dth.settings.fields import Endpoint, ProxyUrl, Setting, Size, TextList, describe, setting
 from dth.settings.urls import BUCKET_PATTERN, BUCKET_RULE
 
 MiB = 1024**2
@@ -141,7 +141,10 @@ class TransferJob(JobBase):
     src_request_payer: bool = _source(
         False, "Requester pays", "Pay for the requests to a requester-pays bucket.", guide="isPayerRequest"
     )
-    src_proxy: str = setting("", "Proxy", "URL of a proxy for the source.", scope="process", panel="Source")
+    src_proxy: ProxyUrl = setting(
+        "", "Proxy", "HTTP proxy to the source's store: http://[user:password@]host:port.",
+        scope="process", panel="Source",
+    )  # fmt: skip
 
     dest_bucket: str = _destination(
         "", "Bucket", "Bucket to write to.", guide="destBucket", pattern=_BUCKET, allowed=BUCKET_RULE
@@ -162,7 +165,10 @@ class TransferJob(JobBase):
     )  # fmt: skip
     dest_profile: str = _destination("", "AWS profile", "Section of the AWS configuration whose credentials to use.")
     dest_addressing: Addressing = _destination("", "Addressing", "How URLs name the bucket; empty: the provider's way.")
-    dest_proxy: str = setting("", "Proxy", "URL of a proxy for the destination.", scope="process", panel="Destination")
+    dest_proxy: ProxyUrl = setting(
+        "", "Proxy", "HTTP proxy to the destination's store: http://[user:password@]host:port.",
+        scope="process", panel="Destination",
+    )  # fmt: skip
     dest_storage_class: str = _destination(
         "", "Storage class", "Storage class of new objects; empty: the bucket's own.", guide="destStorageClass",
         pattern=_CLASS, allowed="capital letters, digits and underscores, such as STANDARD_IA",
@@ -269,8 +275,6 @@ class TransferJob(JobBase):
 NOT_YET: dict[str, str] = {
     "restore": "restoring archived objects",
     "bandwidth": "a bandwidth limit",
-    "src_proxy": "a proxy",
-    "dest_proxy": "a proxy",
     "giant_threshold": "sharing one object among workers",
     "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",

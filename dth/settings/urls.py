@@ -83,3 +83,24 @@ def parse_endpoint(text: str) -> str:
     standard = {"http": 80, "https": 443}[parts.scheme]
     port = "" if parts.port in {None, standard} else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}"
+
+
+def parse_proxy(text: str) -> str:
+    """The proxy's URL with its scheme, without a slash at the end; "" stays "".
+
+    Raises ValueError that says what is wrong and never repeats the text, which may hold a password.
+    """
+    if not text:
+        return ""
+    url = (text if "://" in text else f"http://{text}").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        raise ValueError("a proxy begins with http://: it is asked in plain HTTP, for a tunnel where the store has TLS")
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if not port or not parts.hostname or parts.path or parts.query or parts.fragment:
+        rule = "a proxy is http://host:port, or http://user:password@host:port"
+        raise ValueError(f"{rule}, with %40, %2F and the like for odd characters of the password")
+    return url

@@ -25,6 +25,7 @@ from dth.stores.reading import Reading, Stream
 from dth.stores.writing import Writing
 from dth.transport.base import Body, HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
+from dth.transport.proxy import Proxy
 from dth.transport.tls import make_ssl_context
 
 RETRY = RetryPolicy(attempts=5, base_seconds=0.2, cap_seconds=20.0)
@@ -58,6 +59,7 @@ class S3Store:
         idle_seconds: float,
         max_connections: int,
         ca_bundle: str = "",
+        proxy: str = "",
         credentials: CredentialsProvider | None = None,
     ) -> S3Store:
         """The store that the location means, with pooled connections and the credentials that it names. Sends nothing.
@@ -65,12 +67,15 @@ class S3Store:
         Raises SettingsError for an unknown provider, an endpoint that is none, a secret's name, or a bundle of
         certificates that can't be read.
         """
+        through = Proxy.of(proxy) if proxy else None
         timeouts = Timeouts(connect_seconds, first_byte_seconds, idle_seconds)
         bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
 
         def connect(origin: Origin) -> HttpClient:
             context = make_ssl_context(bundle) if origin.scheme == "https" else None
-            return PooledClient(origin, timeouts=timeouts, max_connections=max_connections, ssl_context=context)
+            return PooledClient(
+                origin, timeouts=timeouts, max_connections=max_connections, ssl_context=context, proxy=through
+            )
 
         return cls(
             location,

@@ -10,6 +10,7 @@ from dth.errors import ConnectionLost, ProtocolViolation
 from dth.transport.base import Body, Origin, Timeouts
 from dth.transport.framing import Malformed, request_head
 from dth.transport.pool import Pool
+from dth.transport.proxy import Proxy, host_port
 from dth.transport.response import Answer
 
 WINDOW: Final = 1024 * 1024
@@ -20,7 +21,7 @@ KEEP_ALIVE_SECONDS: Final = 20.0
 
 class PooledClient:
     """HTTP/1.1 to one origin over at most `max_connections`, opened when needed. TLS where `origin.scheme` is https, which
-    takes an `ssl_context` (see `tls.make_ssl_context`)."""
+    takes an `ssl_context` (see `tls.make_ssl_context`). Everything goes through `proxy` where there is one."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class PooledClient:
         ssl_context: ssl.SSLContext | None = None,
         window: int = WINDOW,
         keep_alive: float = KEEP_ALIVE_SECONDS,
+        proxy: Proxy | None = None,
     ) -> None:
         if origin.scheme not in {"http", "https"}:
             raise ValueError(f"{origin.scheme} is no scheme that this client speaks")
@@ -45,7 +47,9 @@ class PooledClient:
             window=window,
             keep_alive=keep_alive,
             ssl_context=ssl_context,
+            proxy=proxy,
         )
+        self._asked = proxy if ssl_context is None else None  # who reads the requests themselves, where it is a proxy
 
     async def send(
         self,
@@ -63,12 +67,24 @@ class PooledClient:
             raise ValueError("a streamed body needs its length")
         declared = length if length or not whole or method in {"PUT", "POST"} else None
         pool = self._pool
+        if self._asked is not None:
+            target = f"http://{host_port(pool.origin).removesuffix(':80')}{target}"  # as the signed Host has it
+            headers = [*headers, *self._asked.headers]
         try:
             head = request_head(method, target, headers, declared)
         except Malformed as exc:
             error = ProtocolViolation(f"{pool.origin_text}: {exc}", sent=False)
             error.retryable = False
             raise error from exc
+        answer = await self._exchange(method, head, body, length)
+        if self._asked is not None and self._asked.asks_who(answer.status, answer.headers):
+            answer.close()
+            raise self._asked.refused(pool.origin, answer.status)
+        return answer
+
+    async def _exchange(self, method: str, head: bytes, body: Body, length: int) -> Answer:
+        """The answer's head, on whichever connection is fit for the request."""
+        pool, whole = self._pool, isinstance(body, bytes)
         connection = await pool.acquire()
         if not whole and connection.served and not connection.is_quiet():
             connection = await pool.replace(connection)  # a stream can't be sent twice, so look first

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from dth.errors import ConnectFailed, TlsFailed, TransportError
 from dth.transport.base import Origin
+from dth.transport.proxy import Proxy, open_tunnel
 
 STAGGER_SECONDS: Final = 0.25
 """How long an address may keep silent before the next one is tried beside it (RFC 8305, 5)."""
@@ -23,17 +24,23 @@ Address = tuple[int, int, int, Any]
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 
-async def connect(origin: Origin, make: Callable[[], P], context: ssl.SSLContext | None, seconds: float) -> P:
-    """The protocol of a new connection, TLS included where `context` is given, within `seconds`.
+async def connect(
+    origin: Origin, make: Callable[[], P], context: ssl.SSLContext | None, seconds: float, proxy: Proxy | None = None
+) -> P:
+    """The protocol of a new connection, TLS included where `context` is given, within `seconds`. Through a `proxy` it is
+    a tunnel to an https origin, and a connection to the proxy itself for an http one.
 
-    Raises ConnectFailed or TlsFailed, which name the origin and the reason; cancelled, it leaves no socket behind.
+    Raises ConnectFailed, TlsFailed or ProxyRefused, which name the origin and the reason; cancelled, it leaves no socket
+    behind.
     """
-    where = f"{origin.host}:{origin.port}"
+    where = f"{origin.host}:{origin.port}" + (f" through the proxy {proxy.name}" if proxy else "")
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
-            sock = await _open_socket(origin)
+            sock = await (_open_socket(origin) if proxy is None else _open_to_proxy(proxy))
             try:
+                if proxy is not None and context is not None:
+                    await open_tunnel(sock, origin, proxy)
                 name = origin.host if context is not None else None
                 _, protocol = await loop.create_connection(make, sock=sock, ssl=context, server_hostname=name)
             except BaseException:
@@ -95,6 +102,13 @@ async def _open_socket(origin: Origin) -> socket.socket:
     finally:
         await _abandon(attempts)
     raise ConnectFailed(f"no connection to {origin.host}:{origin.port}: {'; '.join(failures)}", sent=False)
+
+
+async def _open_to_proxy(proxy: Proxy) -> socket.socket:
+    try:
+        return await _open_socket(proxy.origin)
+    except (ConnectFailed, OSError) as exc:
+        raise ConnectFailed(f"the proxy {proxy.name} cannot be reached: {exc}", sent=False) from exc
 
 
 async def _abandon(attempts: Sequence[asyncio.Task[socket.socket]] | set[asyncio.Task[socket.socket]]) -> None:

@@ -11,6 +11,7 @@ from dth.errors import ConnectionLost
 from dth.transport.base import Origin, Timeouts
 from dth.transport.connect import connect
 from dth.transport.connection import Connection
+from dth.transport.proxy import Proxy
 
 
 class Pool:
@@ -29,6 +30,7 @@ class Pool:
         window: int,
         keep_alive: float,
         ssl_context: ssl.SSLContext | None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.origin = origin
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
@@ -39,6 +41,7 @@ class Pool:
         self._limit = limit
         self._keep_alive = keep_alive
         self._ssl_context = ssl_context
+        self._proxy = proxy
         self._idle: list[Connection] = []
         self._waiters: OrderedDict[asyncio.Future[Connection | None], None] = OrderedDict()
         self._slots = 0  # in use: idle, busy or connecting
@@ -145,7 +148,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         try:
             connection = await connect(
-                self.origin, lambda: Connection(self, loop), self._ssl_context, self.timeouts.connect
+                self.origin, lambda: Connection(self, loop), self._ssl_context, self.timeouts.connect, self._proxy
             )
         except BaseException:
             self._free_slot()

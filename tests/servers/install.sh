@@ -13,6 +13,7 @@ if [ "${1:-tests}" = bench ]; then
   [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
 else
   what="tests"
+  command -v tinyproxy >/dev/null 2>&1 || missing="$missing tinyproxy"
   command -v radosgw >/dev/null 2>&1 || missing="$missing radosgw"
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"

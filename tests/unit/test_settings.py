@@ -35,6 +35,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "dest_credentials": ("anonymous", "anonymous"),
     "dest_profile": ("cn", "cn"),
     "dest_storage_class": ("STANDARD_IA", "STANDARD_IA"),
+    "src_proxy": ("proxy.example:3128", "http://proxy.example:3128"),
+    "dest_proxy": ("http://me:p%40ss@[::1]:8080/", "http://me:p%40ss@[::1]:8080"),
     "src_type": ("Aliyun_OSS", "Aliyun_OSS"),
     "dest_type": ("Tencent_COS", "Tencent_COS"),
     "dest_sse_kms_key_id": ("key-1", "key-1"),
@@ -383,3 +385,22 @@ def test_deletes_that_could_not_be_safe_are_refused(rules: dict[str, str], said:
 def test_a_run_of_an_older_version_without_a_limit_is_still_read_and_a_plain_number_is_a_limit() -> None:
     assert TransferJob(max_delete=None).max_delete is None
     assert TransferJob(max_delete=5).max_delete == "5"  # type: ignore[arg-type]  # as TOML gives it
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hush@proxy:1",
+        "socks5://me:hush@proxy:1",
+        "me:hush@proxy",
+        "http://me:hu/sh@proxy:1",
+        "http://me:hush@:1",
+        "http://me:hush@proxy:99999",
+        "http://me:hush@proxy:1/path",
+        "me:hu@sh",
+    ],
+)
+def test_a_proxy_that_makes_no_sense_is_refused_without_showing_its_password(url: str) -> None:
+    said = refusal({"src_proxy": url})
+    assert "src_proxy" in said
+    assert "hu" not in said.replace("http", "")

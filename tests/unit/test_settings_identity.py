@@ -172,3 +172,9 @@ def test_credentials_go_to_no_other_place_than_they_were_named_for() -> None:
     stored = job(job_id="mine", src_profile="a", dest_profile="b")
     now = job(job_id="mine", src_endpoint="https://elsewhere", dest_bucket="third", src_profile="c", dest_profile="d")
     assert reached_as(stored, now) == stored
+
+
+def test_a_proxy_is_no_part_of_the_job_that_is_stored() -> None:
+    one = job(src_proxy="http://me:hush@proxy:1")
+    assert "hush" not in run_settings_json(one)
+    assert from_run_settings(run_settings_json(one), process=one).src_proxy == one.src_proxy
