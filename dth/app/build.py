@@ -21,6 +21,7 @@ from dth.queues.base import Queue
 from dth.settings import TransferJob
 from dth.states import RunState, Side
 from dth.stores.s3 import S3Store
+from dth.transport.pace import Pace
 from dth.worker.happenings import FindRules
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.report import JsonlReport, ReportLevel
@@ -60,8 +61,8 @@ class Sides:
         await self.destination.close()
 
 
-def open_store(location: Location, job: TransferJob, connections: int) -> S3Store:
-    """The store of one side; no request is sent."""
+def open_store(location: Location, job: TransferJob, connections: int, pace: Pace | None = None) -> S3Store:
+    """The store of one side; no request is sent. What it answers keeps to `pace`."""
     return S3Store.open(
         location,
         connect_seconds=job.connect_seconds,
@@ -69,21 +70,31 @@ def open_store(location: Location, job: TransferJob, connections: int) -> S3Stor
         idle_seconds=job.idle_seconds,
         ca_bundle=job.ca_bundle,
         proxy=job.src_proxy if location.side is Side.SOURCE else job.dest_proxy,
+        pace=pace,
         max_connections=connections,
     )
 
 
+def open_pace(job: TransferJob) -> Pace | None:
+    """This process's share of `bandwidth`; None where there is no limit."""
+    return Pace(job.bandwidth) if job.bandwidth else None
+
+
 @contextlib.asynccontextmanager
-async def open_sides(job: TransferJob, *, connections: int) -> AsyncIterator[Sides]:
-    """Both stores, closed at the end."""
-    sides = Sides(
-        open_store(settings.source_location(job), job, connections),
-        open_store(settings.dest_location(job), job, connections),
-    )
+async def open_sides(job: TransferJob, *, connections: int, pace: Pace | None = None) -> AsyncIterator[Sides]:
+    """Both stores, closed at the end. Who only lists takes no `pace`: `bandwidth` is for bodies of objects."""
+    sides = _sides(job, connections, pace)
     try:
         yield sides
     finally:
         await sides.close()
+
+
+def _sides(job: TransferJob, connections: int, pace: Pace | None) -> Sides:
+    return Sides(
+        open_store(settings.source_location(job), job, connections, pace),
+        open_store(settings.dest_location(job), job, connections, pace),
+    )
 
 
 def make_job(job: TransferJob, sides: Sides) -> Job:
@@ -180,6 +191,7 @@ class JobOpener:
         self._job = job
         self._ledger = ledger
         self._strict = strict
+        self._pace = open_pace(job)  # one for all jobs of the process
         self._by_run: dict[str, Job] = {}
         self._by_settings: dict[str, tuple[Job, Sides]] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -201,10 +213,7 @@ class JobOpener:
                 stored = settings.from_run_settings(run.job_settings, process=self._job)
                 if not self._strict:
                     stored = settings.reached_as(stored, self._job)
-                sides = Sides(
-                    open_store(settings.source_location(stored), stored, MOVING_CONNECTIONS),
-                    open_store(settings.dest_location(stored), stored, MOVING_CONNECTIONS),
-                )
+                sides = _sides(stored, MOVING_CONNECTIONS, self._pace)
                 await sides.check(stored)  # also lets a store that names itself take its own profile
                 self._by_settings[run.job_settings] = make_job(stored, sides), sides
             self._by_run[run_id] = self._by_settings[run.job_settings][0]

@@ -73,7 +73,7 @@ class LocalWorkers:
 
     def children(self, *, until_empty: bool) -> Children:
         """The set of children, none of them started yet."""
-        text = self._job.model_dump_json(exclude_unset=True)
+        text = share_of(self._job, self._most).model_dump_json(exclude_unset=True)
 
         def task(number: int) -> ChildTask:
             name = f"{self._here.process}/{number}"
@@ -126,6 +126,11 @@ class LocalWorkers:
                     children.drain()
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
+
+
+def share_of(job: TransferJob, processes: int) -> TransferJob:
+    """The settings of one of so many workers: an equal share of what is meant for all."""
+    return job.model_copy(update={"bandwidth": max(1, job.bandwidth // processes)}) if job.bandwidth else job
 
 
 async def _contained(finder: Finder) -> DthError | None:

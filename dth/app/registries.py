@@ -21,6 +21,7 @@ from dth.retry import RetryPolicy
 from dth.settings import ImageJob
 from dth.states import Side
 from dth.transport.base import Origin, Timeouts
+from dth.transport.pace import Pace
 
 RETRY = RetryPolicy(attempts=5, base_seconds=0.2, cap_seconds=20.0)
 """Of one request. What outlasts it is the image's to retry."""
@@ -160,6 +161,7 @@ async def open_registries(job: ImageJob) -> AsyncIterator[Opener]:
         ca_bundle=job.ca_bundle,
         unverified=frozenset(one for one in job.insecure_registry if "://" not in one),
         max_connections=CONNECTIONS,
+        pace=Pace(job.bandwidth) if job.bandwidth else None,
     )
     opener = Opener(job, web)
     try:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from dth import settings
-from dth.app.build import MOVING_CONNECTIONS, Sides, open_sides
+from dth.app.build import MOVING_CONNECTIONS, Sides, open_pace, open_sides
 from dth.app.selecting import selection_of
 from dth.app.stopping import unless_stopped
 from dth.embedded import StateFolder
@@ -32,7 +32,7 @@ async def verify(job: TransferJob, emit: Emit, stop: asyncio.Event, *, download:
     path = Path(job.report) if job.report else folder.path / "verify.jsonl"
     findings = Findings()
     with CompareReport(path, ReportLevel(job.report_level or ReportLevel.FAILED)) as report:
-        async with open_sides(job, connections=MOVING_CONNECTIONS) as sides:
+        async with open_sides(job, connections=MOVING_CONNECTIONS, pace=open_pace(job)) as sides:
             await sides.check(job)
             options = _verify_settings(job, folder, download=download, metadata=metadata)
             comparing = compare(sides.source, sides.destination, options, report, findings, emit)

@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from dth.errors import ProtocolViolation, SettingsError
 from dth.transport.base import HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
+from dth.transport.pace import Pace, PacedClient
 from dth.transport.tls import make_ssl_context
 
 _PORTS = {"http": 80, "https": 443}
@@ -70,11 +71,20 @@ def resolve(base: Url, location: str) -> Url:
 class Web:
     """Clients by origin, made when first needed."""
 
-    def __init__(self, *, timeouts: Timeouts, ca_bundle: str, unverified: frozenset[str], max_connections: int) -> None:
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts,
+        ca_bundle: str,
+        unverified: frozenset[str],
+        max_connections: int,
+        pace: Pace | None = None,
+    ) -> None:
         self._timeouts = timeouts
         self._bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
         self._unverified = unverified
         self._most = max_connections
+        self._pace = pace
         self._clients: dict[Origin, HttpClient] = {}
 
     def client(self, origin: Origin) -> HttpClient:
@@ -84,7 +94,8 @@ class Web:
             context = None
             if origin.scheme == "https":
                 context = make_ssl_context(self._bundle, verify=host_text(origin) not in self._unverified)
-            found = PooledClient(origin, timeouts=self._timeouts, max_connections=self._most, ssl_context=context)
+            pooled = PooledClient(origin, timeouts=self._timeouts, max_connections=self._most, ssl_context=context)
+            found = PacedClient(pooled, self._pace) if self._pace else pooled
             self._clients[origin] = found
         return found
 

@@ -119,7 +119,6 @@ IMAGE_NOT_YET: dict[str, str] = {
     **dict.fromkeys(_MEANINGLESS, "it has no meaning for images"),
     "queue": "an SQS queue for images is not there yet",
     "table": "a DynamoDB table for images is not there yet",
-    "bandwidth": "a bandwidth limit for images is not there yet",
 }
 """Settings of the base that an image job cannot honour: setting them is an error."""
 

@@ -86,7 +86,10 @@ class JobBase(BaseModel):
     memory_budget: Size = _limits(
         256 * MiB, "Memory budget", "Bytes of objects that one worker process may hold.", ge=MiB, le=TiB
     )
-    bandwidth: Size = _limits(0, "Bandwidth", "Bytes a second over all processes; 0: no limit.", ge=0, le=TiB)
+    bandwidth: Size = _limits(
+        0, "Bandwidth", "Bytes of objects read a second, in equal shares for the worker processes; 0: no limit.",
+        ge=0, le=TiB,
+    )  # fmt: skip
     lease_seconds: float = _limits(
         120.0, "Lease", "Seconds for which a message, run or upload is held between heartbeats.", ge=1, le=43_200
     )
@@ -274,7 +277,6 @@ class TransferJob(JobBase):
 
 NOT_YET: dict[str, str] = {
     "restore": "restoring archived objects",
-    "bandwidth": "a bandwidth limit",
     "giant_threshold": "sharing one object among workers",
     "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",

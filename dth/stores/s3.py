@@ -25,6 +25,7 @@ from dth.stores.reading import Reading, Stream
 from dth.stores.writing import Writing
 from dth.transport.base import Body, HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
+from dth.transport.pace import Pace, PacedClient
 from dth.transport.proxy import Proxy
 from dth.transport.tls import make_ssl_context
 
@@ -60,6 +61,7 @@ class S3Store:
         max_connections: int,
         ca_bundle: str = "",
         proxy: str = "",
+        pace: Pace | None = None,
         credentials: CredentialsProvider | None = None,
     ) -> S3Store:
         """The store that the location means, with pooled connections and the credentials that it names. Sends nothing.
@@ -73,9 +75,10 @@ class S3Store:
 
         def connect(origin: Origin) -> HttpClient:
             context = make_ssl_context(bundle) if origin.scheme == "https" else None
-            return PooledClient(
+            client = PooledClient(
                 origin, timeouts=timeouts, max_connections=max_connections, ssl_context=context, proxy=through
             )
+            return PacedClient(client, pace) if pace else client
 
         return cls(
             location,
