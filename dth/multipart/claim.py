@@ -99,7 +99,9 @@ class Claim:
     async def open(self, task: UploadTask) -> None:
         """Create the upload and note its id. The loser of a race aborts its own."""
         destination = self._ctx.destination
-        declared = task.crc if destination.capabilities.declares_checksum else ""
+        capabilities = destination.capabilities
+        spoken = [name for name in (task.crc, task.answer) if name in capabilities.checksums]
+        declared = spoken[0] if spoken and capabilities.declares_checksum else ""
         upload_id = await destination.create_upload(task.dest_key, task.options, declared)
         try:
             await self._change(upload_id=upload_id)

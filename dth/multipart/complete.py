@@ -23,12 +23,11 @@ from dth.errors import (
 from dth.events import Emit, Notice
 from dth.ledgers.base import Ledger, UploadRow
 from dth.model import Generation
-from dth.multipart.checksum import Crc, is_content_etag, joined, multipart_etag
+from dth.multipart.checksum import Crc, check_answer, composite, is_content_etag, joined, multipart_etag
 from dth.multipart.claim import abort_row
-from dth.multipart.context import DestinationExists, UploadContext, Uploaded, UploadTask
+from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext, Uploaded, UploadTask
 from dth.multipart.look import Seen, look
 from dth.multipart.parts import SentPart
-from dth.multipart.relay import check_answer
 from dth.retry import RetryPolicy, retrying
 from dth.states import VerifiedBy
 from dth.stores.base import Writer, Written
@@ -57,11 +56,14 @@ async def complete(upload_id: str, sent: Sequence[SentPart], task: UploadTask, c
     """The object, made of its parts, and what is proven of it.
 
     Raises DestinationExists (no_clobber), ConditionConflict and NoSuchUpload where a new upload is needed,
-    BodyMismatch where the store's own checksum contradicts ours.
+    BodyMismatch where a checksum of either store contradicts ours; the source's is looked at before the object is made.
     """
     parts = [part.part for part in sent]
-    whole, kept = _whole(sent, task)
-    completing = await _announce(upload_id, multipart_etag([part.etag for part in parts]), task, ctx)
+    whole = _whole(sent, task)
+    kept = _kept(whole, task) or _kept_in_parts(sent, task)
+    made = multipart_etag([part.etag for part in parts])
+    equal = _equal_parts(made, sent, task, ctx)
+    completing = await _announce(upload_id, made, task, ctx)
 
     async def once() -> Written:
         try:
@@ -78,25 +80,70 @@ async def complete(upload_id: str, sent: Sequence[SentPart], task: UploadTask, c
             raise
 
     written = await retrying(once, COMPLETE_POLICY)
-    answered = check_answer(whole, written) or (whole is not None and all(part.answered for part in sent))
-    if _same_layout(task, written.etag):
+    answered = check_answer(whole, written) or all(part.answered for part in sent)
+    if equal or _same_layout(task, written.etag):
         return Uploaded(written.etag, whole, VerifiedBy.ETAG)
     if not answered:
         return Uploaded(written.etag, whole, VerifiedBy.NOT_VERIFIABLE)
     return Uploaded(written.etag, whole, VerifiedBy.CRC if kept else VerifiedBy.PART_CRC)
 
 
-def _whole(sent: Sequence[SentPart], task: UploadTask) -> tuple[Crc | None, bool]:
-    """Our checksum over the whole object, None where some part was not read here; and whether the source keeps the
-    same. Raises BodyMismatch where it keeps another: then what was read is not what it holds."""
+def _whole(sent: Sequence[SentPart], task: UploadTask) -> Crc | None:
+    """Our checksum over the whole object, None where some part was not read here."""
     crcs = [part.crc for part in sent if part.crc is not None]
-    if not task.crc or len(crcs) < len(sent):
-        return None, False
-    whole = joined(task.crc, crcs)
-    kept = dict(task.head.checksums).get(task.crc) if task.head.checksum_type == "FULL_OBJECT" else None
+    return joined(task.crc, crcs) if task.crc and len(crcs) == len(sent) else None
+
+
+def _kept(whole: Crc | None, task: UploadTask) -> bool:
+    """Whether the source keeps the same. Raises BodyMismatch where it keeps another: then what was read is not what it
+    holds."""
+    if whole is None or task.head.checksum_type != "FULL_OBJECT":
+        return False
+    kept = dict(task.head.checksums).get(whole.algorithm)
     if kept is not None and kept != whole.base64:
         raise BodyMismatch(f"read {task.source_key!r} with {task.crc} {whole.base64}, the source keeps {kept}")
-    return whole, kept is not None
+    return kept is not None
+
+
+def _kept_in_parts(sent: Sequence[SentPart], task: UploadTask) -> bool:
+    """Whether the checksums of the parts make the source's composite one. Raises PartsDiffer as `_equal_parts`."""
+    kept = dict(task.head.checksums).get(task.digest)
+    if kept is None or not _cut_alike(sent, task) or not all(part.digest for part in sent):
+        return False
+    return _held_against(kept, composite(task.digest, [part.digest for part in sent]), task)
+
+
+def _equal_parts(made: str, sent: Sequence[SentPart], task: UploadTask, ctx: UploadContext) -> bool:
+    """Whether the MD5s of the parts, as the destination computed them over what arrived, make the source's ETag. That
+    proves the bytes however the parts were chosen, and whatever the destination's own ETag will be.
+
+    Raises PartsDiffer where they don't although they should: the source told its parts, and both sides' ETags are made of
+    the bytes.
+    """
+    if made == task.head.generation.etag:
+        return made != ""
+    binds = (
+        task.etag_binds
+        and _cut_alike(sent, task)
+        and ctx.destination.capabilities.md5_etag
+        and not task.options.sse.startswith("aws:kms")
+        and not any(part.opaque_etag for part in sent)
+    )
+    return bool(made) and binds and _held_against(task.head.generation.etag, made, task)
+
+
+def _held_against(kept: str, made: str, task: UploadTask) -> bool:
+    """Whether they are the same. Raises PartsDiffer where they are not, unless the parts of another attempt made the very
+    same: two transfers are not damaged alike, so the source's is not made of these parts and says nothing."""
+    if made not in (kept, task.doubted):
+        raise PartsDiffer(f"the parts that arrived of {task.source_key!r} make {made}, the source has {kept}", made)
+    return kept == made
+
+
+def _cut_alike(sent: Sequence[SentPart], task: UploadTask) -> bool:
+    """Whether the parts are those that the source told."""
+    *firsts, last = [part.part.size for part in sent]
+    return 0 < last <= task.source_part and all(size == task.source_part for size in firsts)
 
 
 async def completed_before(upload_id: str, task: UploadTask, ctx: UploadContext) -> Uploaded | None:

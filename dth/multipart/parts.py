@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from dth.errors import ObjectChanged, PreconditionFailed
 from dth.events import BytesMoved
-from dth.multipart.checksum import Crc
+from dth.multipart.checksum import Crc, Sums
 from dth.multipart.claim import first_leaf
 from dth.multipart.context import UploadContext, UploadTask, slow_down
 from dth.multipart.plan import PartPlan
-from dth.multipart.relay import STREAM_WINDOW, check_answer, relayed
+from dth.multipart.relay import STREAM_WINDOW, relayed
 from dth.retry import RetryPolicy, retrying
 from dth.stores.base import ObjectStream, PutOptions, UploadedPart, Written
 
@@ -23,11 +23,14 @@ PART_POLICY = RetryPolicy(attempts=6, base_seconds=0.5, cap_seconds=20)
 @dataclass(frozen=True, slots=True)
 class SentPart:
     """A part that the store holds. `crc` is ours over its bytes, None where it was kept from an earlier attempt;
-    `answered`: the store's answer holds the same."""
+    `answered`: the store's answer holds a checksum of ours. `digest` is what the source's composite checksum is made of,
+    where that is wanted; `opaque_etag`: the store's ETag of it is not made of its bytes."""
 
     part: UploadedPart
     crc: Crc | None
     answered: bool
+    digest: bytes = b""
+    opaque_etag: bool = False
 
 
 async def kept_parts(upload_id: str, task: UploadTask, plan: PartPlan, ctx: UploadContext) -> dict[int, SentPart]:
@@ -84,7 +87,7 @@ class _Sender:
                 stream = await self._open(number)
                 return await (self._send_whole(number, stream) if whole else self._send_streamed(number, stream))
 
-        return await retrying(attempt, PART_POLICY, on_retry=slow_down(self._ctx.limiter))
+        return await retrying(attempt, PART_POLICY, on_retry=slow_down(self._ctx.limiter, self._ctx.emit))
 
     async def _open(self, number: int) -> ObjectStream:
         task = self._task
@@ -96,35 +99,37 @@ class _Sender:
             raise ObjectChanged(f"{task.source_key!r} changed at the source while it was copied") from error
 
     async def _send_streamed(self, number: int, stream: ObjectStream) -> SentPart:
-        crc = self._crc()
+        sums = Sums(self._task.sums)
         length = stream.length
         written = await relayed(
             stream,
-            crc,
+            sums,
             lambda body: self._ctx.destination.upload_part(
                 self._task.dest_key, self._upload_id, number, body, length, PutOptions()
             ),
         )
-        return _sent(number, length, crc, written)
+        return self._sent(number, length, sums, written)
 
     async def _send_whole(self, number: int, stream: ObjectStream) -> SentPart:
         """Where a hash of the body must precede it. The store repeats this write by itself."""
-        crc = self._crc()
+        sums = Sums(self._task.sums)
         try:
             body = await stream.read()
         finally:
             stream.close()
-        if crc is not None:
-            await asyncio.to_thread(crc.update, body)
+        if self._task.sums:
+            await asyncio.to_thread(sums.update, body)
         written = await self._ctx.destination.upload_part(
             self._task.dest_key, self._upload_id, number, body, len(body), PutOptions()
         )
-        return _sent(number, len(body), crc, written)
+        return self._sent(number, len(body), sums, written)
 
-    def _crc(self) -> Crc | None:
-        return Crc(self._task.crc) if self._task.crc else None
-
-
-def _sent(number: int, length: int, crc: Crc | None, written: Written) -> SentPart:
-    answered = check_answer(crc, written)
-    return SentPart(UploadedPart(number, length, written.etag), crc, answered)
+    def _sent(self, number: int, length: int, sums: Sums, written: Written) -> SentPart:
+        answered = sums.check_answer(written)
+        return SentPart(
+            UploadedPart(number, length, written.etag),
+            sums.crc(self._task.crc),
+            answered,
+            sums.raw(self._task.digest),
+            written.opaque_etag,
+        )

@@ -84,6 +84,16 @@ def aligned_part_size(etag: str, size: int, capabilities: Capabilities) -> int:
     return 0
 
 
+def takes_parts(part_size: int, size: int, capabilities: Capabilities) -> bool:
+    """Whether the destination can hold an object of `size` bytes cut in such parts, as its source is."""
+    count = _count(size, part_size)
+    return (
+        count <= capabilities.parts_max
+        and (count == 1 or capabilities.part_min <= part_size <= capabilities.part_max)
+        and min(size, part_size) <= capabilities.part_max
+    )
+
+
 def _count(size: int, part_size: int) -> int:
     """At least one: an empty object has one empty part."""
     return max(1, -(-size // part_size))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from dth.errors import BodyMismatch, DthError
-from dth.multipart.checksum import Crc
+from dth.multipart.checksum import Sums
 from dth.stores.base import ObjectStream, Written
 
 STREAM_WINDOW = 2 << 20  # what one streamed body may hold: a megabyte waiting on the way in, one on the way out
@@ -15,14 +15,18 @@ CHUNK = 1 << 20  # up to here a hash is computed on the loop
 class Relay:
     """Iterates the stream once, counting and summing what passes, and remembers where the stream itself failed.
 
+    The last bytes are handed on only once the source's own checksum, where it said one, is that of all: no destination
+    keeps a body that ends too early.
+
     No generator: a request that ends early would leave one suspended, with the connection in its hands.
     """
 
-    __slots__ = ("_chunks", "_crc", "failure", "passed")
+    __slots__ = ("_chunks", "_length", "_sums", "failure", "passed")
 
-    def __init__(self, stream: ObjectStream, crc: Crc | None) -> None:
+    def __init__(self, stream: ObjectStream, sums: Sums) -> None:
         self._chunks = aiter(stream)
-        self._crc = crc
+        self._length = stream.length
+        self._sums = sums
         self.passed = 0
         self.failure: DthError | None = None
 
@@ -32,22 +36,23 @@ class Relay:
     async def __anext__(self) -> bytes:
         try:
             chunk = await anext(self._chunks)
+            self.passed += len(chunk)
+            self._sums.update(chunk)
+            if self.passed == self._length:
+                self._sums.check_source()
         except DthError as error:
             self.failure = error
             raise
-        self.passed += len(chunk)
-        if self._crc is not None:
-            self._crc.update(chunk)
         return chunk
 
 
-async def relayed(stream: ObjectStream, crc: Crc | None, send: Callable[[Relay], Awaitable[Written]]) -> Written:
+async def relayed(stream: ObjectStream, sums: Sums, send: Callable[[Relay], Awaitable[Written]]) -> Written:
     """Send the stream's bytes; the stream is closed in every case.
 
     Where the source failed, its error is raised, not what that made of the write. An answer that came before all bytes
     were sent is no success: raises BodyMismatch.
     """
-    relay = Relay(stream, crc)
+    relay = Relay(stream, sums)
     try:
         written = await send(relay)
     except DthError as error:
@@ -59,18 +64,3 @@ async def relayed(stream: ObjectStream, crc: Crc | None, send: Callable[[Relay],
     if relay.passed != stream.length:
         raise BodyMismatch(f"the destination said done after {relay.passed} of {stream.length} bytes")
     return written
-
-
-def check_answer(crc: Crc | None, written: Written) -> bool:
-    """Whether the destination's answer holds our checksum of what was sent; False where it holds none.
-
-    Raises BodyMismatch where it holds another. Composite values (`...-12`) are of another kind and say nothing.
-    """
-    if crc is None:
-        return False
-    answered = dict(written.checksums).get(crc.algorithm, "")
-    if not answered or "-" in answered:
-        return False
-    if answered != crc.base64:
-        raise BodyMismatch(f"sent bytes with {crc.algorithm} {crc.base64}, the destination holds {answered}")
-    return True

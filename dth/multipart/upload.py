@@ -20,7 +20,7 @@ async def upload_object(task: UploadTask, ctx: UploadContext) -> Uploaded:
     not be overwritten (DestinationExists), or a checksum contradicts (BodyMismatch), the upload is aborted; on any other failure, and on cancellation, it
     stays, for the next attempt. Raises UploadOwned where another worker is at it, LeaseLost where one took it over.
     """
-    size, capabilities = task.head.generation.size, ctx.destination.capabilities
+    size, capabilities = task.head.generation.size, ctx.limits
     wanted = task.part_size or aligned_part_size(task.head.generation.etag, size, capabilities)
     plan = plan_parts(size, capabilities, wanted)
     restarts = 0

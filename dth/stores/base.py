@@ -73,7 +73,7 @@ class Capabilities:
     own sum (AWS refuses such parts, but answers with CRC64NVME where no algorithm was declared). `conditional_delete`: If-Match
     on DELETE works. `keeps_tags`: it has object tags; None where that is not known. `tells_tag_count`: the answer to a GET
     or HEAD says how many there are, to whoever may read them. `uploads_keep_tags`: those that an upload is created with are
-    its object's.
+    its object's. `tells_parts`: it tells the sizes of an object's parts, whose MD5s its ETag is then made of.
     """
 
     provider: str
@@ -97,6 +97,7 @@ class Capabilities:
     keeps_tags: bool | None = None
     tells_tag_count: bool = False
     uploads_keep_tags: bool = False
+    tells_parts: bool = False
 
 
 @value
@@ -117,11 +118,13 @@ class PutOptions:
 
 @value
 class Written:
-    """A successful write's answer: ETag, and checksums by lower-case algorithm where the store gave any."""
+    """A successful write's answer: ETag, and checksums by lower-case algorithm where the store gave any. `opaque_etag`: by
+    its own words the ETag is not made of the bytes (KMS)."""
 
     etag: str
     checksums: tuple[tuple[str, str], ...] = ()
     version_id: str | None = None
+    opaque_etag: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,11 @@ class Reader(Protocol):
 
     async def tags(self, key: str) -> Tags:
         """The tags of the object as it is now."""
+        ...
+
+    async def part_size(self, key: str, generation: Generation) -> int:
+        """The size of the parts that this generation was uploaded in, all but the last; 0 where they were not equal, or
+        the store does not tell, or does not let us ask. One request, with 10,000 parts at most ten."""
         ...
 
 

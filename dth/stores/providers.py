@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import urlsplit
 
 from dth.errors import SettingsError
@@ -18,6 +19,14 @@ _MIB, _GIB, _TIB = 1 << 20, 1 << 30, 1 << 40
 AMAZON_S3, S3_COMPATIBLE = "Amazon_S3", "S3_Compatible"
 
 
+class PartsFrom(StrEnum):
+    """Where a store tells the parts that an object was uploaded in."""
+
+    NOWHERE = "nowhere"
+    HEAD = "head"  # HEAD of part 1: its size, and how many there are
+    ATTRIBUTES = "attributes"  # GetObjectAttributes: the size of each
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderProfile:
     """What a kind of store can do and how it wants to be asked. Sizes in bytes.
@@ -25,7 +34,8 @@ class ProviderProfile:
     `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
     identify the provider; their group `region` holds the region. `server` is the first word of its `Server` header.
     `url_encoding`: listings are asked with `encoding-type=url`. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
-    plain HTTP. The rest as in `Capabilities`.
+    plain HTTP. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
+    `Capabilities`.
     """
 
     name: str
@@ -56,6 +66,7 @@ class ProviderProfile:
     keeps_tags: bool | None = None
     tells_tag_count: bool = False
     uploads_keep_tags: bool = False
+    parts_from: PartsFrom = PartsFrom.NOWHERE
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -83,7 +94,8 @@ PROFILES: dict[str, ProviderProfile] = {
             server="AmazonS3",
             addressing="virtual",
             multipart_etag=True,
-            checksums=("crc64nvme", "crc32c", "crc32"),
+            checksums=("crc64nvme", "crc32c", "crc32", "sha256", "sha1"),
+            parts_from=PartsFrom.HEAD,  # GetObjectAttributes is a permission of its own, and lists parts with checksums only
             conditional_put=True,
             conditional_delete=True,
             object_max=50 * _TIB,
@@ -151,7 +163,7 @@ PROFILES: dict[str, ProviderProfile] = {
             equal_parts=True,
             keeps_tags=False,
         ),
-        ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True),
+        ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True, parts_from=PartsFrom.HEAD),
         ProviderProfile("Ceph_RGW", multipart_etag=True, keeps_tags=True, tells_tag_count=True),  # names itself in no header
         ProviderProfile(
             "SeaweedFS",
@@ -160,7 +172,8 @@ PROFILES: dict[str, ProviderProfile] = {
             ordered=False,
             start_after=False,
             conditional_put=True,
-            checksums=("crc64nvme", "crc32c", "crc32"),
+            checksums=("crc64nvme", "crc32c", "crc32", "sha256", "sha1"),
+            parts_from=PartsFrom.ATTRIBUTES,  # its HEAD of a part tells of its own chunks where there are no parts
             declares_checksum=True,
             keeps_tags=True,
             tells_tag_count=True,
@@ -286,6 +299,7 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         keeps_tags=profile.keeps_tags and not express,
         tells_tag_count=profile.tells_tag_count,
         uploads_keep_tags=profile.uploads_keep_tags,
+        tells_parts=profile.parts_from is not PartsFrom.NOWHERE and not express,
     )
 
 

@@ -13,6 +13,7 @@ from dth.stores.answers import ERROR_LIMIT, Question
 from dth.stores.attributes import object_head
 from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_query
+from dth.stores.layout import part_size
 from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse
 from dth.transport.base import Response
@@ -125,6 +126,10 @@ class Reading:
             return tuple((tag.get("Key"), tag.get("Value")) for tag in found)
 
         return await self._bucket.call(call, read)
+
+    async def part_size(self, key: str, generation: Generation) -> int:
+        """See `Reader.part_size`."""
+        return await part_size(self._bucket, key, generation)
 
     async def get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
         """See `Reader.get`."""

@@ -139,6 +139,10 @@ class S3Store:
         """See `Reader`."""
         return await self._reading.tags(key)
 
+    async def part_size(self, key: str, generation: Generation) -> int:
+        """See `Reader`."""
+        return await self._reading.part_size(key, generation)
+
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer`."""
         return await self._writing.put(key, body, length, options)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 
 from dth.errors import NoSuchKey, ObjectChanged, PreconditionFailed
+from dth.events import Notice
 from dth.model import ByteSpan, Generation, ObjectHead, Tags
-from dth.multipart.checksum import best_algorithm
+from dth.multipart.checksum import MD5, best_algorithm, computable, is_content_etag
 from dth.multipart.complete import abandon
-from dth.multipart.context import DestinationExists, UploadContext, Uploaded, UploadTask
+from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext, Uploaded, UploadTask
+from dth.multipart.plan import takes_parts
 from dth.multipart.upload import upload_object
 from dth.states import Outcome, VerifiedBy
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied, Verify
-from dth.worker.single import assert_unchanged, put_options, read_back, skipped
-from dth.worker.verify import etags_decide, own_crc, read_hashes, source_checksum
+from dth.worker.single import assert_unchanged, put_options, skipped
+from dth.worker.verify import answered_with, etags_decide, kept_checksum, read_back
 
 
 async def copy_large(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
     """Raises ObjectChanged where the source is not, or after the copy no longer, of this generation; UploadOwned where
     another worker is at it."""
     head = await _head(key, generation, ctx)
+    uploading = _upload_context(ctx)
     tags = await ctx.job.tags_of(key, head)
+    task = await _task(key, dest_key, head, tags, uploading, ctx)
     try:
-        uploaded = await upload_object(_task(key, dest_key, head, tags, ctx), _upload_context(ctx))
+        uploaded = await _upload(task, uploading)
     except DestinationExists:
         return skipped(generation.etag, "exists at the destination")
     proof = await _proof(key, dest_key, head, uploaded, ctx)
@@ -32,6 +37,16 @@ async def copy_large(key: str, dest_key: str, generation: Generation, ctx: CopyC
     if not etags_decide(head, uploaded.etag):
         await assert_unchanged(key, head.generation, ctx)
     return Copied(Outcome.DONE, head.generation.size, head.generation.etag, uploaded.etag, proof)
+
+
+async def _upload(task: UploadTask, ctx: UploadContext) -> Uploaded:
+    """Once more from the beginning where the parts that arrived contradict the source's ETag. If those of both attempts
+    agree with each other, the ETag is not made of such parts, and proves nothing."""
+    try:
+        return await upload_object(task, ctx)
+    except PartsDiffer as error:
+        ctx.emit(Notice("warning", "sent_again", str(error)))
+        return await upload_object(replace(task, doubted=error.made), ctx)
 
 
 async def abandon_upload(key: str, ctx: CopyContext) -> None:
@@ -55,29 +70,52 @@ async def _head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHea
     return head
 
 
-def _task(key: str, dest_key: str, head: ObjectHead, tags: Tags, ctx: CopyContext) -> UploadTask:
+async def _task(
+    key: str, dest_key: str, head: ObjectHead, tags: Tags, uploading: UploadContext, ctx: CopyContext
+) -> UploadTask:
     options, capabilities = ctx.job.options, ctx.job.destination.capabilities
     exclusive = options.no_clobber and capabilities.conditional_put
-    return UploadTask(
+    task = UploadTask(
         source_key=key,
         dest_key=dest_key,
         head=head,
         options=put_options(head.attributes, options, if_none_match=exclusive, tags=tags),
         part_size=options.part_size,
-        crc=_crc_algorithm(head, ctx),
+        crc="",
     )
+    told = await _source_part(key, head, uploading, ctx)
+    if told:
+        task = replace(task, part_size=told)
+    return task if options.verify is Verify.OFF else _with_sums(task, told, ctx)
 
 
-def _crc_algorithm(head: ObjectHead, ctx: CopyContext) -> str:
-    """The one that the source keeps, so that both ends can be compared; else the destination's best."""
-    verify, capabilities = ctx.job.options.verify, ctx.job.destination.capabilities
-    if verify is Verify.OFF:
-        return ""
-    kept = source_checksum(head, capabilities)
-    if kept is not None and best_algorithm([kept[0]]):
-        return kept[0]
-    own = own_crc(capabilities, read_back=verify is Verify.FULL)
-    return own.algorithm if own is not None else ""
+async def _source_part(key: str, head: ObjectHead, uploading: UploadContext, ctx: CopyContext) -> int:
+    """The size of the source's own parts, where it tells it and the destination takes such; 0 else."""
+    wanted, source = ctx.job.options.part_size, ctx.job.source
+    if not source.capabilities.tells_parts or "-" not in head.generation.etag:
+        return 0
+    told = await source.part_size(key, head.generation)
+    fits = told and takes_parts(told, head.generation.size, uploading.limits)
+    return told if fits and wanted in {0, told} else 0
+
+
+def _with_sums(task: UploadTask, told: int, ctx: CopyContext) -> UploadTask:
+    """What to compute over the parts, cheapest first, so that both legs are covered where they can be.
+
+    The source's leg: its checksum of the whole; the ETag or the composite checksum made of its parts, where ours are the
+    same. The destination's leg: a CRC that it answers with; its ETags, which are MD5s, where they make the source's, or
+    else, if the source's leg is covered by a checksum, our own MD5 of each part.
+    """
+    head, capabilities = task.head, ctx.job.destination.capabilities
+    kept = best_algorithm([name for name, _ in filter(None, [kept_checksum(head)])])
+    crc = kept or best_algorithm(capabilities.checksums)
+    binds = told > 0 and not head.opaque_etag and is_content_etag(head.generation.etag)
+    in_parts = told > 0 and not binds and head.checksum_type == "COMPOSITE"
+    digest = next((name for name, _ in head.checksums if computable(name)), "") if in_parts else ""
+    answer = answered_with(capabilities, crc)
+    if answer == MD5 and (binds or not (kept or digest)):
+        answer = ""
+    return replace(task, crc=crc, answer=answer, digest=digest, source_part=told, etag_binds=binds)
 
 
 def _upload_context(ctx: CopyContext) -> UploadContext:
@@ -99,7 +137,4 @@ async def _proof(key: str, dest_key: str, head: ObjectHead, uploaded: Uploaded, 
     proof = uploaded.verified_by
     if ctx.job.options.verify is not Verify.FULL or proof not in {VerifiedBy.PART_CRC, VerifiedBy.NOT_VERIFIABLE}:
         return proof
-    own = uploaded.crc
-    if own is None:  # parts were kept from an earlier attempt: what was read then is not known here
-        own, _ = await read_hashes(ctx.job.source, key, head.generation, "crc64nvme", ctx)
-    return await read_back(dest_key, uploaded.etag, head, own, ctx)
+    return await read_back(key, dest_key, uploaded.etag, head, ctx)

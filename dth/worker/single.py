@@ -7,29 +7,34 @@ above, it streams through two windows, and what fails is read again from the sou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from dth.errors import (
     BodyMismatch,
     ConditionConflict,
     DigestRefused,
+    DthError,
     NoSuchKey,
     ObjectChanged,
     PreconditionFailed,
 )
+from dth.events import Notice
 from dth.model import Attributes, Generation, ObjectHead, Tags
-from dth.multipart.checksum import Crc
+from dth.multipart.checksum import MD5, Sums, best_algorithm
 from dth.multipart.context import slow_down
-from dth.multipart.relay import STREAM_WINDOW, Relay, check_answer, relayed
+from dth.multipart.relay import STREAM_WINDOW, Relay, relayed
 from dth.retry import RetryPolicy, retrying
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStream, PutOptions, Written
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied, CopyOptions, Verify
 from dth.worker.verify import (
+    answered_with,
     etags_decide,
-    own_crc,
+    kept_checksum,
     put_proof,
+    read_back,
     read_hashes,
     source_checksum,
     suspicious,
@@ -44,10 +49,10 @@ async def copy_single(key: str, dest_key: str, generation: Generation, ctx: Copy
     """Raises ObjectChanged where the source is not, or after the copy no longer, of this generation."""
     single = _Single(key, dest_key, generation, ctx)
     try:
-        head, sent, own, written = await single.put()
+        head, sent, sums, written = await single.put()
     except _Exists:
         return skipped(generation.etag, "exists at the destination")
-    proof = await single.proof(head, sent, own, written)
+    proof = await single.proof(head, sent, sums, written)
     if ctx.job.tags:
         await ctx.job.tags.confirm_put(dest_key, sent.tags)
     if not etags_decide(head, written.etag):
@@ -102,7 +107,7 @@ class _Exists(Exception):
     """no_clobber: the destination holds the key."""
 
 
-_Put = tuple[ObjectHead, PutOptions, Crc | None, Written]
+_Put = tuple[ObjectHead, PutOptions, Sums, Written]
 
 
 class _Single:
@@ -133,39 +138,41 @@ class _Single:
                 if refusals >= REFUSALS:
                     raise
                 if isinstance(error, DigestRefused):
+                    self._ctx.emit(Notice("warning", "sent_again", str(error)))
                     await self._doubt_md5()
 
     async def _put_whole(self) -> _Put:
-        async def read() -> tuple[ObjectStream, bytes]:
+        async def read() -> tuple[ObjectStream, bytes, Sums]:
             stream = await self._open()
             try:
-                return stream, await stream.read()
+                body = await stream.read()
             finally:
                 stream.close()
+            sums = self._sums(stream.head)
+            sums.update(body)
+            sums.check_source()
+            return stream, body, sums
 
         size = self._generation.size
         async with self._ctx.limiter.slot(size), self._ctx.budget.reserve(size):
-            stream, body = await retrying(read, STREAM_POLICY, on_retry=slow_down(self._ctx.limiter))
-            own = self._own_crc(stream.head)
-            if own is not None:
-                own.update(body)
-            sent = self._put_options(stream.head, own, await self._ctx.job.tags_of(self._key, stream.head))
-            return stream.head, sent, own, await self._write(body, stream.length, sent)
+            stream, body, sums = await retrying(read, STREAM_POLICY, on_retry=self._on_retry)
+            sent = self._put_options(stream.head, sums, await self._ctx.job.tags_of(self._key, stream.head))
+            return stream.head, sent, sums, await self._write(body, stream.length, sent)
 
     async def _put_streamed(self) -> _Put:
         async def attempt() -> _Put | DigestRefused:
             async with self._ctx.limiter.slot(self._generation.size), self._ctx.budget.reserve(STREAM_WINDOW):
                 stream = await self._open()
-                own = self._own_crc(stream.head)
+                sums = self._sums(stream.head)
                 try:
                     sent = self._put_options(stream.head, None, await self._ctx.job.tags_of(self._key, stream.head))
-                    written = await relayed(stream, own, lambda body: self._write(body, stream.length, sent))
-                    check_answer(own, written)
+                    written = await relayed(stream, sums, lambda body: self._write(body, stream.length, sent))
+                    sums.check_answer(written)
                 except DigestRefused as error:
                     return error  # not to be sent again as it is: `put` looks into it
-                return stream.head, sent, own, written
+                return stream.head, sent, sums, written
 
-        result = await retrying(attempt, STREAM_POLICY, on_retry=slow_down(self._ctx.limiter))
+        result = await retrying(attempt, STREAM_POLICY, on_retry=self._on_retry)
         if isinstance(result, DigestRefused):
             raise result
         return result
@@ -186,15 +193,18 @@ class _Single:
                 raise _Exists from error
             raise
 
-    def _put_options(self, head: ObjectHead, own: Crc | None, tags: Tags) -> PutOptions:
+    def _put_options(self, head: ObjectHead, sums: Sums | None, tags: Tags) -> PutOptions:
         """With the strongest check that the destination can make: the source's MD5, its checksum, or our own."""
         options, capabilities = self._options, self._destination.capabilities
         md5, checksum = "", None
         if options.verify is not Verify.OFF:
+            own = sums and sums.crc(best_algorithm(capabilities.checksums))
             if head.md5 and self._believes_md5:
                 md5 = head.md5
-            elif (checksum := source_checksum(head, capabilities)) is None and own is not None:
-                checksum = (own.algorithm, own.base64) if own.algorithm in capabilities.checksums else None
+            elif (checksum := source_checksum(head, capabilities)) is None and own:
+                checksum = (own.algorithm, own.base64)
+            elif checksum is None and sums:
+                md5 = sums.raw(MD5).hex()
         return put_options(
             head.attributes,
             options,
@@ -204,14 +214,16 @@ class _Single:
             tags=tags,
         )
 
-    def _own_crc(self, head: ObjectHead) -> Crc | None:
-        """None too where the source's MD5 or checksum, checked by the destination, says more."""
-        verify = self._options.verify
-        if verify is Verify.OFF or (head.md5 and self._believes_md5):
-            return None
-        if source_checksum(head, self._destination.capabilities):
-            return None
-        return own_crc(self._destination.capabilities, read_back=verify is Verify.FULL)
+    def _sums(self, head: ObjectHead) -> Sums:
+        """What to compute: nothing where the source's MD5 or checksum, checked by the destination, says more."""
+        capabilities = self._destination.capabilities
+        if self._options.verify is Verify.OFF or (head.md5 and self._believes_md5):
+            return Sums(())
+        if source_checksum(head, capabilities):
+            return Sums(())
+        if kept := kept_checksum(head):
+            return Sums([answered_with(capabilities, "")], [kept])
+        return Sums([best_algorithm(capabilities.checksums)])
 
     async def _doubt_md5(self) -> None:
         """After the destination refused the source's MD5: damaged bytes, or is it no MD5 at all (KMS, SSE-C and
@@ -228,28 +240,19 @@ class _Single:
             raise BodyMismatch(f"two reads of {self._key!r} at the source gave different bytes")
         self._believes_md5 = False
 
-    async def proof(self, head: ObjectHead, sent: PutOptions, own: Crc | None, written: Written) -> VerifiedBy:
+    async def proof(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
         """What proves the copy, after whatever the job's `verify` asks for. Raises BodyMismatch."""
         if not self._believes_md5:
             head = replace(head, md5="")
         if suspicious(sent, written, self._destination.capabilities):
             seen = await self._destination.head(self._dest_key)
-            if seen.md5 and seen.md5 != head.md5:
-                raise BodyMismatch(f"{self._dest_key!r} holds MD5 {seen.md5}, the source {head.md5}")
-        proof = put_proof(head, sent, own, written)
+            if seen.md5 and seen.md5 != sent.content_md5:
+                raise BodyMismatch(f"{self._dest_key!r} holds MD5 {seen.md5}, the source {sent.content_md5}")
+        proof = put_proof(head, sent, sums, written)
         if self._options.verify is not Verify.FULL or proof not in {VerifiedBy.PART_CRC, VerifiedBy.NOT_VERIFIABLE}:
             return proof
-        assert own is not None
-        return await read_back(self._dest_key, written.etag, head, own, self._ctx)
+        return await read_back(self._key, self._dest_key, written.etag, head, self._ctx)
 
-
-async def read_back(dest_key: str, etag: str, head: ObjectHead, own: Crc, ctx: CopyContext) -> VerifiedBy:
-    """Read what the destination holds and compare: with the source's MD5 where one is proven, else with what was sent.
-
-    Raises BodyMismatch; needs s3:GetObject at the destination.
-    """
-    written = Generation(etag, head.generation.size)
-    crc, md5 = await read_hashes(ctx.job.destination, dest_key, written, own.algorithm, ctx)
-    if crc.value != own.value or (head.md5 and head.md5 != md5):
-        raise BodyMismatch(f"{dest_key!r} read back at the destination differs from what was read at the source")
-    return VerifiedBy.OWN_MD5 if head.md5 else VerifiedBy.READ_BACK
+    @property
+    def _on_retry(self) -> Callable[[DthError, int], None]:
+        return slow_down(self._ctx.limiter, self._ctx.emit)

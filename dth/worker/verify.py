@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
+from dth.errors import BodyMismatch, ObjectChanged, PreconditionFailed
 from dth.model import ByteSpan, Generation, ObjectHead
-from dth.multipart.checksum import Crc, best_algorithm, is_content_etag, is_md5
+from dth.multipart.checksum import MD5, Crc, Sums, best_algorithm, computable, is_content_etag, is_md5
 from dth.multipart.context import Flow, slow_down
-from dth.multipart.relay import CHUNK, STREAM_WINDOW, check_answer
+from dth.multipart.relay import CHUNK, STREAM_WINDOW
 from dth.retry import RetryPolicy, retrying
 from dth.states import VerifiedBy
 from dth.stores.base import Capabilities, ObjectStream, PutOptions, Reader, Written
+from dth.worker.context import CopyContext
 
 READ_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=10)
 READ_SPAN = 64 << 20  # a cut connection costs at most this much reading again
@@ -26,25 +28,38 @@ def source_checksum(head: ObjectHead, capabilities: Capabilities) -> tuple[str, 
     return next(((name, kept[name]) for name in capabilities.checksums if name in kept), None)
 
 
-def own_crc(capabilities: Capabilities, *, read_back: bool) -> Crc | None:
-    """The checksum to compute over what passes: one that the destination speaks, or any where it will be read back."""
-    algorithm = best_algorithm(capabilities.checksums) or ("crc64nvme" if read_back else "")
-    return Crc(algorithm) if algorithm else None
+def kept_checksum(head: ObjectHead) -> tuple[str, str] | None:
+    """A checksum that the source keeps over the whole object and that is computed here, cheapest first."""
+    if head.checksum_type != "FULL_OBJECT":
+        return None
+    kept = dict(head.checksums)
+    names = (*filter(None, [best_algorithm(list(kept))]), *kept)
+    return next(((name, kept[name]) for name in names if computable(name)), None)
 
 
-def put_proof(head: ObjectHead, sent: PutOptions, own: Crc | None, written: Written) -> VerifiedBy:
-    """What the answer to a PutObject proves. `own` is over the bytes sent, None where none was computed.
+def answered_with(capabilities: Capabilities, computed: str) -> str:
+    """What the destination answers a write with that says of which bytes it got, where our `computed` is not it: a CRC, or
+    the MD5 that is its ETag. "" where `computed` is, or nothing is."""
+    ours = best_algorithm(capabilities.checksums)
+    if not ours:
+        return MD5 if capabilities.md5_etag else ""
+    declared = capabilities.declares_checksum and computed in capabilities.checksums
+    return "" if declared or computed == ours else ours
 
-    Raises BodyMismatch where the answer contradicts them. A destination that takes a Content-MD5 must check it (RFC
-    1864, and S3's own rule), so its acceptance is a proof; so is an ETag equal to the source's proven MD5, whoever
-    computed it.
+
+def put_proof(head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
+    """What the answer to a PutObject proves. `sums` are over the bytes sent.
+
+    Raises BodyMismatch where the answer, or what the source said of the bytes, contradicts them. A destination that takes
+    a Content-MD5 must check it (RFC 1864, and S3's own rule), so its acceptance is a proof; so is an ETag equal to the
+    source's proven MD5, whoever computed it.
     """
-    answered = check_answer(own, written)
+    answered = bool(sent.content_md5) or sums.check_answer(written)
     if sent.content_md5 and sent.content_md5 == head.md5:
         return VerifiedBy.CONTENT_MD5
     if head.md5 and written.etag == head.md5:
         return VerifiedBy.ETAG
-    if sent.checksum is not None and sent.checksum in head.checksums:
+    if (sent.checksum is not None and sent.checksum in head.checksums) or (sums.check_source() and answered):
         return VerifiedBy.CRC
     if answered or sent.checksum is not None:
         return VerifiedBy.PART_CRC
@@ -69,6 +84,31 @@ def etags_decide(head: ObjectHead, dest_etag: str) -> bool:
     if head.md5:
         return dest_etag == head.md5
     return dest_etag == head.generation.etag and is_content_etag(dest_etag)
+
+
+async def read_back(key: str, dest_key: str, etag: str, head: ObjectHead, ctx: CopyContext) -> VerifiedBy:
+    """Read what the destination holds and compare it with the source's MD5 or CRC; where it offers neither, with the
+    source, read once more: two reads are not damaged alike.
+
+    Raises BodyMismatch; needs s3:GetObject at the destination.
+    """
+    kept = kept_checksum(head)
+    algorithm, said = kept if kept and best_algorithm([kept[0]]) else ("crc64nvme", "")
+    written = Generation(etag, head.generation.size)
+    crc, md5 = await read_hashes(ctx.job.destination, dest_key, written, algorithm, ctx)
+    if head.md5:
+        equal = md5 == head.md5
+    elif said:
+        equal = crc.base64 == said
+    else:
+        try:
+            again, source_md5 = await read_hashes(ctx.job.source, key, head.generation, algorithm, ctx)
+        except PreconditionFailed as error:
+            raise ObjectChanged(f"{key!r} changed at the source while it was verified") from error
+        equal = (again.value, source_md5) == (crc.value, md5)
+    if not equal:
+        raise BodyMismatch(f"{dest_key!r} read back at the destination is not what the source holds")
+    return VerifiedBy.OWN_MD5 if head.md5 else VerifiedBy.READ_BACK
 
 
 async def read_hashes(reader: Reader, key: str, generation: Generation, algorithm: str, flow: Flow) -> tuple[Crc, str]:

@@ -38,7 +38,7 @@ class Action(enum.Enum):
 @dataclass(slots=True)
 class Fault:
     """Strikes at the `nth` request (from 1) whose head holds `match`, and the `times` - 1 that follow it, `after` bytes
-    into that direction from there: of the request itself (UP), or of its answer (DOWN)."""
+    into that direction from there: of the request itself (UP), or of its answer (DOWN); `in_body`: of the body alone."""
 
     action: Action
     match: bytes = b""
@@ -46,6 +46,7 @@ class Fault:
     times: int = 1
     way: Way = Way.DOWN
     after: int = 0
+    in_body: bool = False
     seen: int = 0
     struck: int = 0
 
@@ -56,11 +57,11 @@ class _Ended(Exception):
 
 @dataclass(slots=True)
 class _Connection:
-    """Faults that wait on it: what, which way, bytes still to pass."""
+    """Faults that wait on it: what, which way, bytes still to pass, and the head that must end first (None: it has)."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    armed: dict[Way, tuple[Fault, int]] = field(default_factory=dict)
+    armed: dict[Way, tuple[Fault, int, bytes | None]] = field(default_factory=dict)
 
 
 class FaultProxy:
@@ -182,14 +183,23 @@ class FaultProxy:
             if fault.match in head:
                 fault.seen += 1
                 if fault.nth <= fault.seen < fault.nth + fault.times:
-                    state.armed[fault.way] = fault, fault.after
+                    state.armed[fault.way] = fault, fault.after, b"" if fault.in_body else None
 
     async def _pass(self, data: bytes, writer: asyncio.StreamWriter, way: Way, state: _Connection) -> None:
         armed = state.armed.get(way)
         if armed is not None:
-            fault, left = armed
+            fault, left, head = armed
+            if head is not None:
+                ahead = len(head)
+                end = (head + data).find(b"\r\n\r\n")
+                if end < 0:
+                    state.armed[way] = fault, left, head + data
+                    writer.write(data)
+                    await writer.drain()
+                    return
+                left += end + 4 - ahead
             if left >= len(data):
-                state.armed[way] = fault, left - len(data)
+                state.armed[way] = fault, left - len(data), None
             else:
                 del state.armed[way]
                 fault.struck += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from dth.errors import (
     ServerFault,
 )
 from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
-from dth.multipart.checksum import Crc, multipart_etag
+from dth.multipart.checksum import Crc, composite, multipart_etag
 from dth.stores.base import Capabilities, KeyRules, OpenUpload, PutOptions, UploadedPart, Written
 from dth.transport.base import Body
 
@@ -131,6 +132,8 @@ class MemoryStore:
         self.answers_checksums = True
         self.keeps_checksums = False
         self.damage_puts = 0  # bytes arrive damaged
+        self.damage_gets = 0  # bytes leave damaged
+        self.composite = ""  # the algorithm of the checksums that multipart objects keep of their parts
         self.short_streams = 0
         self.lose_complete_answers = 0
         self.early_successes = 0  # a 200 before the body was read
@@ -144,6 +147,13 @@ class MemoryStore:
         if parts:
             cut = [data[i : i + parts] for i in range(0, len(data), parts)]
             self._store(key, data, options, multipart_etag([hashlib.md5(p).hexdigest() for p in cut]), plain=False)
+            stored = self.objects[key]
+            stored.parts = parts
+            if self.composite:
+                raws = [hashlib.new(self.composite, p).digest() for p in cut]
+                stored.checksums = ((self.composite, composite(self.composite, raws)),)
+            if self.kms:
+                stored.etag = f"{hashlib.md5(b'salt' + data).hexdigest()}-{len(cut)}"
         else:
             self._store(key, data, options, self._etag(data), plain=True)
         return self.entry(key)
@@ -224,6 +234,9 @@ class MemoryStore:
             if span.start >= len(data):
                 raise RequestRefused("InvalidRange", operation="GetObject", status=416)
             data = data[span.start : span.stop]
+        if self.damage_gets and data:
+            self.damage_gets -= 1
+            data = _flipped(data)
         cut = None
         if self.short_streams:
             self.short_streams -= 1
@@ -239,6 +252,11 @@ class MemoryStore:
         stored = self._stored(key)
         stored.options = replace(stored.options, tags=() if self.drops_tags else tags)
 
+    async def part_size(self, key: str, generation: Generation) -> int:
+        await self._call("GetObjectAttributes", key)
+        stored = self._stored(key)
+        return stored.parts if stored.etag == generation.etag else 0
+
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         await self._call("PutObject", key)
         if options.if_none_match and key in self.objects:
@@ -248,7 +266,7 @@ class MemoryStore:
             return Written(hashlib.md5(b"").hexdigest())
         etag = self._etag(data)
         self._store(key, data, options, etag, plain=True)
-        return Written(etag, self._answer(data))
+        return Written(etag, self._answer(data), opaque_etag=self.kms)
 
     async def delete(self, key: str, *, if_match: str = "") -> None:
         await self._call("DeleteObject", key)
@@ -278,7 +296,7 @@ class MemoryStore:
         upload.parts[number] = (data, etag)
         self.parts_received.append((key, number))
         await self._call("UploadPart.answer", key)
-        return Written(etag, self._answer(data, declared=upload.declared != ""))
+        return Written(etag, self._answer(data, declared=upload.declared != ""), opaque_etag=self.kms)
 
     async def complete_upload(
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
@@ -339,7 +357,7 @@ class MemoryStore:
             raise AnswerInvalid(f"{len(data)} bytes came, {length} were promised", operation="PutObject")
         if self.damage_puts and data:
             self.damage_puts -= 1
-            data = bytes([data[0] ^ 1]) + data[1:]
+            data = _flipped(data)
         if not self.ignores_digests:
             if options.content_md5 and hashlib.md5(data).hexdigest() != options.content_md5:
                 raise DigestRefused("BadDigest", operation="PutObject", status=400)
@@ -377,7 +395,8 @@ class MemoryStore:
             attributes=stored.options.attributes,
             md5=stored.etag if stored.plain and self.capabilities.md5_etag else "",
             checksums=stored.checksums,
-            checksum_type="FULL_OBJECT" if stored.checksums else "",
+            checksum_type=_kind(stored.checksums),
+            opaque_etag=self.kms,
             tag_count=len(stored.options.tags) or None if self.tells_tags else None,
         )
 
@@ -388,10 +407,22 @@ class MemoryStore:
         return upload
 
 
+def _flipped(data: bytes) -> bytes:
+    """One bit of one byte anywhere is another."""
+    at = random.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << random.randrange(8)]) + data[at + 1 :]
+
+
 def _crc(algorithm: str, data: bytes) -> str:
     crc = Crc(algorithm)
     crc.update(data)
     return crc.base64
+
+
+def _kind(checksums: tuple[tuple[str, str], ...]) -> str:
+    if not checksums:
+        return ""
+    return "COMPOSITE" if any("-" in value for _, value in checksums) else "FULL_OBJECT"
 
 
 _clock = [datetime.now(UTC).timestamp()]
