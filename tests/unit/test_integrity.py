@@ -16,7 +16,7 @@ from dth.stores.base import Capabilities
 from dth.worker.copy import copy_object
 from dth.worker.job import Copied, Verify
 from tests.servers.copying import KIB, Make, Surroundings, entry_of, large_objects
-from tests.servers.memory_store import AWS_LIKE, PLAIN, MemoryStore
+from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
 
 LARGE = bytes(range(251)) * 1500  # 368 KiB: 6 parts of 64 KiB, 8 of 50
 SMALL = bytes(range(250)) * 320  # 80 KiB: one PUT
@@ -157,6 +157,18 @@ async def test_an_object_that_is_damaged_each_time_is_never_made(make: Make) -> 
     here.source.damage_gets = 99
     with pytest.raises(BodyMismatch, match="the source has"):
         await copy(here, LARGE, PARTS)
+    await here.settled(None)
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE * 9], ids=["held", "streamed"])
+async def test_bytes_read_damaged_each_time_are_never_put_where_only_the_source_keeps_a_checksum(
+    make: Make, data: bytes
+) -> None:
+    here = between(make, AWS_LIKE, PLAIN, **CRC)
+    here.set(multipart_threshold=16 * MIB)
+    here.source.damage_gets = 99
+    with pytest.raises(BodyMismatch, match="the source keeps"):
+        await copy(here, data)
     await here.settled(None)
 
 
