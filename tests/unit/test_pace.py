@@ -14,6 +14,7 @@ from dth.app.oneoff import share_of
 from dth.ecr.web import Web
 from dth.errors import ConnectionLost
 from dth.model import Generation
+from dth.multipart.checksum import Sums
 from dth.multipart.relay import Relay, relayed
 from dth.retry import RetryPolicy
 from dth.settings import TransferJob, source_location
@@ -127,7 +128,7 @@ async def test_the_relay_sends_no_byte_before_it_was_due() -> None:
             sent.extend(chunk)
         return Written("e")
 
-    relaying = asyncio.create_task(relayed(stream, None, send))
+    relaying = asyncio.create_task(relayed(stream, Sums(()), send))
     for _ in range(20):
         await asyncio.sleep(0)
     assert (bytes(sent), gate.asked) == (b"", 4)
