@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from dth import settings
+from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
 from dth.embedded import StateFolder, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
@@ -256,8 +257,9 @@ async def run_child(
         poll_seconds = min(ports.poll_seconds, ENDING_POLL_SECONDS) if until_empty else ports.poll_seconds
         own = worker_settings(job, process, until_empty=until_empty, poll_seconds=poll_seconds)
         try:
-            report, rules = open_report(job, folder), _event_rules(job, ports.ledger)
-            return await work(open_job, ports.queue, ports.ledger, own, emit, report, stop, event_rules=rules)
+            rules = _event_rules(job, ports.ledger)
+            async with with_rows(job, folder, open_report(job, folder)) as report:
+                return await work(open_job, ports.queue, ports.ledger, own, emit, report, stop, event_rules=rules)
         finally:
             await open_job.close(process, emit)
             await ports.reclaim(process)  # a receive that was cut off at the end may hold messages

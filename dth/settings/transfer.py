@@ -79,7 +79,7 @@ class JobBase(BaseModel):
         "Report all objects, or only those that failed; not given: all where --report is, else failed.",
     )
     ledger_records: Literal["message", "object"] = _state(
-        "message", "Ledger records", "Keep a ledger row per message, or one per object."
+        "message", "Ledger records", "Keep a ledger row per message, or one per object besides, to be queried."
     )
     overlap: bool = _state(False, "Overlap", "Start although another run of this job is still under way.")
     processes: int = _limits(0, "Processes", "Worker processes; 0: one per core.", ge=0, le=256)
@@ -278,7 +278,6 @@ class TransferJob(JobBase):
 NOT_YET: dict[str, str] = {
     "restore": "restoring archived objects",
     "giant_threshold": "sharing one object among workers",
-    "ledger_records": "a ledger row per object",
     "server_side_copy": "server-side copy",
     "receive_limit": "a limit on deliveries beside the one on attempts",
     "compare=checksum": "comparing by checksum",

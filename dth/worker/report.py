@@ -45,6 +45,18 @@ class NullReport:
         """Forget them."""
 
 
+class Reports:
+    """Several as one; the first that fails ends it."""
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self._reports = reports
+
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
+        """See `Report.write`."""
+        for report in self._reports:
+            await report.write(records)
+
+
 class JsonlReport:
     """Appends ASCII JSON lines to a file that several processes may share.
 

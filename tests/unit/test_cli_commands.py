@@ -157,10 +157,6 @@ def test_find_and_work_take_their_locations_as_settings(engine: Engine) -> None:
         (["sync", "photos", URLS[1]], "did you mean s3://photos?"),
         (["sync", URLS[0]], "Missing argument"),
         (["sync", *URLS, "--verify", "md5"], "verify = 'md5' (from --verify) is not allowed"),
-        (
-            ["sync", *URLS, "--ledger-records", "object"],
-            "ledger_records (from --ledger-records) is not available in this version",
-        ),
         (["sync", *URLS, "--src-bucket", "x"], "No such option"),
         (["sync", "s3://photos/a", "s3://photos/a/b"], "contains the other"),
         (["find"], "src_bucket is required"),

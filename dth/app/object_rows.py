@@ -1,0 +1,35 @@
+"""Where a worker's records of objects go: the report, and the ledger's rows where they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dth import settings
+from dth.app.ports import is_shared
+from dth.aws import queue_place
+from dth.embedded import StateFolder
+from dth.ledgers.sqlite_objects import SqliteObjects
+from dth.settings import TransferJob
+from dth.worker.report import Report, Reports
+
+OBJECTS_FILE = "objects.db"
+
+
+@asynccontextmanager
+async def with_rows(job: TransferJob, folder: StateFolder, report: Report) -> AsyncIterator[Report]:
+    """The report, or the report and the rows, which are closed at the end."""
+    if job.ledger_records == "message":
+        yield report
+        return
+    if is_shared(job):
+        from dth.ledgers.dynamodb_objects import DynamoObjects  # noqa: PLC0415 - embedded runs do without
+
+        _, region = queue_place(job.queue)
+        rows: SqliteObjects | DynamoObjects = await DynamoObjects.open(job.table, settings.job_id(job), region=region)
+    else:
+        rows = await SqliteObjects.open(folder.path / OBJECTS_FILE)
+    try:
+        yield Reports([report, rows])
+    finally:
+        await rows.close()
