@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from dth import settings
 from dth.app.ports import is_shared
-from dth.aws import queue_place
 from dth.embedded import StateFolder
 from dth.ledgers.sqlite_objects import SqliteObjects
 from dth.settings import TransferJob
@@ -25,8 +24,7 @@ async def with_rows(job: TransferJob, folder: StateFolder, report: Report) -> As
     if is_shared(job):
         from dth.ledgers.dynamodb_objects import DynamoObjects  # noqa: PLC0415 - embedded runs do without
 
-        _, region = queue_place(job.queue)
-        rows: SqliteObjects | DynamoObjects = await DynamoObjects.open(job.table, settings.job_id(job), region=region)
+        rows: SqliteObjects | DynamoObjects = await DynamoObjects.open(job.table, settings.job_id(job), queue=job.queue)
     else:
         rows = await SqliteObjects.open(folder.path / OBJECTS_FILE)
     try:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from dth.aws import PATIENCE, Service
+from dth.aws import PATIENCE, Service, queue_place
 from dth.errors import LedgerError
 from dth.ledgers.dynamodb_rows import Item, expires, number
 from dth.ledgers.sqlite_objects import raw, written_at
@@ -40,10 +40,10 @@ class DynamoObjects:
         self._clock = clock
 
     @classmethod
-    async def open(cls, table: str, job_id: str, *, region: str = "", clock: Callable[[], float] = time.time) -> Self:
-        """The items in `table`, a name or an ARN; asks nothing. Needs dynamodb:BatchWriteItem."""
-        if table.startswith("arn:"):
-            region = table.split(":")[3]
+    async def open(cls, table: str, job_id: str, *, queue: str = "", clock: Callable[[], float] = time.time) -> Self:
+        """The items in `table`, an ARN or a name in the region of `queue`'s URL; asks nothing. Needs
+        dynamodb:BatchWriteItem."""
+        region = table.split(":")[3] if table.startswith("arn:") else queue_place(queue)[1]
         service = await Service.open("dynamodb", f"table {table}", region=region, endpoint="", error=LedgerError)
         return cls(service, table, job_id, clock)
 
