@@ -20,9 +20,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.ministack]
 
 
 @contextmanager
-def fleet(folder: Path, aws: Aws, store: S3Server, *flags: str) -> Iterator[tuple[Dth, dict[str, str]]]:
+def fleet(
+    folder: Path, aws: Aws, source: S3Server, destination: S3Server, *flags: str
+) -> Iterator[tuple[Dth, dict[str, str]]]:
     """`dth` with a queue and a table of its own, made by `dth init` and removed at the end."""
-    plain = between(folder, store, store, *flags)
+    plain = between(folder, source, destination, *flags)
     env = {**plain.env, **aws.environment()}
     name = f"dth-{uuid.uuid4().hex[:8]}"
     init = Dth(env, ["--json"])
@@ -39,7 +41,7 @@ def test_what_find_queues_on_sqs_workers_copy_and_status_tells(ministack: Aws, r
     source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
     fill(rgw.client("a"), source, corpus(300))
     where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "2")
-    with fleet(tmp_path, ministack, rgw) as (dth, _):
+    with fleet(tmp_path, ministack, rgw, rgw) as (dth, _):
         found = dth("find", *where).summary
         busy = dth("find", *where, expect=0)
         assert busy.events[-1]["code"] == "run_under_way"
@@ -59,7 +61,7 @@ def test_dead_letters_are_counted_once_and_sent_again_as_a_new_run(
     for number in range(20):
         rgw.client("a").put_object(Bucket=source, Key=f"k{number:02}", Body=b"x" * number)
     where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "1")
-    with fleet(tmp_path, ministack, rgw) as (dth, made):
+    with fleet(tmp_path, ministack, rgw, rgw) as (dth, made):
         found = dth("find", *where, "--pack-objects", "5").summary
         assert found["found"] == 20
         move_to_dead_letters(ministack, made, receives=1)  # as if workers had died of one message again and again
@@ -91,7 +93,7 @@ def test_small_objects_cost_few_requests_and_write_units(ministack: Aws, rgw: S3
     source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
     put_many(rgw, source, count, 10 << 10)
     where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "1")
-    with AwsRecorder(ministack.endpoint) as recorder, fleet(tmp_path, ministack, rgw) as (plain, made):
+    with AwsRecorder(ministack.endpoint) as recorder, fleet(tmp_path, ministack, rgw, rgw) as (plain, made):
         flags = [*plain.flags[:-4], "--queue", recorder.url(made["queue"]), "--table", made["table"]]
         dth = Dth({**plain.env, "AWS_ENDPOINT_URL": recorder.endpoint}, flags)
         dth("find", *where)

@@ -1,4 +1,4 @@
-"""A worker on stage: the shipped embedded queue and ledger, a copy made of a script, and a fuse that kills it."""
+"""A worker on stage: a shipped queue and ledger, a copy made of a script, and a fuse that kills it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -18,7 +18,7 @@ from dth.ledgers.base import Ledger, OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import Message, ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts, KeyMapping, ObjectRecord
-from dth.queues.base import Queue
+from dth.queues.base import Queue, Reclaimable
 from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
 from dth.states import Outcome, RunState
@@ -45,12 +45,14 @@ class Died(BaseException):
 
 
 class Fuse:
-    """Burns at the n-th wrapped call, before or after it has acted; from then on nothing acts any more."""
+    """Burns at the n-th wrapped call (`only`: of that name), before or after it has acted; from then on nothing acts
+    any more."""
 
-    def __init__(self, at: int, *, after: bool) -> None:
+    def __init__(self, at: int, *, after: bool, only: str = "") -> None:
         self.calls = 0
         self.at = at
         self.after = after
+        self.only = only
         self.blown = False
 
     def wrap(self, target: Any, names: Sequence[str]) -> Any:
@@ -59,16 +61,16 @@ class Fuse:
         class Wrapped:
             def __getattr__(self, name: str) -> Any:
                 attribute = getattr(target, name)
-                return fuse.guard(attribute) if name in names else attribute
+                return fuse.guard(attribute, name) if name in names else attribute
 
         return Wrapped()
 
-    def guard(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def guard(self, call: Callable[..., Awaitable[Any]], name: str = "copy") -> Callable[..., Awaitable[Any]]:
         async def guarded(*args: Any, **kwargs: Any) -> Any:
             if self.blown:
                 raise Died
-            self.calls += 1
-            mine = self.calls == self.at
+            self.calls += self.only in {"", name}
+            mine = self.calls == self.at and self.only in {"", name}
             if mine and not self.after:
                 self.blown = True
                 raise Died
@@ -127,10 +129,14 @@ class Kept:
         self.records.extend(records)
 
 
+class StageQueue(Queue, Reclaimable, Protocol):
+    """A queue whose dead workers' leases a test may end."""
+
+
 class Stage:
     """Queue, ledger and what was heard; `work` plays one worker process on them."""
 
-    def __init__(self, queue: SqliteQueue, ledger: SqliteLedger) -> None:
+    def __init__(self, queue: StageQueue, ledger: Ledger) -> None:
         self.queue = queue
         self.ledger = ledger
         self.events: list[Event] = []
@@ -192,7 +198,7 @@ class Stage:
     async def work(
         self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]], fuse: Fuse | None = None, **changes: Any
     ) -> Counts:
-        queue, ledger, copy = cast("Queue", self.queue), cast("Ledger", self.ledger), script
+        queue, ledger, copy = cast("Queue", self.queue), self.ledger, script
         if fuse:
             queue = fuse.wrap(queue, ("send", "receive", "extend", "ack", "release", "bury"))
             ledger = fuse.wrap(ledger, ("record", "outcome"))
