@@ -83,7 +83,8 @@ class Ending:
     A run is over when it is sealed and counted, or ABANDONED (also by this very call, where its finder's lease has
     lapsed) with nothing visible or leased in the queue. Never while a finder's lease lives. A sealed run that stays
     short although the queue is empty for `stall_seconds` has messages among the dead letters: then this says so and
-    ends as well, because no worker can bring them back.
+    ends as well, because no worker can bring them back. Once all are counted, what the dead still hold (a message that
+    came twice, or was recorded and not acknowledged) is waited for, one lease at most, so that the queue is left empty.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Ending:
         self._emit = emit
         self._clock = clock
         self._empty_since: float | None = None
+        self._counted_since: float | None = None
 
     async def drain_when_over(self) -> None:
         """Look whenever this process has nothing in hand; drain the consumer once all is over."""
@@ -124,7 +126,6 @@ class Ending:
     async def over(self) -> bool:
         """True where no run of the job can need a worker any more."""
         short: list[str] = []
-        needs_empty = True
         runs = await self._ledger.runs(self._settings.job_id, NEWEST_RUNS)
         for run in runs:
             if run.state is RunState.LISTING:
@@ -132,14 +133,22 @@ class Ending:
                     return False
             elif run.state is RunState.SEALED and not run.counted:
                 short.append(run.run_id)
-        if runs and not short:
-            needs_empty = any(run.state is not RunState.SEALED for run in runs)
-        if not needs_empty:
-            return True
+        if runs and not short and all(run.state is RunState.SEALED for run in runs):
+            return await self._cleared()
+        self._counted_since = None
         if not await self._queue_is_empty():
             self._empty_since = None
             return False
         return not short or self._stalled(short)
+
+    async def _cleared(self) -> bool:
+        depth = await self._queue.depth()
+        if not depth.visible and not depth.leased:
+            return True
+        if self._counted_since is None:
+            self._counted_since = self._clock()
+        patience = self._settings.lease_seconds + self._settings.poll_seconds
+        return self._clock() - self._counted_since > patience
 
     async def _abandoned(self, run_id: str) -> bool:
         if not await self._ledger.abandon_run(run_id, expired_before=self._clock()):

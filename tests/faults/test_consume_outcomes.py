@@ -31,7 +31,7 @@ from dth.states import Outcome, RunState
 from dth.worker import consume as consume_module
 from dth.worker.breaker import IN_A_ROW
 from dth.worker.job import Job
-from tests.faults.worker_stage import JOB, RUN, Script, Stage, make_impatient, on_stage
+from tests.faults.worker_stage import JOB, RUN, Script, Stage, make_impatient, objects, on_stage
 
 
 @pytest.fixture
@@ -408,6 +408,7 @@ async def test_denials_before_any_success_stop_the_worker_and_lose_nothing(stage
     assert denied.tries.total() <= IN_A_ROW + 1
     assert await stage.counts() == Counts()
     assert await stage.dead() == {}
+    await stage.queue.reclaim()  # as a process does at its end: a receive that was cut off may hold a message
     await stage.work(Script())
     assert (await stage.counts()).done == found
 
@@ -470,6 +471,28 @@ async def test_a_run_whose_messages_are_among_the_dead_letters_ends_with_a_warni
     await stage.seal(3)
     await stage.work(Script(), stall_seconds=0.05)
     assert [event.code for event in stage.heard(Notice)] == ["run_short"]
+
+
+async def test_a_worker_stays_until_what_a_dead_one_held_of_a_counted_run_is_out_of_the_queue(tmp_path: Path) -> None:
+    async with on_stage(tmp_path, lease_seconds=1.0) as stage:
+        await stage.begin()
+        twice = objects(["a"], "run-0")
+        await stage.send(twice, twice)
+        await stage.seal(1)
+        await stage.queue.receive(1, 1)  # by somebody who dies
+        await stage.work(Script(), lease_seconds=1.0)
+        depth = await stage.queue.depth()
+        assert (depth.visible, depth.leased) == (0, 0)
+
+
+async def test_a_worker_waits_no_longer_than_a_lease_for_what_another_holds(stage: Stage) -> None:
+    await stage.begin()
+    twice = objects(["a"], "run-0")
+    await stage.send(twice, twice)
+    await stage.seal(1)
+    await stage.queue.receive(1, 1)  # by somebody who lives, and holds it for a minute
+    await stage.work(Script(), lease_seconds=0.1, stall_seconds=3600.0)
+    assert (await stage.queue.depth()).leased == 1
 
 
 async def test_what_is_said_adds_up_to_what_is_counted(stage: Stage) -> None:
