@@ -46,7 +46,11 @@ async def open_ports(job: TransferJob, folder: StateFolder, owner: str) -> Async
             yield ports
         return
     queue = await SqliteQueue.open(
-        folder.queue, owner=owner, lease_seconds=job.lease_seconds, message_bytes=job.message_bytes
+        folder.queue,
+        owner=owner,
+        lease_seconds=job.lease_seconds,
+        message_bytes=job.message_bytes,
+        receive_limit=job.receive_limit,
     )
     try:
         ledger = await SqliteLedger.open(folder.ledger)
@@ -63,7 +67,9 @@ async def _services(job: TransferJob) -> AsyncIterator[Ports]:
     from dth.ledgers.dynamodb import DynamoLedger  # noqa: PLC0415 - 0.3 s of CPU that embedded runs do without
     from dth.queues.sqs import SqsQueue  # noqa: PLC0415
 
-    queue = await SqsQueue.open(job.queue, lease_seconds=job.lease_seconds, message_bytes=job.message_bytes)
+    queue = await SqsQueue.open(
+        job.queue, lease_seconds=job.lease_seconds, message_bytes=job.message_bytes, receive_limit=job.receive_limit
+    )
     try:
         ledger = await DynamoLedger.open(job.table, region=queue.region)
         try:

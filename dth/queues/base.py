@@ -44,8 +44,16 @@ class DeadLetter:
     receipt: str
 
 
+def worn_out(receive_limit: int) -> str:
+    """Why a message that was delivered so often is a dead letter."""
+    return f"delivered {receive_limit} times and never finished"
+
+
 class Queue(Protocol):
-    """A queue and its dead letters. Every call is safe from several tasks of one process."""
+    """A queue and its dead letters. Every call is safe from several tasks of one process.
+
+    A message that has been delivered as often as its receive limit says is not delivered again: it goes to the dead letters.
+    """
 
     @property
     def message_bytes(self) -> int:

@@ -20,9 +20,8 @@ from typing import Self
 
 from dth.database import Database, Schema
 from dth.errors import QueueError
-from dth.queues.base import DeadLetter, Delivery, QueueDepth
+from dth.queues.base import DeadLetter, Delivery, QueueDepth, worn_out
 
-MAX_DELIVERIES = 20  # the net below the worker's own five attempts, as SQS's redrive policy is on a fleet
 LONGEST_LEASE_SECONDS = 12 * 3600  # SQS's own cap; what lies further ahead was written under a clock that was wrong
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 0.1
 
@@ -63,7 +62,7 @@ class SqliteQueue:
     """A queue in a file. `send` is atomic: all bodies of a call, or none; the longest visible are received first.
 
     A lease that ran out but that nobody else took since may still be extended and acknowledged: after a laptop slept,
-    its work goes on. A message delivered `MAX_DELIVERIES` times without an end goes to the dead letters.
+    its work goes on. A message delivered `receive_limit` times without an end goes to the dead letters.
     """
 
     def __init__(
@@ -73,12 +72,14 @@ class SqliteQueue:
         owner: str,
         lease_seconds: float,
         message_bytes: int,
+        receive_limit: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._message_bytes = message_bytes
+        self._receive_limit = receive_limit
         self._clock = clock  # the wall's, because several processes and restarts share it
 
     @classmethod
@@ -89,11 +90,19 @@ class SqliteQueue:
         owner: str,
         lease_seconds: float,
         message_bytes: int,
+        receive_limit: int,
         clock: Callable[[], float] = time.time,
     ) -> Self:
         """The queue in the file at `path`, created where there is none. `owner` names this process to `reclaim`."""
         database = await Database.open(path, _SCHEMA)
-        opened = cls(database, owner=owner, lease_seconds=lease_seconds, message_bytes=message_bytes, clock=clock)
+        opened = cls(
+            database,
+            owner=owner,
+            lease_seconds=lease_seconds,
+            message_bytes=message_bytes,
+            receive_limit=receive_limit,
+            clock=clock,
+        )
         try:
             await opened._heal_clock()
         except BaseException:
@@ -264,8 +273,8 @@ class SqliteQueue:
         values = {"until": now + self._lease_seconds, "owner": self._owner, "now": now, "limit": limit}
         deliveries: list[Delivery] = []
         for number, lease, count, body in sorted(connection.execute(_LEASE, values).fetchall()):
-            if count > MAX_DELIVERIES:
-                connection.execute(_BURY, (body, f"delivered {MAX_DELIVERIES} times and never finished", now))
+            if count > self._receive_limit:
+                connection.execute(_BURY, (body, worn_out(self._receive_limit), now))
                 connection.execute("DELETE FROM messages WHERE id = ?", (number,))
                 connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
             else:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from dth.aws import PATIENCE, Refused, Service, queue_place
 from dth.errors import QueueError, QueueUnavailable
-from dth.queues.base import DeadLetter, Delivery, QueueDepth
+from dth.queues.base import DeadLetter, Delivery, QueueDepth, worn_out
 
 BATCH = 10  # entries of any batch call, and messages of a receive
 LONGEST_WAIT_SECONDS = 20
@@ -36,7 +36,11 @@ Entry = dict[str, Any]
 
 
 class SqsQueue:
-    """A standard queue by its URL. Leases are whole seconds; depths are the service's estimates."""
+    """A standard queue by its URL. Leases are whole seconds; depths are the service's estimates.
+
+    Its redrive policy moves messages that were received too often; where that takes more than `receive_limit` receives, or
+    there is none, this side does it.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class SqsQueue:
         *,
         lease_seconds: float,
         message_bytes: int,
+        receive_limit: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
@@ -53,6 +58,7 @@ class SqsQueue:
         self._dead_url = dead_url
         self._lease_seconds = math.ceil(lease_seconds)
         self._message_bytes = message_bytes
+        self._receive_limit = receive_limit
         self._clock = clock
         self._until: dict[str, float] = {}  # leases that this handle holds, by receipt; gone once they are over
         self._looked_at: dict[str, float] = {}  # dead letters that this handle hides, by receipt, and until when
@@ -65,6 +71,7 @@ class SqsQueue:
         *,
         lease_seconds: float,
         message_bytes: int,
+        receive_limit: int,
         region: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
@@ -86,7 +93,15 @@ class SqsQueue:
         # 256 KiB was every queue's largest message before 1 MiB came.
         largest = int(attributes.get("MaximumMessageSize", 262_144))
         message_bytes = min(message_bytes, largest)
-        return cls(service, url, dead_url, lease_seconds=lease_seconds, message_bytes=message_bytes, clock=clock)
+        return cls(
+            service,
+            url,
+            dead_url,
+            lease_seconds=lease_seconds,
+            message_bytes=message_bytes,
+            receive_limit=receive_limit,
+            clock=clock,
+        )
 
     @property
     def region(self) -> str:
@@ -150,7 +165,13 @@ class SqsQueue:
         ]
         until = self._clock() + self._lease_seconds
         self._until |= {each.receipt: until for each in deliveries}
-        return deliveries
+        worn = [each for each in deliveries if each.deliveries > self._receive_limit]
+        if not worn:
+            return deliveries
+        with contextlib.suppress(QueueError):  # they come again, and with them the next try
+            await self.bury([(each.body, worn_out(self._receive_limit)) for each in worn])
+            await self.ack(worn)
+        return [each for each in deliveries if each not in worn]
 
     async def extend(self, deliveries: Sequence[Delivery], lease_seconds: float) -> list[Delivery]:
         """Let the leases run `lease_seconds` from now. Returns those that are over: by this side's clock, or refused by

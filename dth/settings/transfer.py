@@ -104,7 +104,11 @@ class JobBase(BaseModel):
     )
     max_attempts: int = _limits(5, "Attempts", "Failures after which an object ends as failed.", ge=1, le=100)
     receive_limit: int = _limits(
-        20, "Receive limit", "Deliveries after which a message goes to the dead letters.", ge=1, le=1000
+        20,
+        "Receive limit",
+        "Deliveries after which a message is a dead letter; SQS may have a lower limit of its own.",
+        ge=1,
+        le=1000,
     )
     connect_seconds: float = _limits(10.0, "Connect timeout", "Seconds for a connection to open.", ge=0.1, le=600)
     first_byte_seconds: float = _limits(
@@ -279,7 +283,6 @@ NOT_YET: dict[str, str] = {
     "restore": "restoring archived objects",
     "giant_threshold": "sharing one object among workers",
     "server_side_copy": "server-side copy",
-    "receive_limit": "a limit on deliveries beside the one on attempts",
     "compare=checksum": "comparing by checksum",
 }
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a

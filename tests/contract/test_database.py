@@ -14,15 +14,17 @@ from dth import database as module
 from dth.database import Database, Schema
 from dth.errors import DthError, LeaseLost, LedgerError, QueueError
 from dth.ledgers.sqlite import SqliteLedger
-from dth.queues.sqlite import LONGEST_LEASE_SECONDS, MAX_DELIVERIES, SqliteQueue
+from dth.queues.sqlite import LONGEST_LEASE_SECONDS, SqliteQueue
 
 SCHEMA = Schema("ledger", 0x1234, 2, ("CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE) STRICT",), LedgerError)
 
 
 async def open_queue(path: Path, now: float | None = None) -> SqliteQueue:
     if now is None:
-        return await SqliteQueue.open(path, owner="me", lease_seconds=60, message_bytes=100)
-    return await SqliteQueue.open(path, owner="me", lease_seconds=60, message_bytes=100, clock=lambda: now)
+        return await SqliteQueue.open(path, owner="me", lease_seconds=60, message_bytes=100, receive_limit=20)
+    return await SqliteQueue.open(
+        path, owner="me", lease_seconds=60, message_bytes=100, receive_limit=20, clock=lambda: now
+    )
 
 
 def add(number: int) -> module.Work[int]:
@@ -256,21 +258,6 @@ async def test_what_must_survive_a_power_cut_is_flushed_and_what_may_be_lost_is_
     found = await ledger._database.read(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
     assert found == full
     await ledger.close()
-
-
-async def test_a_message_that_is_never_finished_ends_in_the_dead_letters(tmp_path: Path) -> None:
-    queue = await open_queue(tmp_path / "queue")
-    await queue.send(["poison"])
-    for turn in range(MAX_DELIVERIES):
-        (delivery,) = await queue.receive(1, 0)
-        assert delivery.deliveries == turn + 1
-        await queue.release([delivery])
-    assert await queue.receive(1, 0) == []
-    (letter,) = await queue.dead_letters(10)
-    assert letter.body == "poison"
-    assert str(MAX_DELIVERIES) in letter.reason
-    assert (await queue.depth()).visible == 0
-    await queue.close()
 
 
 async def test_messages_of_a_clock_that_was_years_ahead_are_seen_once_it_is_right(tmp_path: Path) -> None:

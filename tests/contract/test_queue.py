@@ -27,11 +27,12 @@ from tests.servers.aws import Aws, queue_url
 
 LEASE = 3.0
 BYTES = 1000
+LIMIT = 3
 
 
 class QueueFactory(Protocol):
-    async def __call__(self, *, owner: str = "tester") -> Queue:
-        """Another handle on the same queue: leases of LEASE seconds, messages of at most BYTES."""
+    async def __call__(self, *, owner: str = "tester", receive_limit: int = 20) -> Queue:
+        """Another handle on the same queue: leases of LEASE seconds, messages of at most BYTES, `receive_limit` deliveries."""
         ...
 
     async def pass_time(self, seconds: float) -> None:
@@ -45,9 +46,14 @@ class SqliteQueues:
     stack: AsyncExitStack
     ahead: float = field(default=0.0)
 
-    async def __call__(self, *, owner: str = "tester") -> SqliteQueue:
+    async def __call__(self, *, owner: str = "tester", receive_limit: int = 20) -> SqliteQueue:
         queue = await SqliteQueue.open(
-            self.path, owner=owner, lease_seconds=LEASE, message_bytes=BYTES, clock=lambda: time.time() + self.ahead
+            self.path,
+            owner=owner,
+            lease_seconds=LEASE,
+            message_bytes=BYTES,
+            receive_limit=receive_limit,
+            clock=lambda: time.time() + self.ahead,
         )
         self.stack.push_async_callback(queue.close)
         return queue
@@ -65,9 +71,11 @@ class SqsQueues:
     stack: AsyncExitStack
     ahead: float = field(default=0.0)
 
-    async def __call__(self, *, owner: str = "tester") -> SqsQueue:
+    async def __call__(self, *, owner: str = "tester", receive_limit: int = 20) -> SqsQueue:
         clock = time.monotonic if self.aws.put_forward is None else lambda: self.ahead
-        queue = await SqsQueue.open(self.url, lease_seconds=LEASE, message_bytes=BYTES, clock=clock)
+        queue = await SqsQueue.open(
+            self.url, lease_seconds=LEASE, message_bytes=BYTES, receive_limit=receive_limit, clock=clock
+        )
         self.stack.push_async_callback(queue.close)
         return queue
 
@@ -316,6 +324,24 @@ async def test_buried_messages_can_be_looked_at_until_they_are_forgotten(queue: 
         left |= {(letter.body, letter.reason) for letter in more}
         await queue.forget(more)
     assert left == set(letters) - {(letter.body, letter.reason) for letter in seen}
+
+
+async def test_a_message_that_is_never_finished_ends_in_the_dead_letters_with_its_reason(
+    queue_factory: QueueFactory,
+) -> None:
+    queue = await queue_factory(receive_limit=LIMIT)  # fewer than a service's own limit (20)
+    await queue.send(["poison", "healthy"])
+    for turn in range(LIMIT):
+        deliveries = {each.body: each for each in await drain(queue)}
+        assert deliveries["poison"].deliveries == turn + 1
+        if "healthy" in deliveries:
+            await queue.ack([deliveries["healthy"]])
+        await queue.release([deliveries["poison"]])
+    assert await queue.receive(1, 0) == []
+    (letter,) = await queue.dead_letters(10)
+    assert (letter.body, letter.reason) == ("poison", f"delivered {LIMIT} times and never finished")
+    depth = await queue.depth()
+    assert (depth.visible, depth.leased, depth.dead) == (0, 0, 1)
 
 
 async def test_depth_counts_waiting_leased_and_dead(queue_factory: QueueFactory) -> None:

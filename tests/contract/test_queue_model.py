@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from dth.queues.base import Delivery
-from dth.queues.sqlite import MAX_DELIVERIES, SqliteQueue
+from dth.queues.sqlite import SqliteQueue
 
 LEASE = 10.0
+LIMIT = 3
 
 
 @dataclass
@@ -40,7 +41,9 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
     async def open(self, owner: str) -> SqliteQueue:
         path = Path(self.folder.name) / "queue"
-        return await SqliteQueue.open(path, owner=owner, lease_seconds=LEASE, message_bytes=100, clock=lambda: self.now)
+        return await SqliteQueue.open(
+            path, owner=owner, lease_seconds=LEASE, message_bytes=100, receive_limit=LIMIT, clock=lambda: self.now
+        )
 
     def teardown(self) -> None:
         for queue in self.queues:
@@ -71,7 +74,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         taken = due[:limit]  # sorted() is stable, and the model is in order of arrival
         for message in taken:
             message.deliveries += 1
-        poison = [message for message in taken if message.deliveries > MAX_DELIVERIES]
+        poison = [message for message in taken if message.deliveries > LIMIT]
         self.dead += len(poison)
         self.model = [each for each in self.model if each not in poison]
         expected = {message.body: message for message in taken if message not in poison}

@@ -15,7 +15,7 @@ BATCH = 40
 
 
 async def open_queue(path: Path, owner: str) -> SqliteQueue:
-    return await SqliteQueue.open(path, owner=owner, lease_seconds=600, message_bytes=10_000)
+    return await SqliteQueue.open(path, owner=owner, lease_seconds=600, message_bytes=10_000, receive_limit=20)
 
 
 def outcome(number: int, who: str) -> OutcomeRow:

@@ -55,7 +55,7 @@ async def test_a_fleet_that_loses_workers_ends_with_an_equal_destination_and_exa
             multipart_threshold=5 << 20, part_size=5 << 20,
         )  # fmt: skip
         fleet = Fleet(job, env, dice)
-        queue = await SqsQueue.open(url, lease_seconds=10, message_bytes=100_000)
+        queue = await SqsQueue.open(url, lease_seconds=10, message_bytes=100_000, receive_limit=20)
         ledger = await DynamoLedger.open(name)
         try:
             kills = await fleet.play(ledger)

@@ -84,7 +84,9 @@ class Desk:
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
-        queue = await SqliteQueue.open(tmp_path / "queue", owner="t", lease_seconds=60, message_bytes=100_000)
+        queue = await SqliteQueue.open(
+            tmp_path / "queue", owner="t", lease_seconds=60, message_bytes=100_000, receive_limit=20
+        )
         stack.push_async_callback(queue.close)
         ledger = await SqliteLedger.open(tmp_path / "ledger")
         stack.push_async_callback(ledger.close)

@@ -62,6 +62,7 @@ async def on_services(aws: Aws) -> AsyncIterator[Stage]:
             await queue_url(lease_seconds=LEASE_SECONDS),
             lease_seconds=LEASE_SECONDS,
             message_bytes=MESSAGE_BYTES,
+            receive_limit=20,
         )
         stack.push_async_callback(queue.close)
         ledger = await DynamoLedger.open(await table_name())

@@ -287,7 +287,11 @@ async def on_stage(folder: Path, lease_seconds: float = 60.0) -> AsyncIterator[S
     """A stage whose queue and ledger live in `folder`."""
     async with contextlib.AsyncExitStack() as stack:
         queue = await SqliteQueue.open(
-            folder / "queue.sqlite", owner="worker", lease_seconds=lease_seconds, message_bytes=262_144
+            folder / "queue.sqlite",
+            owner="worker",
+            lease_seconds=lease_seconds,
+            message_bytes=262_144,
+            receive_limit=20,
         )
         stack.push_async_callback(queue.close)
         ledger = await SqliteLedger.open(folder / "ledger.sqlite")

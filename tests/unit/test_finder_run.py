@@ -119,7 +119,9 @@ class StuckLister(FakeLister):
 
 
 async def test_a_run_sends_the_difference_to_a_real_queue_and_is_sealed_with_exact_totals(tmp_path: Path) -> None:
-    queue = await SqliteQueue.open(tmp_path / "queue", owner="me", lease_seconds=60, message_bytes=262_144)
+    queue = await SqliteQueue.open(
+        tmp_path / "queue", owner="me", lease_seconds=60, message_bytes=262_144, receive_limit=20
+    )
     ledger = await SqliteLedger.open(tmp_path / "ledger")
     events: list[Event] = []
     source = FakeLister(paged([entry(f"k{n:05}\udc80", n) for n in range(2_500)], [1000]))

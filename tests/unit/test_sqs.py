@@ -35,7 +35,9 @@ class Scripted:
 
 
 def a_queue(service: Scripted) -> SqsQueue:
-    return SqsQueue(cast("Service", service), "https://q", "https://q-dead", lease_seconds=30, message_bytes=BYTES)
+    return SqsQueue(
+        cast("Service", service), "https://q", "https://q-dead", lease_seconds=30, message_bytes=BYTES, receive_limit=20
+    )
 
 
 @pytest.fixture(autouse=True)
