@@ -13,7 +13,7 @@ from pathlib import Path
 from dth import settings
 from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
-from dth.embedded import StateFolder, process_name
+from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
 from dth.ledgers.base import Ledger
@@ -158,6 +158,12 @@ class Embedded:
         depth = await self.queue.depth()
         return not depth.visible and not depth.leased
 
+    async def free_who_died_here(self) -> None:
+        """End the leases of processes of this machine that are gone: nobody need wait for those to run out."""
+        for owner in await self.ports.owners():
+            if is_dead_here(owner):
+                await self.ports.reclaim(owner)
+
 
 class Lock(Enum):
     """How a verb holds a job's state."""
@@ -182,6 +188,8 @@ async def open_embedded(job: TransferJob, *, lock: Lock) -> AsyncIterator[Embedd
         here = Embedded(folder, settings.job_id(job), ports, descriptor, process)
         if lock is Lock.ALONE:
             await here.free_the_dead()
+        elif lock is Lock.SHARED:
+            await here.free_who_died_here()
         yield here
 
 

@@ -32,6 +32,10 @@ class Ports:
             for each in self.leases:
                 await each.reclaim(owner)
 
+    async def owners(self) -> set[str]:
+        """The processes that hold leases, where the ports know whose they are."""
+        return {owner for each in self.leases or () for owner in await each.owners()}
+
 
 def is_shared(job: TransferJob) -> bool:
     """Whether other machines work on the same state: then no lock of this one says who lives, only leases do."""

@@ -160,3 +160,7 @@ class Reclaimable(Protocol):
     async def reclaim(self, owner: str | None = None) -> None:
         """End the leases on runs and uploads of `owner` (of everyone: None)."""
         ...
+
+    async def owners(self) -> set[str]:
+        """The processes that hold a lease on a listing run or an upload."""
+        ...

@@ -277,6 +277,14 @@ class SqliteLedger:
 
         await self._database.write(work, durable=True)
 
+    async def owners(self) -> set[str]:
+        """The processes that hold a lease on a listing run or an upload."""
+        held = """SELECT finder FROM runs WHERE state = 'listing' AND lease_until > :now
+                  UNION SELECT owner FROM uploads WHERE owned_until > :now"""
+        now = {"now": self._clock()}
+        rows = await self._database.read(lambda connection: connection.execute(held, now).fetchall())
+        return {owner.partition("#")[0] for (owner,) in rows}
+
     async def close(self) -> None:
         """Let go of the file."""
         await self._database.close()

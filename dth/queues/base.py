@@ -109,3 +109,7 @@ class Reclaimable(Protocol):
     async def reclaim(self, owner: str | None = None) -> int:
         """End the leases of `owner` (of everyone: None); returns how many."""
         ...
+
+    async def owners(self) -> set[str]:
+        """Who holds a lease."""
+        ...

@@ -253,6 +253,12 @@ class SqliteQueue:
 
         return await self._database.write(work, durable=False)
 
+    async def owners(self) -> set[str]:
+        """Who holds a lease."""
+        held = "SELECT DISTINCT owner FROM messages WHERE visible_at > ? AND lease IS NOT NULL"
+        now = self._clock()
+        return await self._database.read(lambda connection: {row[0] for row in connection.execute(held, (now,))})
+
     async def close(self) -> None:
         """Let go of the file. Leases stay until they end: `reclaim` frees them at once."""
         await self._database.close()

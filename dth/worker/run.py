@@ -11,7 +11,7 @@ from dth.errors import LedgerError, QueueError
 from dth.events import Emit, Notice, RunAbandoned, WorkerStarted
 from dth.ledgers.base import Ledger
 from dth.model import Counts
-from dth.queues.base import Queue
+from dth.queues.base import Queue, QueueDepth
 from dth.retry import RetryPolicy
 from dth.states import RunState
 from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer
@@ -19,6 +19,7 @@ from dth.worker.copy import copy_object
 from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.happenings import FindRules
 from dth.worker.job import OpenJob
+from dth.worker.letters import count_dead_letters
 from dth.worker.process import WorkerProcess, WorkerSettings, leading
 from dth.worker.report import Report
 
@@ -81,9 +82,9 @@ class Ending:
     """Sees when a job's runs are over.
 
     A run is over when it is sealed and counted, or ABANDONED (also by this very call, where its finder's lease has
-    lapsed) with nothing visible or leased in the queue. Never while a finder's lease lives. A sealed run that stays
-    short although the queue is empty for `stall_seconds` has messages among the dead letters: then this says so and
-    ends as well, because no worker can bring them back. Once all are counted, what the dead still hold (a message that
+    lapsed) with nothing visible or leased in the queue. Never while a finder's lease lives. Messages that the queue gave
+    up are counted as FAILED here. A sealed run that stays short even so, although the queue is empty for
+    `stall_seconds`, has lost messages: then this says so and ends as well. Once all are counted, what the dead still hold (a message that
     came twice, or was recorded and not acknowledged) is waited for, one lease at most, so that the queue is left empty.
     """
 
@@ -104,6 +105,7 @@ class Ending:
         self._clock = clock
         self._empty_since: float | None = None
         self._counted_since: float | None = None
+        self._letters_seen = 0
 
     async def drain_when_over(self) -> None:
         """Look whenever this process has nothing in hand; drain the consumer once all is over."""
@@ -136,8 +138,13 @@ class Ending:
         if runs and not short and all(run.state is RunState.SEALED for run in runs):
             return await self._cleared()
         self._counted_since = None
-        if not await self._queue_is_empty():
+        depth = await self._queue.depth()
+        if not self._is_empty(depth):
             self._empty_since = None
+            return False
+        if depth.dead != self._letters_seen and (short or depth.exact):
+            self._letters_seen = depth.dead
+            await count_dead_letters(self._queue, self._ledger, self._settings.process, self._emit)
             return False
         return not short or self._stalled(short)
 
@@ -156,8 +163,7 @@ class Ending:
         self._emit(RunAbandoned(run_id, "its finder's lease ended; what it sent is still worked"))
         return True
 
-    async def _queue_is_empty(self) -> bool:
-        depth = await self._queue.depth()
+    def _is_empty(self, depth: QueueDepth) -> bool:
         if depth.visible or depth.leased:
             return False
         return depth.exact or self._consumer.empty_receives >= EMPTY_RECEIVES
@@ -169,8 +175,9 @@ class Ending:
         if now - self._empty_since < self._settings.stall_seconds:
             return False
         text = (
-            f"the queue is empty, but not every entry of {', '.join(short)} has an outcome: messages that no worker "
-            "finished are among the dead letters; `dth complete-multipart` counts them, `dth redrive` sends them again"
+            f"the queue is empty, but not every entry of {', '.join(short)} has an outcome: messages got lost, or are "
+            "dead letters that the queue does not show yet; `dth complete-multipart` counts those, `dth redrive` sends "
+            "them again"
         )
         self._emit(Notice("warning", "run_short", text))
         return True

@@ -447,7 +447,9 @@ async def test_reclaim_ends_the_leases_of_a_process_and_of_its_attempts(ledger: 
     dead, alive = an_upload("dead", owner="host/1#ab"), an_upload("alive", owner="host/12#cd")
     for row in (dead, alive):
         await ledger.claim_upload(row)
+    assert await ledger.owners() == {"host/1", "host/12"}
     await ledger.reclaim("host/1")
+    assert await ledger.owners() == {"host/12"}
     leases = {run.run_id: run.lease_until > NOW for run in await ledger.runs("job", 9)}
     assert leases == {"r1": False, "r2": True}
     assert (await ledger.claim_upload(replace(dead, owner="heir"))).owner == "heir"

@@ -18,10 +18,17 @@ async def test_a_jobs_queue_is_opened_with_its_limits(
     request: pytest.FixtureRequest, place: str, tmp_path: Path
 ) -> None:
     aws: Aws | None = None if place == "embedded" else request.getfixturevalue(place)
-    limits = {"receive_limit": 2, "message_bytes": 10_000, "lease_seconds": 7.0}
     with aws.ambient() if aws else nullcontext():
-        services = {"queue": await queue_url(), "table": await table_name()} if aws else {}
-        job = TransferJob(src_bucket="source", dest_bucket="destination", state=tmp_path, **limits, **services)
+        job = TransferJob(
+            src_bucket="source",
+            dest_bucket="destination",
+            state=tmp_path,
+            receive_limit=2,
+            message_bytes=10_000,
+            lease_seconds=7.0,
+            queue=await queue_url() if aws else "",
+            table=await table_name() if aws else "",
+        )
         folder = StateFolder(tmp_path, job_id(job))
         folder.make()
         async with open_ports(job, folder, "me") as ports:

@@ -369,9 +369,12 @@ async def test_reclaim_ends_exactly_the_leases_of_the_owner(queue_factory: Queue
     dead, alive = await queue_factory(owner="dead"), await queue_factory(owner="alive")
     assert isinstance(dead, SqliteQueue)
     await dead.send(["1", "2", "3", "4"])
+    assert await dead.owners() == set()
     lost = await dead.receive(2, 1)
     held = await alive.receive(1, 1)
+    assert await dead.owners() == {"dead", "alive"}
     assert await dead.reclaim("dead") == 2
+    assert await dead.owners() == {"alive"}
     assert await dead.extend(lost, LEASE) == lost
     again = await alive.receive(10, 1)
     assert set(texts(again)) == {"1", "2", "3", "4"} - set(texts(held))

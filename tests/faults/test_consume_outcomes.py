@@ -466,7 +466,19 @@ async def test_a_dead_finders_run_is_abandoned_and_its_messages_are_worked(stage
     assert len(stage.heard(RunAbandoned)) == 1
 
 
-async def test_a_run_whose_messages_are_among_the_dead_letters_ends_with_a_warning(stage: Stage) -> None:
+async def test_a_message_that_killed_its_workers_is_counted_as_failed_and_the_run_ends(stage: Stage) -> None:
+    await stage.ready(["a"], ["killer"])
+    (first,) = await stage.queue.receive(1, 1)
+    while deliveries := await stage.queue.receive(1, 0.05):
+        await stage.queue.release(deliveries)  # as if each who got it had died
+    await stage.queue.release([first])
+    await stage.work(Script(), stall_seconds=3600.0)
+    assert await stage.counts() == Counts(done=1, failed=1, bytes=1)
+    assert [(event.key, event.error_code) for event in stage.heard(ObjectFailed)] == [("killer", "dead_letter")]
+    assert stage.heard(Notice) == []
+
+
+async def test_a_run_whose_messages_got_lost_ends_with_a_warning(stage: Stage) -> None:
     await stage.begin()
     await stage.seal(3)
     await stage.work(Script(), stall_seconds=0.05)

@@ -18,7 +18,7 @@ from dth.ledgers.base import Ledger, OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import Message, ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts, KeyMapping, ObjectRecord
-from dth.queues.base import Queue, Reclaimable
+from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
 from dth.states import Outcome, RunState
@@ -129,8 +129,12 @@ class Kept:
         self.records.extend(records)
 
 
-class StageQueue(Queue, Reclaimable, Protocol):
+class StageQueue(Queue, Protocol):
     """A queue whose dead workers' leases a test may end."""
+
+    async def reclaim(self, owner: str | None = None) -> int:
+        """End all leases (there is one owner on a stage)."""
+        ...
 
 
 class Stage:
