@@ -61,8 +61,8 @@ class Consumer:
         self.quiet.set()
 
     def drain(self, *, over: bool) -> None:
-        """Receive no more; finish within the grace period what has begun, give back the rest. `over`: no message can
-        matter any more, so a receive that is under way need not be waited for."""
+        """Receive no more; finish within the grace period what has begun, give back the rest. `over`: nobody
+        waits for this end, so that a receive under way may run out whole."""
         self._over = over
         self._process.draining.set()
         self._load.room.set()
@@ -76,9 +76,10 @@ class Consumer:
                     receiving = messages.create_task(self._receive(messages))
                     await self._process.draining.wait()
                     self._leases.drain(self._process.settings.grace_seconds)
-                    if not self._over:
-                        # A receive that is cut off may strand a message until its lease ends; a short poll runs out.
-                        await asyncio.wait([receiving], timeout=LAST_RECEIVE_SECONDS)
+                    # A receive that is cut off may strand a message until its lease ends: at the service it goes on, and
+                    # may meet the first message of a run that begins just then. A short poll runs out.
+                    whole = self._process.settings.poll_seconds if self._over else 0.0
+                    await asyncio.wait([receiving], timeout=LAST_RECEIVE_SECONDS + whole)
                     receiving.cancel()
                 for task in beside:
                     task.cancel()

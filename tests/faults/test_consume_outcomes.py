@@ -29,6 +29,7 @@ from dth.model import Counts
 from dth.queues.base import Delivery
 from dth.states import Outcome, RunState
 from dth.worker import consume as consume_module
+from dth.worker import run as run_module
 from dth.worker.breaker import IN_A_ROW
 from dth.worker.job import Job
 from tests.faults.worker_stage import JOB, RUN, Script, Stage, make_impatient, objects, on_stage
@@ -520,3 +521,23 @@ async def test_what_is_said_adds_up_to_what_is_counted(stage: Stage) -> None:
         )
         == await stage.counts()
     )
+
+
+async def test_a_worker_that_ends_by_itself_leaves_no_receive_behind_that_could_take_a_message(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "LONGEST_PAUSE_SECONDS", 0.02)  # sees the end long before its receive runs out
+    await stage.ready(["a"])
+    real = stage.queue.receive
+    cut = []
+
+    async def receive(limit: int, wait_seconds: float) -> list[Delivery]:
+        try:
+            return await real(limit, wait_seconds)
+        except asyncio.CancelledError:
+            cut.append(limit)
+            raise
+
+    stage.queue.receive = receive  # type: ignore[method-assign]
+    await stage.work(Script(), poll_seconds=0.5)
+    assert cut == []
