@@ -3,6 +3,9 @@
 `python -m bench.images [--large MIB]`. Fifty images of ten repositories, made by buildah and oras, between two registries of
 the tests that count what they are asked; the registries' own CPU is not counted. skopeo is started once an image, as it
 has to be; dth runs with --no-referrers, because skopeo copies none.
+
+Requests are shown by kind: `/v2/` (who is there, and how does one log in), pages of lists, and those about images. The ratio
+of the warm runs is given of all of them and of those about images alone.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +23,27 @@ from tests.servers.images import Maker
 from tests.servers.registry import Registry
 
 MiB = 1024**2
+LISTS = ("GET tags", "GET _catalog")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run over all images took."""
+    """What one run over all images took; `kinds` are requests to both registries."""
 
-    requests: int
+    kinds: Counter[str]
     uploaded: int
     cpu: float
     seconds: float
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.kinds.total()
+
+    def of(self, kind: str) -> int:
+        """Those of one kind: `ping`, `list`, or `image` for all others."""
+        apart = {"ping": self.kinds["GET ping"], "list": sum(self.kinds[name] for name in LISTS)}
+        return apart[kind] if kind in apart else self.requests - sum(apart.values())
 
 
 def missing() -> str:
@@ -55,7 +70,7 @@ def measure(commands: list[list[str]], env: dict[str, str], source: Registry, de
     source.forget()
     dest.forget()
     cpu, seconds = run(commands, env)
-    return Cost(len(source.log) + len(dest.log), dest.received, cpu, seconds)
+    return Cost(source.asked() + dest.asked(), dest.received, cpu, seconds)
 
 
 def dth(source: Registry, dest: Registry, home: str) -> list[list[str]]:
@@ -96,16 +111,27 @@ def main() -> None:
         names = fill(source, Path(home), args.large * MiB)
         env = {name: value for name, value in os.environ.items() if not name.startswith("DTH_")} | {"HOME": home}
         print(f"images: {len(names)}, a large layer of {args.large} MiB")
-        print(f"{'':<12}{'requests':>10}{'uploaded':>14}{'CPU s':>8}{'wall s':>8}")
+        print(f"{'':<12}{'requests':>10}{'/v2/':>8}{'lists':>8}{'images':>8}{'uploaded':>16}{'CPU s':>8}{'wall s':>8}")
+        warm: dict[str, Cost] = {}
         for tool in ("dth", "skopeo"):
             with Registry() as dest:
                 commands = dth(source, dest, home) if tool == "dth" else skopeo(source, dest, names)
                 for kind in ("cold", "warm"):
                     cost = measure(commands, env, source, dest)
                     print(
-                        f"{tool + ' ' + kind:<12}{cost.requests:>10,}{cost.uploaded:>14,}{cost.cpu:>8.2f}{cost.seconds:>8.1f}"
+                        f"{tool + ' ' + kind:<12}{cost.requests:>10,}{cost.of('ping'):>8}{cost.of('list'):>8}"
+                        f"{cost.of('image'):>8}{cost.uploaded:>16,}{cost.cpu:>8.2f}{cost.seconds:>8.1f}"
                     )
+                    if kind == "warm":
+                        warm[tool] = cost
                 assert dest.content() == source.content(), f"{tool} did not copy everything"
+        for tool, cost in warm.items():
+            print(f"{tool} warm, by kind: {', '.join(f'{name} {count}' for name, count in sorted(cost.kinds.items()))}")
+        for name, ratio in (
+            ("of all requests", warm["skopeo"].requests / warm["dth"].requests),
+            ("of those about images", warm["skopeo"].of("image") / warm["dth"].of("image")),
+        ):
+            print(f"warm, skopeo to dth {name}: {ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@
     └── StoreError                the store answered with an error, or with nonsense
         ├── NoSuchBucket          exit 4
         ├── NoSuchKey, NoSuchUpload, NotFound
+        │   └── NoSuchImage       the source's registry has no such tag or digest
         ├── AccessDenied          names the action that is missing                    exit 4
         ├── BadCredentials        key unknown, signature wrong, token expired         exit 4
         ├── WrongRegion           the store names another region                      exit 4
@@ -285,6 +286,10 @@ class NoSuchUpload(NotFound):
     """The multipart upload does not exist: completed, aborted or never made."""
 
     code = "no_such_upload"
+
+
+class NoSuchImage(NotFound):
+    """The source's registry has no image of that tag or digest."""
 
 
 class AccessDenied(StoreError):

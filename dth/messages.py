@@ -93,12 +93,14 @@ class DeleteMessage(_Envelope):
 
 
 class ImageMessage(_Envelope):
-    """One image by reference and digest."""
+    """One image: `repository:tag` or `repository@digest` on either side, and the digest that it had when the run was planned
+    ("" where nobody could say). `registry` is the source's where the image names its own; "" is the job's."""
 
     kind: Literal["image"] = "image"
     source: str
     destination: str
     digest: str
+    registry: str = ""
 
 
 Entries = ObjectsMessage | DeleteMessage

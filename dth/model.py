@@ -183,6 +183,16 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageEnd:
+    """How an image that a worker was sent has ended: DONE where anything was written, SKIPPED where nothing had to be. `bytes`
+    are those that moved; `records` its line of the report and one for each referrer."""
+
+    outcome: Outcome
+    bytes: int
+    records: tuple[ImageRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyMapping:
     """How source keys become destination keys. Replacing one prefix by another keeps the order of keys, which is what
     lets two ordered listings be merge-joined.

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     EXTRA = "extra"  # at the destination only
     EQUAL = "equal"
     ARCHIVED = "archived"  # the source must be restored first
+    DIGEST = "digest"  # the destination's tag holds another image
+    REFERRER = "referrer"  # the image is there, something that refers to it is not
     EVENT = "event"  # something happened to the key at the source: what is true is asked there
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dth.app.build import run_child
     from dth.app.fleet import complete_multipart, init, redrive, remove
+    from dth.app.image_queue import enqueue_images
     from dth.app.images import ecr_sync, list_images
     from dth.app.oneoff import sync
     from dth.app.selecting import explain_key
@@ -21,6 +22,7 @@ __all__ = [
     "Status",
     "complete_multipart",
     "ecr_sync",
+    "enqueue_images",
     "explain_key",
     "find",
     "init",
@@ -41,6 +43,7 @@ _MODULES = {
     "remove": "fleet",
     "run_child": "build",
     "ecr_sync": "images",
+    "enqueue_images": "image_queue",
     "list_images": "images",
     "explain_key": "selecting",
     "sync": "oneoff",

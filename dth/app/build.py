@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dth import settings
 from dth.app.object_rows import with_rows
@@ -19,15 +20,18 @@ from dth.events import Emit, Requests
 from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
 from dth.queues.base import Queue
-from dth.settings import TransferJob
+from dth.settings import ImageJob, TransferJob
 from dth.states import RunState, Side
 from dth.stores.s3 import S3Store
 from dth.transport.pace import Pace
 from dth.worker.happenings import FindRules
-from dth.worker.job import CopyOptions, Job, Verify
+from dth.worker.job import CopyOptions, Images, Job, Verify
 from dth.worker.report import JsonlReport, ReportLevel
 from dth.worker.run import WorkerSettings, work
 from dth.worker.tags import TagCarrier
+
+if TYPE_CHECKING:
+    from dth.app.image_work import ImagesOpener
 
 LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
@@ -174,9 +178,10 @@ class Lock(Enum):
 
 
 @contextlib.asynccontextmanager
-async def open_embedded(job: TransferJob, *, lock: Lock) -> AsyncIterator[Embedded]:
+async def open_embedded(job: TransferJob | ImageJob, *, lock: Lock) -> AsyncIterator[Embedded]:
     """Lock the job's state and open it. State that machines share has no lock: there, leases say who lives."""
-    folder = StateFolder(job.state, settings.job_id(job))
+    job_id = settings.image_job_id(job) if isinstance(job, ImageJob) else settings.job_id(job)
+    folder = StateFolder(job.state, job_id)
     folder.make()
     process = process_name()
     async with contextlib.AsyncExitStack() as stack:
@@ -185,7 +190,7 @@ async def open_embedded(job: TransferJob, *, lock: Lock) -> AsyncIterator[Embedd
             descriptor = await folder.lock(alone=lock is Lock.ALONE, patience_seconds=LOCK_PATIENCE_SECONDS)
             stack.callback(os.close, descriptor)
         ports = await stack.enter_async_context(open_ports(job, folder, process))
-        here = Embedded(folder, settings.job_id(job), ports, descriptor, process)
+        here = Embedded(folder, job_id, ports, descriptor, process)
         if lock is Lock.ALONE:
             await here.free_the_dead()
         elif lock is Lock.SHARED:
@@ -261,16 +266,44 @@ async def run_child(
     folder = StateFolder(job.state, settings.job_id(job))
     async with open_ports(job, folder, process) as ports:
         open_job = JobOpener(job, ports.ledger, strict=strict)
+        images = LateImages(job, ports.ledger, emit, strict=strict)
         # A poll outlives the worker that ends meanwhile, at the service, and may take a message with it.
         poll_seconds = min(ports.poll_seconds, ENDING_POLL_SECONDS) if until_empty else ports.poll_seconds
         own = worker_settings(job, process, until_empty=until_empty, poll_seconds=poll_seconds)
         try:
             rules = _event_rules(job, ports.ledger)
             async with with_rows(job, folder, open_report(job, folder)) as report:
-                return await work(open_job, ports.queue, ports.ledger, own, emit, report, stop, event_rules=rules)
+                return await work(
+                    open_job, ports.queue, ports.ledger, own, emit, report, stop, open_images=images, event_rules=rules
+                )
         finally:
             await open_job.close(process, emit)
+            await images.close(process)
             await ports.reclaim(process)  # a receive that was cut off at the end may hold messages
+
+
+class LateImages:
+    """An `ImagesOpener` that is made when the first image comes: workers of objects do without the code of registries."""
+
+    def __init__(self, job: TransferJob, ledger: Ledger, emit: Emit, *, strict: bool) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._emit = emit
+        self._strict = strict
+        self._opener: ImagesOpener | None = None
+
+    async def __call__(self, run_id: str) -> Images:
+        """See `worker.job.OpenImages`."""
+        if self._opener is None:
+            from dth.app.image_work import ImagesOpener  # noqa: PLC0415
+
+            self._opener = ImagesOpener(self._job, self._ledger, self._emit, strict=self._strict)
+        return await self._opener(run_id)
+
+    async def close(self, process: str) -> None:
+        """Close what was opened."""
+        if self._opener is not None:
+            await self._opener.close(process)
 
 
 def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:

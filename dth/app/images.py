@@ -6,39 +6,31 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dth import settings
+from dth.app.imaging import forget, keep_run, new_run, nothing_to_prepare, open_sources, repository_maker, run_options
+from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.registries import Opener, Place, open_registries
-from dth.ecr.aws import Aws, AwsLogin
-from dth.ecr.create import RepositoryMaker, parse_template
-from dth.ecr.filters import parse_filter
+from dth.ecr.plan import ImagePlan
 from dth.ecr.prune import Stale, find_stale, untag
-from dth.ecr.reference import DOCKER_HUB, Reference, parse_list
-from dth.ecr.run import Done, ImageRun, RunOptions, Source
-from dth.ecr.select import Selection, by_registry
+from dth.ecr.run import Done, ImageRun, Source
 from dth.embedded import StateFolder, process_name
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice, Planned, Requests, RunSealed, RunStarted
-from dth.ledgers.base import OutcomeRow, Run
+from dth.ledgers.base import OutcomeRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, ImageRecord
-from dth.retry import RetryPolicy
 from dth.settings import ImageJob
-from dth.states import RunState, Side
+from dth.states import Side
 from dth.summary import ExitCode, Summary
 from dth.worker.report import JsonlReport, ReportLevel
 
 LOCK_PATIENCE_SECONDS = 20.0
-IMAGE_CAP_SECONDS = 20.0  # longest wait before an image is tried again, unless the registry wishes more
-HEARTBEATS = 3  # of a lease
-"""The run's lease is renewed this often before it would end."""
 RUNS_LOOKED_AT = 20
 
 
@@ -47,9 +39,9 @@ async def list_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summary
     del stop
     record = Record(emit)
     async with open_registries(job) as opener:
-        sources = await _sources(job, opener)
-        run = ImageRun(sources, sources[0].registry, _nothing_to_prepare, _options(job, "list"), _forget, record.note)
-        async for source, image in run.plan():
+        sources = await open_sources(job, opener)
+        run = ImageRun(sources, sources[0].registry, nothing_to_prepare, run_options(job, "list"), forget, record.note)
+        async for source, image, _ in run.plan():
             title = source.registry.title(image.source, image.reference)
             record.note(Planned("list", title, title, 0, image.digest or "by tag"))
     return dataclasses.replace(record.summary(interrupted=False), noun="image")
@@ -60,14 +52,20 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
 
     `stop` ends it gracefully; what is not over then is found again by the next run.
     """
+    if is_shared(job) and not dry_run:
+        raise SettingsError(
+            "dth ecr-sync keeps its ledger on this machine: for a fleet's (queue, table) use --enqueue and dth work"
+        )
     record = Record(emit)
     async with open_registries(job) as opener:
-        sources = await _sources(job, opener)
+        sources = await open_sources(job, opener)
         place = await opener.destination()
         await place.registry.check()
         if dry_run:
-            run = ImageRun(sources, place.registry, _nothing_to_prepare, _options(job, "dry-run"), _forget, record.note)
-            await run.preview()
+            run = ImageRun(
+                sources, place.registry, nothing_to_prepare, run_options(job, "dry-run"), forget, record.note
+            )
+            await ImagePlan(run, place.registry, run.options, record.note).preview(stop)
             end = _End(failed=bool(run.broken_listings), cut_short=stop.is_set())
         else:
             end = await _run(job, opener, sources, place, record, stop)
@@ -96,11 +94,12 @@ async def _run(
         report.check()
         books = _Books(job, ledger, report)
         await books.start(sources[0].registry.name, place.registry.name, record)
-        maker = _maker(job, opener, place, sources)
-        prepare = maker.prepare if maker else _nothing_to_prepare
-        run = ImageRun(sources, place.registry, prepare, _options(job, books.run_id), books.record, record.note)
+        home = next((one for one in opener.places if one.registry is sources[0].registry), None)
+        maker = repository_maker(job, place, home)
+        prepare = maker.prepare if maker else nothing_to_prepare
+        run = ImageRun(sources, place.registry, prepare, run_options(job, books.run_id), books.record, record.note)
         async with asyncio.TaskGroup() as group:
-            beating = group.create_task(books.beat())
+            beating = group.create_task(keep_run(ledger, books.run_id, books.process, job.lease_seconds))
             try:
                 await run.run(stop)
             finally:
@@ -133,47 +132,26 @@ class _Books:
         self._job = job
         self._ledger = ledger
         self._report = report
-        self._process = process_name()
+        self.process = process_name()
         self._number = 0
         self.run_id = uuid.uuid4().hex[:16]
 
     async def start(self, source: str, destination: str, record: Record) -> None:
         """Open the run. Raises RunUnderWay."""
-        now = time.time()
-        run = Run(
-            run_id=self.run_id,
-            job_id=settings.image_job_id(self._job),
-            state=RunState.LISTING,
-            job_settings=settings.image_settings_json(self._job),
-            finder=self._process,
-            lease_until=now + self._job.lease_seconds,
-            started_at=now,
-            found=None,
-            found_bytes=0,
-            reasons={},
-            counts=Counts(),
-        )
+        run = new_run(self._job, self.run_id, self.process, settings.image_settings_json(self._job))
         record.note(RunStarted(self.run_id, source, destination, noun="image"))
         await self._ledger.start_run(run, overlap=self._job.overlap)
 
-    async def beat(self) -> None:
-        """Keep the run's lease until cancelled."""
-        with contextlib.suppress(asyncio.CancelledError):
-            while True:
-                await asyncio.sleep(self._job.lease_seconds / HEARTBEATS)
-                until = time.time() + self._job.lease_seconds
-                await self._ledger.extend_run(self.run_id, self._process, until)
-
     async def record(self, one: ImageRecord, counts: Counts) -> None:
         """Keep one image's end: the report first, so that no counted end lacks its line."""
-        await self._report.write([one])
+        await self._report.write_images([one])
         self._number += 1
         row = OutcomeRow(f"{self.run_id}/{self._number}", self.run_id, counts, "", "")
-        await self._ledger.record(row, self._process)
+        await self._ledger.record(row, self.process)
 
     async def seal(self, found: int, record: Record) -> None:
         """Fix the totals."""
-        await self._ledger.seal_run(self.run_id, self._process, found, 0, {})
+        await self._ledger.seal_run(self.run_id, self.process, found, 0, {})
         record.note(RunSealed(self.run_id, found, 0, found, {}))
 
 
@@ -194,66 +172,6 @@ async def _open_state(job: ImageJob) -> AsyncIterator[tuple[StateFolder, SqliteL
             await ledger.close()
     finally:
         os.close(descriptor)
-
-
-async def _sources(job: ImageJob, opener: Opener) -> list[Source]:
-    """The registries to read from, with what is wanted of each."""
-    tag_filter = parse_filter(job.tag_filter)
-    untagged = job.include_untagged
-    if job.src_list == "ALL":
-        place = await opener.source("")
-        whole = Selection(None, tag_filter, untagged, job.dest_repository_prefix)
-        return [Source(place.registry, place.catalog, whole)]
-    references = parse_list(await _image_list(job))
-    if not references:
-        raise SettingsError("src_image_list names no image")
-    sources = []
-    for registry, ones in _by_home(job, references).items():
-        place = await opener.source(registry)
-        selection = Selection(ones, tag_filter, untagged, job.dest_repository_prefix)
-        sources.append(Source(place.registry, place.catalog, selection))
-    return sources
-
-
-def _by_home(job: ImageJob, references: Sequence[Reference]) -> Mapping[str, tuple[Reference, ...]]:
-    """References by the registry that has them; "" is the job's own."""
-    if job.src_registry or job.source_type == "Amazon_ECR":
-        return by_registry(references, "")
-    return by_registry(references, DOCKER_HUB)
-
-
-async def _image_list(job: ImageJob) -> str:
-    """The list's text: as given, from a file, or from an SSM parameter."""
-    text = job.src_image_list
-    if text.startswith("@"):
-        return await asyncio.to_thread(_file_text, text[1:], "src_image_list")
-    if text.startswith("ssm:"):
-        aws = Aws(AwsLogin(), os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or job.src_region)
-        try:
-            return await aws.parameter(text.removeprefix("ssm:"))
-        finally:
-            await aws.close()
-    return text
-
-
-def _file_text(path: str, name: str) -> str:
-    try:
-        return Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8"
-        raise SettingsError(f"{name}: cannot read {path}: {reason}") from exc
-
-
-def _maker(job: ImageJob, opener: Opener, place: Place, sources: Sequence[Source]) -> RepositoryMaker | None:
-    """What makes ECR repositories; None where the destination makes them itself."""
-    if place.aws is None:
-        return None
-    template: Mapping[str, Any] | None = None
-    if job.repository_template:
-        template = parse_template(_file_text(job.repository_template, "repository_template"), job.repository_template)
-    home = next((one for one in opener.places if one.registry is sources[0].registry), None)
-    source = (home.aws, home.account_id) if home is not None and home.aws is not None else None
-    return RepositoryMaker(place.aws, place.account_id, source, template, make=job.create_repositories)
 
 
 async def _prune(job: ImageJob, place: Place, repositories: Sequence[Done], record: Record) -> bool:
@@ -283,22 +201,3 @@ async def _untag(place: Place, stale: Stale, kept: set[str]) -> None:
     await place.aws.call(
         "ecr", "BatchDeleteImage", repositoryName=stale.repository, imageIds=[{"imageTag": stale.tag}], **account
     )
-
-
-def _options(job: ImageJob, run_id: str) -> RunOptions:
-    return RunOptions(
-        run_id=run_id,
-        images_at_once=job.images_at_once,
-        retry=RetryPolicy(attempts=job.retries + 1, base_seconds=0.5, cap_seconds=IMAGE_CAP_SECONDS),
-        platforms=job.platforms,
-        referrers=job.referrers,
-        grace_seconds=job.grace_seconds,
-    )
-
-
-async def _nothing_to_prepare(source: str, destination: str) -> None:
-    """Other registries than ECR make repositories by themselves."""
-
-
-async def _forget(record: ImageRecord, counts: Counts) -> None:
-    """Keeps nothing: a dry run, a list."""

@@ -10,7 +10,7 @@ from dth.app.ports import is_shared
 from dth.embedded import StateFolder
 from dth.ledgers.sqlite_objects import SqliteObjects
 from dth.settings import TransferJob
-from dth.worker.report import Report, Reports
+from dth.worker.report import Report, ReportAndRows
 
 OBJECTS_FILE = "objects.db"
 
@@ -28,6 +28,6 @@ async def with_rows(job: TransferJob, folder: StateFolder, report: Report) -> As
     else:
         rows = await SqliteObjects.open(folder.path / OBJECTS_FILE)
     try:
-        yield Reports([report, rows])
+        yield ReportAndRows(report, rows)
     finally:
         await rows.close()

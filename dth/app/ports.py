@@ -11,7 +11,7 @@ from dth.ledgers import base as ledgers
 from dth.ledgers.sqlite import SqliteLedger
 from dth.queues import base as queues
 from dth.queues.sqlite import SqliteQueue
-from dth.settings import TransferJob
+from dth.settings import JobBase
 
 POLL_SECONDS = 0.1  # how long a worker waits before it asks an empty embedded queue again
 LONG_POLL_SECONDS = 20.0  # SQS's longest: an idle worker costs three requests a minute
@@ -37,13 +37,13 @@ class Ports:
         return {owner for each in self.leases or () for owner in await each.owners()}
 
 
-def is_shared(job: TransferJob) -> bool:
+def is_shared(job: JobBase) -> bool:
     """Whether other machines work on the same state: then no lock of this one says who lives, only leases do."""
     return bool(job.queue and job.table)
 
 
 @asynccontextmanager
-async def open_ports(job: TransferJob, folder: StateFolder, owner: str) -> AsyncIterator[Ports]:
+async def open_ports(job: JobBase, folder: StateFolder, owner: str) -> AsyncIterator[Ports]:
     """The ports that the settings mean, closed at the end."""
     if is_shared(job):
         async with _services(job) as ports:
@@ -67,7 +67,7 @@ async def open_ports(job: TransferJob, folder: StateFolder, owner: str) -> Async
 
 
 @asynccontextmanager
-async def _services(job: TransferJob) -> AsyncIterator[Ports]:
+async def _services(job: JobBase) -> AsyncIterator[Ports]:
     from dth.ledgers.dynamodb import DynamoLedger  # noqa: PLC0415 - 0.3 s of CPU that embedded runs do without
     from dth.queues.sqs import SqsQueue  # noqa: PLC0415
 

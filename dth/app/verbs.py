@@ -38,14 +38,14 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             await unless_stopped(preview_only(job, sides, record), stop)
         else:
             async with open_embedded(job, lock=Lock.SHARED) as here:
-                await _bury_dead_finders(here, record)
+                await bury_dead_finders(here, record)
                 await unless_stopped(find_once(job, sides, here, record, alone=False), stop)
                 await record.read_runs(here.ledger)
         record.note(sides.requests("finder"))
     return record.summary(interrupted=stop.is_set())
 
 
-async def _bury_dead_finders(here: Embedded, record: Record) -> None:
+async def bury_dead_finders(here: Embedded, record: Record) -> None:
     """A run whose finder ran on this machine and is gone needs no lease to end before the next may start."""
     for run in await here.ledger.runs(here.job_id, RUNS_SHOWN):
         dead = run.state is RunState.LISTING and is_dead_here(run.finder)

@@ -12,12 +12,16 @@ from dth.cli.run import Verb, execute
 from dth.settings import IMAGE_NOT_YET, ImageJob, load_image_settings
 
 List = Annotated[bool, typer.Option("--list", help="Print the images that the settings choose; ask the source only.")]
+Enqueue = Annotated[
+    bool, typer.Option("--enqueue", help="Send the images that differ to the queue; `dth work` copies them.")
+]
 
 
 @with_settings(model=ImageJob, hidden=IMAGE_NOT_YET)
 def ecr_sync(
     *,
     list_only: List = False,
+    enqueue: Enqueue = False,
     dry_run: DryRun = False,
     job: JobFile = None,
     json: AsJson = False,
@@ -40,6 +44,8 @@ def ecr_sync(
 
         if list_only:
             return lambda emit, stop: app.list_images(settings, emit, stop)
+        if enqueue and not dry_run:
+            return lambda emit, stop: app.enqueue_images(settings, emit, stop)
         return lambda emit, stop: app.ecr_sync(settings, emit, stop, dry_run=dry_run)
 
     execute(common, make)

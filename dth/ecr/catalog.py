@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from dth.ecr.aws import Aws
 from dth.ecr.registry import Registry
+from dth.errors import DthError
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,29 @@ class Catalog(Protocol):
     async def listing(self, repository: str) -> Listing:
         """All images of one. Raises NotFound where there is no such repository."""
         ...
+
+
+class KnownTags:
+    """The tags of one registry's repositories: as they were listed already, else listed once when they are asked for."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._known: dict[str, frozenset[str] | None] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    def learn(self, repository: str, listing: Listing) -> None:
+        """Keep a listing that was read anyway."""
+        self._known[repository] = frozenset(listing.tags)
+
+    async def __call__(self, repository: str) -> frozenset[str] | None:
+        """All tags; None where they can't be listed."""
+        async with self._one_at_a_time:
+            if repository not in self._known:
+                try:
+                    self.learn(repository, await self._catalog.listing(repository))
+                except DthError:
+                    self._known[repository] = None
+        return self._known[repository]
 
 
 class RegistryCatalog:

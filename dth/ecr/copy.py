@@ -13,7 +13,7 @@ from typing import Any
 from dth.ecr.manifest import Descriptor, Manifest, filtered_index
 from dth.ecr.registry import Registry
 from dth.ecr.shelf import Shelf, Tally
-from dth.errors import DthError, ManifestInvalid, ManifestMissing, NotFound
+from dth.errors import DthError, ManifestInvalid, ManifestMissing, NoSuchImage, NotFound
 
 _DEPTH = 8  # indexes within indexes; real ones have two
 
@@ -23,12 +23,14 @@ Prepare = Callable[[str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image to bring over. `tag` "" is an image by digest alone; `digest` "" is not known yet."""
+    """One image to bring over. `tag` "" is an image by digest alone; `digest` "" is not known yet. `pinned`: somebody named
+    this very digest, so what the source's tag says means nothing."""
 
     source: str
     destination: str
     tag: str
     digest: str = ""
+    pinned: bool = False
 
     @property
     def reference(self) -> str:
@@ -46,6 +48,11 @@ class Copied:
     manifest: Manifest | None = None
     headers: Mapping[str, str] | None = None
 
+    @property
+    def digests(self) -> list[str]:
+        """The image's and, where its manifest is known, those of its children."""
+        return [self.digest, *(one.digest for one in (self.manifest.children if self.manifest else ()))]
+
 
 class Copier:
     """Brings images from one registry to another. `platforms` empty means whole indexes, byte for byte."""
@@ -62,7 +69,7 @@ class Copier:
     async def compare(self, image: Image) -> tuple[str, str, Manifest | None]:
         """The digests that the destination should have and has ("" for none), and the manifest where it had to be read.
 
-        Raises NotFound where the source lacks the image.
+        Raises NoSuchImage where the source lacks the image.
         """
         async with _Both() as both:
             wanted = both.start(self._wanted(image))
@@ -73,23 +80,30 @@ class Copier:
     async def _wanted(self, image: Image) -> tuple[str, Manifest | None]:
         digest = image.digest or await self._source.head_manifest(image.source, image.tag)
         if not digest:
-            what = self._source.title(image.source, image.tag)
-            raise NotFound(f"{what}: the source has no such image", operation="HeadManifest", status=404)
+            raise self._gone(image)
         if not self._platforms:
             return digest, None
-        manifest = await self._source.get_manifest(image.source, digest)
+        manifest = await self._whole(image, digest)
         if manifest.children:
             manifest = filtered_index(manifest, self._platforms)
         return manifest.digest, manifest
+
+    def _gone(self, image: Image) -> NoSuchImage:
+        what = self._source.title(image.source, image.tag or image.digest)
+        return NoSuchImage(f"{what}: the source has no such image", operation="HeadManifest", status=404)
+
+    async def _whole(self, image: Image, digest: str) -> Manifest:
+        try:
+            return await self._source.get_manifest(image.source, digest)
+        except NotFound as exc:
+            raise self._gone(image) from exc
 
     async def copy(self, image: Image, tally: Tally) -> Copied:
         """Make the destination's tag (or digest) the source's image. Equal digests cause no write."""
         wanted, present, manifest = await self.compare(image)
         if wanted == present:
             return Copied(wanted, written=False, manifest=manifest)
-        if manifest is None:
-            manifest = await self._source.get_manifest(image.source, wanted)
-        whole = manifest
+        whole = manifest or await self._whole(image, wanted)
         await self._prepare(image.source, image.destination)
         headers: Mapping[str, str] | None = None
 

@@ -94,3 +94,16 @@ def dest_repository(prefix: str, repository: str) -> str:
     """Where a repository goes: below the prefix, with one `/` between."""
     prefix = prefix.strip("/")
     return f"{prefix}/{repository}" if prefix else repository
+
+
+def name_of(repository: str, reference: str) -> str:
+    """`repository:tag` or `repository@digest`, as messages carry it."""
+    return f"{repository}{'@' if is_digest(reference) else ':'}{reference}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The reverse of `name_of`. Raises SettingsError for anything else."""
+    found = parse_reference(name)
+    if found.registry or not (found.tag or found.digest):
+        raise _wrong(name, "a message names it by repository and either tag or digest")
+    return found.repository, found.digest or found.tag

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from typing import Any
 
 from dth.ecr.copy import Copied, Image
-from dth.ecr.manifest import OCI_INDEX, extended_index, parse_manifest
+from dth.ecr.manifest import OCI_INDEX, Manifest, extended_index, parse_manifest
 from dth.ecr.reference import companion_of
 from dth.ecr.registry import Registry
 from dth.errors import NotFound
@@ -22,26 +22,28 @@ Tags = Callable[[str], Awaitable[frozenset[str] | None]]
 """All tags of a source repository, listed once; None where it can't be listed."""
 Bring = Callable[[Image], Awaitable[Copied | None]]
 """Copies one image and records its end; None where that failed."""
+Show = Callable[[str, str, Manifest], Awaitable[object]]
+"""Writes an index of referrers under its fallback tag, in the destination repository that is named first."""
 
 
 class Referrers:
-    """Follows images from one source registry to the destination."""
+    """Follows images from one source registry to the destination. What is written goes through `bring` and `show`."""
 
-    def __init__(self, source: Registry, destination: Registry, tags: Tags, bring: Bring) -> None:
+    def __init__(self, source: Registry, destination: Registry, tags: Tags, show: Show) -> None:
         self._source = source
         self._destination = destination
         self._tags = tags
-        self._bring = bring
+        self._write_index = show
         self._source_lacks_api = False
         self._dest_has_api: bool | None = None
         self._subjects: dict[tuple[str, str], asyncio.Lock] = {}  # one writer of a fallback index at a time
 
-    async def follow(self, image: Image, digests: Sequence[str], taken: frozenset[str]) -> None:
+    async def follow(self, image: Image, digests: Sequence[str], taken: frozenset[str], bring: Bring) -> None:
         """Bring what refers to the image, whose manifest `digests[0]` is at the destination now; of the others (its children)
         only what a listing shows. `taken` are tags that travel on their own."""
         async for companion in self._companions(image, digests, taken):
-            await self._bring(companion)
-        await self._by_api(image, digests[0], depth=0)
+            await bring(companion)
+        await self._by_api(image, digests[0], bring, depth=0)
 
     async def _companions(self, image: Image, digests: Sequence[str], taken: frozenset[str]) -> AsyncIterator[Image]:
         """Images under tags that belong to the digests."""
@@ -56,7 +58,7 @@ class Referrers:
             if tag not in taken and (digest := await self._source.head_manifest(image.source, tag)):
                 yield Image(image.source, image.destination, tag, digest)
 
-    async def _by_api(self, image: Image, digest: str, *, depth: int) -> None:
+    async def _by_api(self, image: Image, digest: str, bring: Bring, *, depth: int) -> None:
         if self._source_lacks_api or depth >= _DEPTH:
             return
         found = await self._source.referrers(image.source, digest)
@@ -64,16 +66,16 @@ class Referrers:
             self._source_lacks_api = True
             if await self._tags(image.source) is None:  # the listing would have shown the fallback tag
                 async for companion in self._companions(image, [digest], frozenset()):
-                    await self._bring(companion)
+                    await bring(companion)
             return
         arrived = []
         for one in found:
             referrer = Image(image.source, image.destination, "", str(one["digest"]))
-            copied = await self._bring(referrer)
+            copied = await bring(referrer)
             if copied is not None:
                 arrived.append(one)
                 self._learn(copied)
-                await self._by_api(referrer, referrer.digest, depth=depth + 1)
+                await self._by_api(referrer, referrer.digest, bring, depth=depth + 1)
         if arrived:
             await self._show(image.destination, digest, arrived)
 
@@ -96,7 +98,7 @@ class Referrers:
                 present = None
             extended = extended_index(present, found)
             if extended is not None:
-                await self._destination.put_manifest(repository, tag, parse_manifest(extended, OCI_INDEX))
+                await self._write_index(repository, tag, parse_manifest(extended, OCI_INDEX))
 
 
 def _fallback(digest: str) -> str:

@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from dth.ecr.blobs import Landed
-from dth.ecr.catalog import Catalog
+from dth.ecr.catalog import Catalog, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
+from dth.ecr.ends import outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.select import Chosen, Selection, choose
 from dth.ecr.shelf import Shelf, Tally
 from dth.errors import DthError
-from dth.events import BytesMoved, Emit, InFlight, ListingProgress, Moved, Notice, ObjectFailed, Planned
+from dth.events import BytesMoved, Emit, InFlight, ListingProgress, Moved, Notice, ObjectFailed
 from dth.model import Counts, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
@@ -31,11 +31,12 @@ Record = Callable[[ImageRecord, Counts], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One registry to read from and what is asked of it."""
+    """One registry to read from and what is asked of it; `named` as images name it, "" where it is the job's own."""
 
     registry: Registry
     catalog: Catalog
     selection: Selection
+    named: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,11 @@ class ImageRun:
         self._sources = sources
         self._destination = destination
         self._prepare = prepare
-        self._options = options
+        self.options = options
         self._record = record
         self._emit = emit
         self._shelf = Shelf(destination, self._moved_bytes)
-        self._listed: dict[tuple[str, str], frozenset[str] | None] = {}
-        self._listing_lock = asyncio.Lock()
+        self._tags: dict[str, KnownTags] = {}
         self._in_flight = 0
         self.found = 0
         self.broken_listings = 0
@@ -95,11 +95,11 @@ class ImageRun:
 
     async def run(self, stop: asyncio.Event) -> None:
         """To the end, or until `stop`: then what is in flight has the grace period."""
-        queue: asyncio.Queue[_Work | None] = asyncio.Queue(maxsize=2 * self._options.images_at_once)
+        queue: asyncio.Queue[_Work | None] = asyncio.Queue(maxsize=2 * self.options.images_at_once)
 
         async def everything() -> None:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._options.images_at_once):
+                for _ in range(self.options.images_at_once):
                     group.create_task(self._worker(queue, stop))
                 await self._feed(queue, stop)
 
@@ -108,7 +108,7 @@ class ImageRun:
         try:
             await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                await asyncio.wait({work}, timeout=self._options.grace_seconds)
+                await asyncio.wait({work}, timeout=self.options.grace_seconds)
         finally:
             stopped.cancel()
             if not work.done():
@@ -117,56 +117,32 @@ class ImageRun:
             with contextlib.suppress(asyncio.CancelledError):
                 await work
 
-    async def plan(self) -> AsyncIterator[tuple[Source, Image]]:
-        """What would be looked at, in order; nothing is asked of the destination."""
+    async def plan(self) -> AsyncIterator[tuple[Source, Image, frozenset[str]]]:
+        """What would be looked at, in order, each with the tags of its repository that travel on their own; nothing is asked
+        of the destination."""
         for source in self._sources:
             async for chosen in self._chosen(source):
+                taken = chosen.taken()
                 for image in chosen.images:
-                    yield source, image
+                    yield source, image, taken
 
-    async def preview(self) -> None:
-        """Compare, and emit what would be copied. Nothing is written."""
-        gate = asyncio.Semaphore(self._options.images_at_once)
-
-        async def look(copier: Copier, source: Source, image: Image) -> None:
-            async with gate:
-                await self._preview_one(copier, source, image)
-
-        async with asyncio.TaskGroup() as group:
-            for source in self._sources:
-                copier = self._copier(source)
-                async for chosen in self._chosen(source):
-                    for image in chosen.images:
-                        group.create_task(look(copier, source, image))
-
-    async def _preview_one(self, copier: Copier, source: Source, image: Image) -> None:
-        title = source.registry.title(image.source, image.reference)
-        target = self._destination.title(image.destination, image.reference)
-        try:
-            wanted, present, manifest = await copier.compare(image)
-            if wanted == present:
-                return
-            manifest = manifest or await source.registry.get_manifest(image.source, wanted)
-            self._emit(Planned("copy", title, target, manifest.size, "differs" if present else "missing"))
-        except DthError as error:
-            self._emit(ObjectFailed(self._options.run_id, title, error.code, str(error), 1, final=True))
-
-    def _copier(self, source: Source) -> Copier:
-        return Copier(source.registry, self._destination, self._shelf, self._prepare, self._options.platforms)
+    def copier(self, source: Source) -> Copier:
+        """What compares and copies images of this source."""
+        return Copier(source.registry, self._destination, self._shelf, self._prepare, self.options.platforms)
 
     async def _chosen(self, source: Source) -> AsyncIterator[Chosen]:
         """The source's repositories; one that can't be listed is named and counted."""
         chosen = choose(source.selection, source.catalog, self._broken)
         async for one in chosen:
             if one.listing is not None:
-                self._listed[source.registry.name, one.source] = frozenset(one.listing.tags)
+                self.tags(source).learn(one.source, one.listing)
             self.found += len(one.images)
-            self._emit(ListingProgress(self._options.run_id, self.found, 0, self.found, 0))
+            self._emit(ListingProgress(self.options.run_id, self.found, 0, self.found, 0))
             yield one
 
     def _broken(self, repository: str, error: DthError) -> None:
         self.broken_listings += 1
-        self._emit(ObjectFailed(self._options.run_id, repository, error.code, str(error), 1, final=True))
+        self._emit(ObjectFailed(self.options.run_id, repository, error.code, str(error), 1, final=True))
 
     async def _feed(self, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
         """Hand out all images. A registry that can't be listed ends it; what was handed out until then is still copied."""
@@ -175,37 +151,28 @@ class ImageRun:
                 await self._feed_from(source, queue, stop)
         except DthError as error:
             self.failure = error
-        for _ in range(self._options.images_at_once):
+        for _ in range(self.options.images_at_once):
             await queue.put(None)
 
     async def _feed_from(self, source: Source, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
-        copier = self._copier(source)
-        referrers = self._referrers(source, copier) if self._options.referrers else None
+        copier = self.copier(source)
+        referrers = self._referrers(source) if self.options.referrers else None
         async for chosen in self._chosen(source):
             done = Done(chosen, source)
             self.repositories.append(done)
-            taken = frozenset(image.tag for image in chosen.images if image.tag)
+            taken = chosen.taken()
             for image in chosen.images:
                 if stop.is_set():
                     self.cut_short = done.failed = True
                     return
                 await queue.put(_Work(image, done, copier, referrers, taken))
 
-    def _referrers(self, source: Source, copier: Copier) -> Referrers:
-        async def tags(repository: str) -> frozenset[str] | None:
-            key = source.registry.name, repository
-            async with self._listing_lock:
-                if key not in self._listed:
-                    try:
-                        self._listed[key] = frozenset((await source.catalog.listing(repository)).tags)
-                    except DthError:
-                        self._listed[key] = None
-            return self._listed[key]
+    def tags(self, source: Source) -> KnownTags:
+        """The tags of the source's repositories, as far as they were listed."""
+        return self._tags.setdefault(source.registry.name, KnownTags(source.catalog))
 
-        async def bring(image: Image) -> Copied | None:
-            return await self._one(source, copier, image, referrer=True)
-
-        return Referrers(source.registry, self._destination, tags, bring)
+    def _referrers(self, source: Source) -> Referrers:
+        return Referrers(source.registry, self._destination, self.tags(source), self._destination.put_manifest)
 
     async def _worker(self, queue: asyncio.Queue[_Work | None], stop: asyncio.Event) -> None:
         while (work := await queue.get()) is not None:
@@ -228,9 +195,12 @@ class ImageRun:
         work.done.digests.add(copied.digest)
         if work.referrers is None:
             return
-        children = copied.manifest.children if copied.manifest is not None else ()
+
+        async def bring(image: Image) -> Copied | None:
+            return await self._one(work.done.source, work.copier, image, referrer=True)
+
         try:
-            await work.referrers.follow(work.image, [copied.digest, *(one.digest for one in children)], work.taken)
+            await work.referrers.follow(work.image, copied.digests, work.taken, bring)
         except DthError as error:
             title = work.done.source.registry.title(work.image.source, work.image.reference)
             self._emit(Notice("warning", "referrers", f"signatures and other referrers of {title}: {error}"))
@@ -245,10 +215,10 @@ class ImageRun:
             try:
                 copied = await copier.copy(image, tally)
             except DthError as error:
-                if error.retryable and attempt < self._options.retry.attempts:
-                    self._emit(ObjectFailed(self._options.run_id, title, error.code, str(error), attempt, final=False))
+                if error.retryable and attempt < self.options.retry.attempts:
+                    self._emit(ObjectFailed(self.options.run_id, title, error.code, str(error), attempt, final=False))
                     wished = getattr(error, "retry_after", None)
-                    await asyncio.sleep(self._options.retry.wait_seconds(attempt, wished))
+                    await asyncio.sleep(self.options.retry.wait_seconds(attempt, wished))
                     continue
                 await self._ended(source, image, tally, attempt, referrer=referrer, error=error)
                 return None
@@ -266,26 +236,12 @@ class ImageRun:
         copied: Copied | None = None,
         error: DthError | None = None,
     ) -> None:
-        outcome = Outcome.FAILED if copied is None else Outcome.DONE if copied.written else Outcome.SKIPPED
+        outcome = outcome_of(copied)
         title = source.registry.title(image.source, image.reference)
-        record = ImageRecord(
-            run_id=self._options.run_id,
-            source=title,
-            destination=self._destination.title(image.destination, image.reference),
-            digest=copied.digest if copied else image.digest,
-            outcome=outcome,
-            moved_bytes=tally.moved_bytes,
-            skipped_bytes=tally.skipped_bytes,
-            blobs_uploaded=tally.blobs[Landed.UPLOADED],
-            blobs_mounted=tally.blobs[Landed.MOUNTED],
-            blobs_present=tally.blobs[Landed.PRESENT],
-            mounts_refused=tally.mounts_refused,
-            foreign_layers=tally.foreign,
-            attempt=attempt,
-            referrer_of=image.digest if referrer else "",
-            error_code=error.code if error else "",
-            error=str(error) if error else "",
-        )
+        record = record_of(
+            self.options.run_id, source.registry, self._destination, image, tally, attempt,
+            referrer=referrer, copied=copied, error=error,
+        )  # fmt: skip
         self._count(record)
         failed = outcome is Outcome.FAILED
         if referrer and failed:
@@ -300,8 +256,8 @@ class ImageRun:
             self.found += 1
         await self._record(record, counts if not (referrer and failed) else Counts())
         if failed and not referrer:
-            self._emit(ObjectFailed(self._options.run_id, title, record.error_code, record.error, attempt, final=True))
-        self._emit(Moved(self._options.run_id, counts.done, counts.skipped, counts.failed, counts.bytes))
+            self._emit(ObjectFailed(self.options.run_id, title, record.error_code, record.error, attempt, final=True))
+        self._emit(Moved(self.options.run_id, counts.done, counts.skipped, counts.failed, counts.bytes))
 
     def _count(self, record: ImageRecord) -> None:
         self.landed["blobs uploaded"] += record.blobs_uploaded
@@ -313,4 +269,4 @@ class ImageRun:
 
     def _moved_bytes(self, count: int) -> None:
         if count:
-            self._emit(BytesMoved(self._options.run_id, count))
+            self._emit(BytesMoved(self.options.run_id, count))

@@ -31,6 +31,10 @@ class Chosen:
     images: tuple[Image, ...]
     listing: Listing | None
 
+    def taken(self) -> frozenset[str]:
+        """The tags that travel on their own, so that no other image need bring them."""
+        return frozenset(image.tag for image in self.images if image.tag)
+
 
 Broken = Callable[[str, DthError], None]
 """Takes a repository that could not be listed, and why."""
@@ -84,7 +88,7 @@ def wanted_tags(tag_filter: TagFilter, listing: Listing) -> list[str]:
 
 
 def _named(source: str, destination: str, references: Iterable[Reference]) -> list[Image]:
-    return [Image(source, destination, one.tag, one.digest) for one in references]
+    return [Image(source, destination, one.tag, one.digest, pinned=bool(one.digest)) for one in references]
 
 
 def _by_repository(references: Iterable[Reference]) -> dict[tuple[str, str], list[Reference]]:

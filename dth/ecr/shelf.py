@@ -102,6 +102,7 @@ class Shelf:
             tally.skipped_bytes += blob.size
 
     async def _place(self, uploader: Uploader, reader: Reader, blob: Descriptor, origin: str) -> Landed:
+        origin = origin or self._home.get(blob.digest, "")  # it may have arrived while we asked whether it is there
         if not origin and (self._mounted or self._refused < _REFUSALS):
             while not origin and (moving := self._moving.get(blob.digest)) is not None:
                 await asyncio.shield(moving)

@@ -13,7 +13,15 @@ from dth.settings.identity import (
     source_location,
     sse_header,
 )
-from dth.settings.image import IMAGE_NOT_YET, ImageJob, image_job_id, image_settings_json
+from dth.settings.image import (
+    IMAGE_NOT_YET,
+    ImageJob,
+    from_image_run_settings,
+    image_contradicted,
+    image_job_id,
+    image_run_settings_json,
+    image_settings_json,
+)
 from dth.settings.load import load_image_settings, load_settings
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.units import format_size, parse_size
@@ -31,8 +39,11 @@ __all__ = [
     "dest_location",
     "folder",
     "format_size",
+    "from_image_run_settings",
     "from_run_settings",
+    "image_contradicted",
     "image_job_id",
+    "image_run_settings_json",
     "image_settings_json",
     "job_id",
     "load_image_settings",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC
 
 from dth.settings.identity import mapping, partition
-from dth.settings.transfer import NOT_YET, TransferJob, settings_of
+from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.urls import folder
 
 KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
@@ -36,6 +36,13 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"lease_seconds = {job.lease_seconds:g}{_from(origins, 'lease_seconds')} is more than "
             f"lease_cap_seconds = {job.lease_cap_seconds:g}{_from(origins, 'lease_cap_seconds')}"
         )
+    found += shared_problems(job, origins)
+    return found + _selection(job, origins) + _lists(job, origins) + _deletes(job, origins) + _overlap(job)
+
+
+def shared_problems(job: JobBase, origins: Mapping[str, str]) -> list[str]:
+    """What is wrong with the queue and the table that machines share."""
+    found = []
     if bool(job.queue) != bool(job.table):
         there, missing = ("queue", "table") if job.queue else ("table", "queue")
         found.append(
@@ -47,7 +54,7 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"message_bytes = {job.message_bytes}{_from(origins, 'message_bytes')} is more than {_TABLE_ROW_BYTES}: a row "
             "of a DynamoDB table must be able to hold what remains of a message"
         )
-    return found + _selection(job, origins) + _lists(job, origins) + _deletes(job, origins) + _overlap(job)
+    return found
 
 
 def _selection(job: TransferJob, origins: Mapping[str, str]) -> list[str]:

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Literal
 
-from dth.settings.check import KEY_ITSELF
+from dth.errors import SettingsError
+from dth.settings.check import KEY_ITSELF, shared_problems
 from dth.settings.fields import TextList, setting
 from dth.settings.transfer import JobBase, settings_of
 
 _source = partial(setting, scope="job", panel="Source")
 _destination = partial(setting, scope="job", panel="Destination")
 _selection = partial(setting, scope="job", panel="Selection")
-_copy = partial(setting, scope="job", panel="Copy")
+_of_every_process = partial(setting, scope="job", panel="Limits")  # kept with the run: workers cannot know it otherwise
 _limits = partial(setting, scope="process", panel="Limits")
 
 _ACCOUNT = r"^$|^[0-9]{12}$"
@@ -73,7 +74,9 @@ class ImageJob(JobBase):
         True, "Create repositories", "Create repositories that the destination's ECR lacks, as the source has them."
     )
     repository_template: str = _destination(
-        "", "Repository template", "JSON file with the settings of new repositories; empty: those of the source's."
+        "",
+        "Repository template",
+        "JSON, or a file of it, with the settings of new repositories; empty: those of the source's.",
     )
 
     src_list: Literal["ALL", "SELECTED"] = _selection(
@@ -103,9 +106,15 @@ class ImageJob(JobBase):
     )
     max_delete: int = _selection(100, "Most deletes", "Refuse to remove more tags than this.", ge=0, le=1_000_000)
 
-    images_at_once: int = _limits(10, "Images at once", "Images in flight.", ge=1, le=100)
-    retries: int = _limits(3, "Retries", "How often an image that failed is tried again.", ge=0, le=20)
-    insecure_registry: TextList = _limits(
+    images_at_once: int = _of_every_process(10, "Images at once", "Images in flight per process.", ge=1, le=100)
+    retries: int = _limits(
+        3,
+        "Retries",
+        "How often an image that failed is tried again (by workers: as often as they are told).",
+        ge=0,
+        le=20,
+    )
+    insecure_registry: TextList = _of_every_process(
         (),
         "Insecure registries",
         "Registries (host:port) whose TLS certificate is not verified; http:// is written out.",
@@ -115,11 +124,7 @@ class ImageJob(JobBase):
 _MEANINGLESS = (
     "processes", "memory_budget", "lease_cap_seconds", "stall_seconds", "max_attempts", "receive_limit", "ledger_records",
 )  # fmt: skip
-IMAGE_NOT_YET: dict[str, str] = {
-    **dict.fromkeys(_MEANINGLESS, "it has no meaning for images"),
-    "queue": "an SQS queue for images is not there yet",
-    "table": "a DynamoDB table for images is not there yet",
-}
+IMAGE_NOT_YET: dict[str, str] = dict.fromkeys(_MEANINGLESS, "it has no meaning for images")
 """Settings of the base that an image job cannot honour: setting them is an error."""
 
 
@@ -156,7 +161,7 @@ def image_problems(job: ImageJob, origins: Mapping[str, str]) -> list[str]:
     ]
     if job.prune and job.platforms:
         found.append("prune and platforms contradict each other: filtered images have other digests than the source's")
-    return found
+    return found + shared_problems(job, origins)
 
 
 def _from(origins: Mapping[str, str], name: str) -> str:
@@ -178,3 +183,36 @@ def image_settings_json(job: ImageJob) -> str:
     fields = job.model_dump(mode="json", include=names)
     fields["job_id"] = image_job_id(job)
     return json.dumps(fields, separators=(",", ":"), sort_keys=True)
+
+
+def image_run_settings_json(job: ImageJob, template: str) -> str:
+    """The same for a run whose images other processes copy, perhaps elsewhere: nothing in it names a file of this machine,
+    and nothing is as long as a list of images, which workers need not know."""
+    kept = {"job_id": image_job_id(job), "repository_template": template, "src_image_list": ""}
+    return image_settings_json(job.model_copy(update=kept))
+
+
+def from_image_run_settings(text: str, process: JobBase | None = None) -> ImageJob:
+    """The image job of a run: job settings from the ledger, those of the process from `process` (None: defaults).
+
+    Settings that this version does not know raise SettingsError: a newer one asked for what this worker cannot do.
+    """
+    fields = json.loads(text)
+    known = settings_of(ImageJob)
+    unknown = sorted(name for name in fields if name not in known or known[name].scope != "job")
+    if unknown:
+        raise SettingsError(f"the run is no image run that this version of dth knows: it has {', '.join(unknown)}")
+    shared = {name for name, one in settings_of(JobBase).items() if one.scope == "process"}
+    own = process.model_dump(include=shared) if process else {}
+    return ImageJob(**own, **fields)
+
+
+def image_contradicted(given: JobBase, text: str) -> list[str]:
+    """Names of job settings that were set for this process and differ from those stored with an image run, or mean nothing
+    for images. Settings left at their defaults contradict nothing."""
+    stored = from_image_run_settings(text)
+    known = settings_of(type(given))
+    explicit = {name for name in given.model_fields_set if known[name].scope == "job"}
+    return sorted(
+        name for name in explicit if not hasattr(stored, name) or getattr(stored, name) != getattr(given, name)
+    )

@@ -110,6 +110,12 @@ class JobBase(BaseModel):
         ge=1,
         le=1000,
     )
+    high_water: int = _limits(
+        10_000, "High water", "Messages in the queue above which the finder waits.", ge=1, le=10_000_000
+    )
+    message_bytes: Size = _limits(
+        262_144, "Message size", "Most bytes of one queue message, and of one batch.", ge=8192, le=MiB
+    )
     connect_seconds: float = _limits(10.0, "Connect timeout", "Seconds for a connection to open.", ge=0.1, le=600)
     first_byte_seconds: float = _limits(
         60.0, "First-byte timeout", "Seconds from a request's end to the answer's first byte.", ge=0.1, le=3600
@@ -264,15 +270,9 @@ class TransferJob(JobBase):
     worker_number: int = _limits(
         0, "Objects in flight", "Objects in flight per process; 0: adaptive.", guide="workerNumber", ge=0, le=1000
     )
-    high_water: int = _limits(
-        10_000, "High water", "Messages in the queue above which the finder waits.", ge=1, le=10_000_000
-    )
     pack_objects: int = _limits(100, "Objects a message", "Most small objects in one message.", ge=1, le=1000)
     pack_bytes: Size = _limits(
         16 * MiB, "Bytes a message", "Most bytes of objects in one message of several.", ge=1, le=GiB
-    )
-    message_bytes: Size = _limits(
-        262_144, "Message size", "Most bytes of one queue message, and of one batch.", ge=8192, le=MiB
     )
     sort_memory: Size = _limits(
         256 * MiB, "Sort memory", "Bytes that sorting an unordered listing may hold.", ge=MiB, le=TiB

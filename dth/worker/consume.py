@@ -3,6 +3,7 @@
 | message | who works it |
 |---|---|
 | `objects`, `delete`, and events of the source once they are understood | `entries.EntriesWorker` |
+| `image` | `images.ImageWorker` |
 | garbage | the dead letters, with its reason |
 """
 
@@ -24,9 +25,9 @@ from dth.messages import (
     decode,
 )
 from dth.model import Counts
-from dth.worker import outcomes
 from dth.worker.entries import EntriesWorker
 from dth.worker.happenings import FindRules, translated
+from dth.worker.images import ImageWorker
 from dth.worker.leases import Held
 from dth.worker.process import TROUBLES, WorkerProcess
 
@@ -45,12 +46,15 @@ class Consumer:
     report that would not go away; messages in hand have been given back then.
     """
 
-    def __init__(self, process: WorkerProcess, entries: EntriesWorker, event_rules: FindRules) -> None:
+    def __init__(
+        self, process: WorkerProcess, entries: EntriesWorker, images: ImageWorker, event_rules: FindRules
+    ) -> None:
         self._process = process
         self._queue = process.queue
         self._leases = process.leases
         self._load = process.load
         self._entries = entries
+        self._images = images
         self._event_rules = event_rules
         self._over = False
         self._troubles = 0
@@ -145,7 +149,9 @@ class Consumer:
         match message:
             case ObjectsMessage() | DeleteMessage():
                 await self._entries.work(held, message)
-            case ImageMessage() | PartsMessage():
+            case ImageMessage():
+                await self._images.work(held, message)
+            case PartsMessage():
                 await self._refuse(held, message)
             case _:
                 assert_never(message)
@@ -163,10 +169,8 @@ class Consumer:
         return await self._entries.work(held, meant.message)
 
     async def _refuse(self, held: Held, message: Message) -> None:
-        """A kind that this version cannot work: its entries are FAILED, so that the run ends and says so."""
+        """A kind that this version cannot work; parts never count, so its run ends all the same."""
         await self._process.open_job(message.run_id)
-        if entries := int(isinstance(message, ImageMessage)):  # parts never count
-            await self._process.record(outcomes.refused_row(message, entries))
         await self._process.bury_whole(held, f"this version of dth cannot work `{message.kind}` messages")
 
     # Beside the work

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
-from dth.model import KeyMapping, ObjectHead, Tags
+from dth.messages import ImageMessage
+from dth.model import ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.values import value
 from dth.worker.tags import TagCarrier
+
+if TYPE_CHECKING:
+    from dth.worker.outcomes import Ended
 
 
 class Verify(StrEnum):
@@ -59,6 +64,32 @@ class Job:
 
 OpenJob = Callable[[str], Awaitable[Job]]
 """The job of a run id. Raises WrongJob where this process was started for another; LedgerError for an unknown run."""
+
+
+class Images(Protocol):
+    """The images of one run, as one worker process copies them. Made once per run by `app`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many may be in flight in this process."""
+        ...
+
+    async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
+        """Bring the image and what refers to it. Raises NoSuchImage where the source has it no longer; any other DthError
+        where it failed."""
+        ...
+
+    async def answers_nobody(self, message: ImageMessage) -> bool:
+        """Whether the destination, or the job's own registry where the image is of it, can't be reached or lets nobody in."""
+        ...
+
+    def record(self, message: ImageMessage, ended: Ended) -> ImageRecord:
+        """The report's line of an image that was not copied."""
+        ...
+
+
+OpenImages = Callable[[str], Awaitable[Images]]
+"""The images of a run id; raises as `OpenJob`."""
 
 
 @value

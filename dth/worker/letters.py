@@ -5,9 +5,11 @@ The queue itself moves such a message away (its receive limit), without a word t
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from dth.events import Emit, ObjectFailed
 from dth.ledgers.base import Ledger, OutcomeRow
-from dth.messages import DeleteMessage, MessageInvalid, ObjectsMessage, decode
+from dth.messages import DeleteMessage, ImageMessage, Message, MessageInvalid, ObjectsMessage, PartsMessage, decode
 from dth.queues.base import Queue
 from dth.worker.outcomes import refused_row
 
@@ -15,6 +17,19 @@ LOOKED_AT = 10_000
 BURIED = (
     "/dead-"  # in ids of letters that a worker wrote itself, having recorded the outcome (see `outcomes.letters_of`)
 )
+
+
+def names_in(message: Message) -> list[tuple[str, int]]:
+    """What a message's run counts of it, each with its attempt: keys, or an image; [] for parts, which never count."""
+    match message:
+        case ObjectsMessage() | DeleteMessage():
+            return [(entry.key, entry.attempt or message.attempt) for entry in message.objects]
+        case ImageMessage():
+            return [(f"{message.registry}/{message.source}".lstrip("/"), message.attempt)]
+        case PartsMessage():
+            return []
+        case _:
+            assert_never(message)
 
 
 async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: Emit) -> int:
@@ -28,17 +43,18 @@ async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: E
             message = decode(letter.body)
         except MessageInvalid:
             continue  # foreign, or garbage: it was no run's entry
-        if not isinstance(message, ObjectsMessage | DeleteMessage) or BURIED in message.message_id:
+        names = names_in(message)
+        if not names or BURIED in message.message_id:
             continue
         if row := await ledger.outcome(message.message_id):
             await _send_what_remains(row, queue, ledger)
             continue
         if await ledger.run(message.run_id) is None:
             continue
-        await ledger.record(refused_row(message, len(message.objects)), process)
-        for entry in message.objects:
-            emit(ObjectFailed(message.run_id, entry.key, "dead_letter", letter.reason, entry.attempt or 1, final=True))
-        counted += len(message.objects)
+        await ledger.record(refused_row(message, len(names)), process)
+        for name, attempt in names:
+            emit(ObjectFailed(message.run_id, name, "dead_letter", letter.reason, attempt, final=True))
+        counted += len(names)
     return counted
 
 

@@ -32,7 +32,7 @@ from dth.errors import (
     WrongRegion,
 )
 from dth.ledgers.base import OutcomeRow
-from dth.messages import Entries, Message, ObjectEntry, encode
+from dth.messages import Entries, ImageMessage, Message, ObjectEntry, encode
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome
 from dth.values import value
@@ -40,6 +40,9 @@ from dth.worker.job import Copied
 
 SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
 """Errors that say something of the endpoint or the credentials, never of one key."""
+
+
+_UNKNOWN = "failed for good; the worker that recorded it died before it could say why here, see its report"
 
 
 class Verdict(Enum):
@@ -106,6 +109,23 @@ def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: b
     if verdict is Verdict.WAIT:
         return Ended(None, attempt, None, code, text)
     if verdict is Verdict.FAIL or attempt >= max_attempts:
+        return Ended(Outcome.FAILED, attempt, None, code, text)
+    return Ended(None, attempt + 1, None, code, text)
+
+
+def after_image_error(error: Exception, attempt: int, max_attempts: int, *, everyones: bool, gone: bool) -> Ended:
+    """An image's copy raised. `everyones`: the fault is not this image's; `gone`: it was there when the run was planned.
+
+    An image's own error knows whether trying again may help: a registry's denial or a broken manifest may be of one
+    repository alone.
+    """
+    code, text = error_code(error), error_text(error)
+    if gone:
+        return Ended(Outcome.SKIPPED, attempt, None, code, text)
+    if everyones or isinstance(error, Throttled | LeaseLost):
+        return Ended(None, attempt, None, code, text)
+    hopeless = isinstance(error, DthError) and not error.retryable
+    if hopeless or attempt >= max_attempts:
         return Ended(Outcome.FAILED, attempt, None, code, text)
     return Ended(None, attempt + 1, None, code, text)
 
@@ -187,6 +207,32 @@ def row_of(message: Entries, ended: Sequence[Ended | None]) -> OutcomeRow:
     )
 
 
+def image_row(message: ImageMessage, ended: Ended | None, moved: int) -> OutcomeRow:
+    """What this worker would like to be recorded of an image. None: it was cut off."""
+    outcome = ended.outcome if ended else None
+    following = {"message_id": next_id(message.message_id), "attempt": ended.attempt if ended else message.attempt}
+    return OutcomeRow(
+        message_id=message.message_id,
+        run_id=message.run_id,
+        counts=Counts(
+            done=int(outcome is Outcome.DONE),
+            skipped=int(outcome is Outcome.SKIPPED),
+            failed=int(outcome is Outcome.FAILED),
+            bytes=moved,
+        ),
+        bitmap=bitmap_of([outcome]),
+        remainder="" if outcome else encode(message.model_copy(update=following)),
+    )
+
+
+def image_letter(message: ImageMessage, bitmap: str, reason: str) -> tuple[str, str] | None:
+    """The dead letter (body, reason) where the row in force calls the image FAILED; see `letters_of`."""
+    if not failed_in(bitmap, 1):
+        return None
+    letter = message.model_copy(update={"message_id": f"{message.message_id}/dead-0", "attempt": 1})
+    return encode(letter), reason or _UNKNOWN
+
+
 def refused_row(message: Message, entries: int) -> OutcomeRow:
     """All entries of a message that this version cannot work are FAILED, so that its run can end."""
     return OutcomeRow(
@@ -212,7 +258,6 @@ def letters_of(message: Entries, bitmap: str, reasons: Mapping[int, str]) -> lis
     Ids are `<message id>/dead-<position>`, so that a letter buried twice (its worker died before it acknowledged) can
     be told. Where this worker does not know the reason, the letter says where to look.
     """
-    unknown = "failed for good; the worker that recorded it died before it could say why here, see its report"
     return [
         (
             encode(
@@ -224,7 +269,7 @@ def letters_of(message: Entries, bitmap: str, reasons: Mapping[int, str]) -> lis
                     }
                 )
             ),
-            reasons.get(index, unknown),
+            reasons.get(index, _UNKNOWN),
         )
         for index in failed_in(bitmap, len(message.objects))
     ]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from dth.errors import LeaseLost
 from dth.events import Emit, RunSealed, RunStarted
 from dth.ledgers.base import Ledger, Run
-from dth.messages import Message, MessageInvalid, ObjectEntry, ObjectsMessage, decode, encode, entry_size
+from dth.messages import ImageMessage, Message, MessageInvalid, ObjectEntry, ObjectsMessage, decode, encode, entry_size
 from dth.model import Counts
 from dth.queues.base import DeadLetter, Queue
 from dth.states import RunState
-from dth.worker.letters import BURIED, LOOKED_AT
+from dth.worker.letters import BURIED, LOOKED_AT, names_in
 from dth.worker.outcomes import failed_in, refused_row
 
 PACKED = 100  # entries a message
@@ -36,7 +36,7 @@ class Wanted:
 
     def takes(self, message: Message, letter: DeadLetter) -> bool:
         """Whether the letter is meant. A message of several objects is, where one of them is."""
-        keys = [entry.key for entry in message.objects] if isinstance(message, ObjectsMessage) else []
+        keys = [name for name, _ in names_in(message)] if isinstance(message, ObjectsMessage | ImageMessage) else []
         return (
             (not self.run_id or message.run_id == self.run_id)
             and any(key.startswith(self.prefix) for key in keys)
@@ -50,6 +50,7 @@ class _Again:
 
     run: Run
     entries: list[ObjectEntry] = field(default_factory=list)
+    images: list[ImageMessage] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     room: int = 0
     found: int = 0
@@ -111,13 +112,20 @@ class Redrive:
             return
         if not self._wanted.takes(message, letter):
             return
-        assert isinstance(message, ObjectsMessage)
+        assert isinstance(message, ObjectsMessage | ImageMessage)
         old = await self._ledger.run(message.run_id)
         if old is None:
             self._left += 1
             return
         again = await self._again(old)
-        entries = await self._failed(message)
+        failed = await self._failed(message)
+        if isinstance(message, ImageMessage):
+            again.images += [message] * len(failed)
+            again.letters.append(letter)
+            if len(again.images) >= PACKED:
+                await self._flush(again)
+            return
+        entries = [message.objects[index] for index in failed]
         size = sum(map(entry_size, entries))
         if again.entries and (len(again.entries) + len(entries) > PACKED or size > again.room):
             await self._flush(again)
@@ -125,16 +133,17 @@ class Redrive:
         again.entries += [entry.model_copy(update={"attempt": 0}) for entry in entries]
         again.letters.append(letter)
 
-    async def _failed(self, message: ObjectsMessage) -> Sequence[ObjectEntry]:
-        """The entries that ended FAILED. A message that nobody counted is, first: its own run must end."""
+    async def _failed(self, message: ObjectsMessage | ImageMessage) -> Sequence[int]:
+        """The entries that ended FAILED, by position. A message that nobody counted is, first: its own run must end."""
+        count = len(names_in(message))
         if BURIED in message.message_id:
-            return message.objects
+            return range(count)
         row = await self._ledger.outcome(message.message_id)
         if row is None:
-            row = await self._ledger.record(refused_row(message, len(message.objects)), self._process)
+            row = await self._ledger.record(refused_row(message, count), self._process)
         if row.remainder:
             await self._queue.send([row.remainder])
-        return [message.objects[index] for index in failed_in(row.bitmap, len(message.objects))]
+        return failed_in(row.bitmap, count)
 
     async def _again(self, old: Run) -> _Again:
         if found := self._runs.get(old.run_id):
@@ -158,23 +167,31 @@ class Redrive:
         return again
 
     async def _flush(self, again: _Again) -> None:
-        if again.entries:
-            again.messages += 1
-            message = ObjectsMessage(
-                job_id=again.run.job_id,
-                run_id=again.run.run_id,
-                message_id=f"{again.run.run_id}-{again.messages}",
-                objects=again.entries,
-            )
-            await self._queue.send([encode(message)])
-            again.found += len(again.entries)
-            again.bytes += sum(entry.size for entry in again.entries)
+        bodies = [encode(message) for message in self._messages(again)]
+        if bodies:
+            await self._queue.send(bodies)
+        sent = len(again.entries) + len(again.images)
+        again.found += sent
+        again.bytes += sum(entry.size for entry in again.entries)
         await self._queue.forget(again.letters)
-        if self._rate > 0 and again.entries:
-            await asyncio.sleep(len(again.entries) / self._rate)
-        again.entries, again.letters = [], []
+        if self._rate > 0 and sent:
+            await asyncio.sleep(sent / self._rate)
+        again.entries, again.images, again.letters = [], [], []
         again.room = self._queue.message_bytes - ENVELOPE_BYTES
         try:
             await self._ledger.extend_run(again.run.run_id, self._process, time.time() + self._lease_seconds)
         except LeaseLost:
             return  # ABANDONED by who thought this process dead: what was sent is worked all the same
+
+    @staticmethod
+    def _messages(again: _Again) -> Iterator[Message]:
+        """The entries in one message, and each image in its own, under ids of the new run."""
+        run = again.run
+        if again.entries:
+            again.messages += 1
+            number = f"{run.run_id}-{again.messages}"
+            yield ObjectsMessage(job_id=run.job_id, run_id=run.run_id, message_id=number, objects=again.entries)
+        for image in again.images:
+            again.messages += 1
+            number = f"{run.run_id}-{again.messages}"
+            yield image.model_copy(update={"run_id": run.run_id, "message_id": number, "attempt": 1})

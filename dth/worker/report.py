@@ -29,12 +29,20 @@ class ReportLevel(StrEnum):
     FAILED = "failed"
 
 
-class Report(Protocol):
+class Rows(Protocol):
     """Where records of ended objects go. A worker's death may repeat records, never lose those of a recorded message;
     of several for one key and run the last one holds."""
 
     async def write(self, records: Sequence[ObjectRecord]) -> None:
         """Keep these; they are in the operating system's hands when this returns."""
+        ...
+
+
+class Report(Rows, Protocol):
+    """The same for images as well, and for what refers to them."""
+
+    async def write_images(self, records: Sequence[ImageRecord]) -> None:
+        """As `write`."""
         ...
 
 
@@ -44,17 +52,25 @@ class NullReport:
     async def write(self, records: Sequence[ObjectRecord]) -> None:
         """Forget them."""
 
+    async def write_images(self, records: Sequence[ImageRecord]) -> None:
+        """Forget them."""
 
-class Reports:
-    """Several as one; the first that fails ends it."""
 
-    def __init__(self, reports: Sequence[Report]) -> None:
-        self._reports = reports
+class ReportAndRows:
+    """A report, and rows that hold objects alone; the first that fails ends it."""
+
+    def __init__(self, report: Report, rows: Rows) -> None:
+        self._report = report
+        self._rows = rows
 
     async def write(self, records: Sequence[ObjectRecord]) -> None:
-        """See `Report.write`."""
-        for report in self._reports:
-            await report.write(records)
+        """See `Report`."""
+        await self._report.write(records)
+        await self._rows.write(records)
+
+    async def write_images(self, records: Sequence[ImageRecord]) -> None:
+        """See `Report`."""
+        await self._report.write_images(records)
 
 
 class JsonlReport:
@@ -75,8 +91,15 @@ class JsonlReport:
         except OSError as error:
             raise SettingsError(f"the report {self._path} cannot be written: {error.strerror}; see --report") from error
 
-    async def write(self, records: Sequence[ObjectRecord] | Sequence[ImageRecord]) -> None:
+    async def write(self, records: Sequence[ObjectRecord]) -> None:
         """Append those that the level asks for."""
+        await self._keep(records)
+
+    async def write_images(self, records: Sequence[ImageRecord]) -> None:
+        """Append those that the level asks for."""
+        await self._keep(records)
+
+    async def _keep(self, records: Sequence[ObjectRecord] | Sequence[ImageRecord]) -> None:
         kept = [record for record in records if self._level is ReportLevel.ALL or record.outcome is Outcome.FAILED]
         if kept:
             try:

@@ -18,7 +18,8 @@ from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer
 from dth.worker.copy import copy_object
 from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.happenings import FindRules
-from dth.worker.job import OpenJob
+from dth.worker.images import ImageWorker
+from dth.worker.job import OpenImages, OpenJob
 from dth.worker.letters import count_dead_letters
 from dth.worker.process import WorkerProcess, WorkerSettings, leading
 from dth.worker.report import Report
@@ -44,6 +45,7 @@ async def work(
     report: Report,
     stop: asyncio.Event,
     *,
+    open_images: OpenImages,
     copy: CopyObject = copy_object,
     back_off: RetryPolicy = BACK_OFF,
     event_rules: FindRules = no_rules,
@@ -57,7 +59,8 @@ async def work(
     is the wait before an entry is tried again.
     """
     process = WorkerProcess(open_job, queue, ledger, settings, emit, report)
-    consumer = Consumer(process, EntriesWorker(process, copy, back_off), event_rules)
+    images = ImageWorker(process, open_images, back_off)
+    consumer = Consumer(process, EntriesWorker(process, copy, back_off), images, event_rules)
     emit(WorkerStarted(settings.process, os.getpid()))
     try:
         async with asyncio.TaskGroup() as watchers:

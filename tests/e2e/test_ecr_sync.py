@@ -137,4 +137,5 @@ def test_ten_large_layers_in_flight_fit_in_little_memory(tmp_path: Path) -> None
         assert destination.content() == source.content()
         assert destination.received >= 10 * size
         peak = max(watched.peaks.values())
+        print(f"ten layers of {size / MiB:.0f} MiB: peak {peak / MiB:.0f} MiB")  # noqa: T201
         assert peak < 200 * MiB, f"{peak / MiB:.0f} MiB"

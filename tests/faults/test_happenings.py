@@ -24,7 +24,7 @@ from dth.worker.run import work
 from tests.servers.copying import Surroundings
 from tests.unit.test_foreign import s3_record
 
-from .worker_stage import AT_ONCE, Kept, settings
+from .worker_stage import AT_ONCE, Kept, no_images, settings
 
 RUN = "events-job"
 
@@ -60,6 +60,7 @@ class Desk:
                     self.here.events.append,
                     Kept(),
                     stop,
+                    open_images=no_images,
                     back_off=AT_ONCE,
                     event_rules=self.rules,
                 )

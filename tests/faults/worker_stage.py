@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 
 import pytest
 
-from dth.errors import DthError
+from dth.errors import DthError, LedgerError
 from dth.events import Event
 from dth.ledgers.base import Ledger, OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
-from dth.messages import Message, ObjectEntry, ObjectsMessage, decode, encode
-from dth.model import Counts, KeyMapping, ObjectRecord
+from dth.messages import ImageMessage, Message, ObjectEntry, ObjectsMessage, decode, encode
+from dth.model import Counts, ImageEnd, ImageRecord, KeyMapping, ObjectRecord
 from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
@@ -25,8 +25,9 @@ from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore
 from dth.worker import run as run_module
 from dth.worker.context import CopyContext
-from dth.worker.job import Copied, CopyOptions, Job, Verify
-from dth.worker.outcomes import next_id
+from dth.worker.job import Copied, CopyOptions, Images, Job, Verify
+from dth.worker.letters import names_in
+from dth.worker.outcomes import Ended, next_id
 from dth.worker.run import WorkerSettings, work
 
 AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)
@@ -119,13 +120,64 @@ class Script:
         return done(entry.size)
 
 
+class ScriptedImages:
+    """Images that do for each source what their steps say, the last one for ever; without steps one is DONE."""
+
+    def __init__(self, steps: dict[str, list[Step]] | None = None, *, at_once: int = 2, silent: bool = False) -> None:
+        self.steps = steps or {}
+        self.at_once = at_once
+        self.silent = silent
+        self.tries: Counter[str] = Counter()
+        self.in_flight = self.highest = 0
+
+    async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
+        self.in_flight += 1
+        self.highest = max(self.highest, self.in_flight)
+        try:
+            await asyncio.sleep(0)
+            tried = self.tries[message.source]
+            self.tries[message.source] += 1
+            steps = self.steps.get(message.source, [Outcome.DONE])
+            step = steps[min(tried, len(steps) - 1)]
+            if isinstance(step, Exception):
+                raise step
+            outcome = step if isinstance(step, Outcome) else Outcome.DONE
+            if not isinstance(step, Outcome):
+                await step()
+            return ImageEnd(outcome, 1, (self.record(message, Ended(outcome, attempt)),))
+        finally:
+            self.in_flight -= 1
+
+    async def answers_nobody(self, message: ImageMessage) -> bool:
+        return self.silent
+
+    def record(self, message: ImageMessage, ended: Ended) -> ImageRecord:
+        assert ended.outcome or ended.error
+        outcome = ended.outcome or Outcome.FAILED
+        counts = dict.fromkeys(
+            ("moved_bytes", "skipped_bytes", "blobs_uploaded", "blobs_mounted", "blobs_present", "mounts_refused"), 0
+        )
+        return ImageRecord(
+            message.run_id, message.source, message.destination, message.digest, outcome, **counts, foreign_layers=0,
+            attempt=ended.attempt, referrer_of="", error_code=ended.error_code, error=ended.error,
+        )  # fmt: skip
+
+
+async def no_images(run_id: str) -> Images:
+    """For workers that meet none."""
+    raise AssertionError(f"nobody sent images of {run_id}")
+
+
 class Kept:
     """A report in memory."""
 
     def __init__(self) -> None:
-        self.records: list[ObjectRecord] = []
+        self.records: list[Any] = []
 
     async def write(self, records: Sequence[ObjectRecord]) -> None:
+        self.records.extend(records)
+
+    async def write_images(self, records: Sequence[ImageRecord]) -> None:
         self.records.extend(records)
 
 
@@ -147,6 +199,12 @@ class Stage:
         self.report = Kept()
         self.stop = asyncio.Event()
         self.opened: list[str] = []
+        self.images = ScriptedImages()
+
+    async def open_images(self, run_id: str) -> Images:
+        if await self.ledger.run(run_id) is None:
+            raise LedgerError(f"no run {run_id}")
+        return self.images
 
     async def open_job(self, run_id: str) -> Job:
         self.opened.append(run_id)
@@ -200,8 +258,12 @@ class Stage:
         return found
 
     async def work(
-        self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]], fuse: Fuse | None = None, **changes: Any
+        self,
+        script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]] | None = None,
+        fuse: Fuse | None = None,
+        **changes: Any,
     ) -> Counts:
+        script = script or Script()
         queue, ledger, copy = cast("Queue", self.queue), self.ledger, script
         if fuse:
             queue = fuse.wrap(queue, ("send", "receive", "extend", "ack", "release", "bury"))
@@ -216,11 +278,12 @@ class Stage:
                 self.events.append,
                 self.report,
                 self.stop,
+                open_images=self.open_images,
                 copy=copy,
                 back_off=AT_ONCE,
             )
 
-    async def clear(self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]) -> None:
+    async def clear(self, script: Callable[[ObjectEntry, CopyContext], Awaitable[Copied]] | None = None) -> None:
         """Work on until the queue is empty: a counted run may leave messages whose row is written but not acted on."""
         await self.queue.reclaim()  # a worker that sees its run over may leave a repeated message under lease
         working = asyncio.create_task(self.work(script, until_empty=False))
@@ -247,10 +310,8 @@ class Stage:
         """Reasons by key."""
         letters = {}
         for letter in await self.queue.dead_letters(1000):
-            message = decode(letter.body)
-            assert isinstance(message, ObjectsMessage)
-            for entry in message.objects:
-                letters[entry.key] = letter.reason
+            for name, _ in names_in(decode(letter.body)):
+                letters[name] = letter.reason
         return letters
 
     def heard(self, kind: type[Event]) -> list[Any]:
@@ -260,6 +321,12 @@ class Stage:
 def objects(keys: Sequence[str], message_id: str, run_id: str = RUN) -> ObjectsMessage:
     return ObjectsMessage(
         job_id=JOB, run_id=run_id, message_id=message_id, objects=[ObjectEntry(key=key, size=1) for key in keys]
+    )
+
+
+def image(source: str, message_id: str, run_id: str = RUN, digest: str = "sha256:0") -> ImageMessage:
+    return ImageMessage(
+        job_id=JOB, run_id=run_id, message_id=message_id, source=source, destination=source, digest=digest
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs an image job in this process, from one registry to another, and says how it went."""
+"""Runs an image job in this process, from one registry to another, in one go or through its queue, and says how it went."""
 
 import asyncio
 import json
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from dth import app
+from dth.app.record import Record
+from dth.embedded import process_name
 from dth.events import Event, Notice, ObjectFailed, Requests
-from dth.settings import load_image_settings
+from dth.settings import ImageJob, TransferJob, load_image_settings
 from dth.summary import Summary
 
 HANG_SECONDS = 60
+JOB = "images"
 
 
 @dataclass
@@ -42,12 +45,44 @@ class Ran:
 
 async def sync_images(folder: Path, source: str, destination: str, *, dry_run: bool = False, **given: Any) -> Ran:
     """`dth ecr-sync` between two addresses; `given` are settings."""
-    report = folder / "report.jsonl"
-    report.unlink(missing_ok=True)
-    flags = {"src_registry": source, "dest_registry": destination, "report": str(report), "state": str(folder), **given}
-    job = load_image_settings({name: str(value) for name, value in flags.items()}, {}, None)
+    job, report = _job(folder, source, destination, given)
     events: list[Event] = []
     async with asyncio.timeout(HANG_SECONDS):
         summary = await app.ecr_sync(job, events.append, asyncio.Event(), dry_run=dry_run)
+    return _ran(summary, events, report)
+
+
+async def enqueue_images(folder: Path, source: str, destination: str, **given: Any) -> Ran:
+    """`dth ecr-sync --enqueue`: the job is called `images`."""
+    job, report = _job(folder, source, destination, {"job_id": JOB, **given})
+    events: list[Event] = []
+    async with asyncio.timeout(HANG_SECONDS):
+        summary = await app.enqueue_images(job, events.append, asyncio.Event())
+    return _ran(summary, events, report)
+
+
+async def work_images(folder: Path, **given: Any) -> Ran:
+    """One worker process of `dth work --until-empty` on what was enqueued, in this process."""
+    report = folder / "report.jsonl"
+    report.unlink(missing_ok=True)
+    job = TransferJob(**{"job_id": JOB, "state": folder, "report": str(report), "stall_seconds": 1, **given})
+    events: list[Event] = []
+    record = Record(events.append)
+    async with asyncio.timeout(HANG_SECONDS):
+        await app.run_child(
+            job.model_dump_json(exclude_unset=True), process_name(), strict=True, until_empty=True, emit=record.note,
+            stop=asyncio.Event(),
+        )  # fmt: skip
+    return _ran(record.summary(interrupted=False), events, report)
+
+
+def _job(folder: Path, source: str, destination: str, given: dict[str, Any]) -> tuple[ImageJob, Path]:
+    report = folder / "report.jsonl"
+    report.unlink(missing_ok=True)
+    flags = {"src_registry": source, "dest_registry": destination, "report": str(report), "state": str(folder), **given}
+    return load_image_settings({name: str(value) for name, value in flags.items()}, {}, None), report
+
+
+def _ran(summary: Summary, events: list[Event], report: Path) -> Ran:
     lines = report.read_text().splitlines() if report.exists() else []
     return Ran(summary, events, [json.loads(line) for line in lines])

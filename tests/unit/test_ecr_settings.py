@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from dth.errors import SettingsError
-from dth.settings import IMAGE_NOT_YET, ImageJob, image_job_id, image_settings_json, load_image_settings, settings_of
+from dth.settings import (
+    IMAGE_NOT_YET,
+    ImageJob,
+    TransferJob,
+    from_image_run_settings,
+    image_contradicted,
+    image_job_id,
+    image_run_settings_json,
+    image_settings_json,
+    load_image_settings,
+    settings_of,
+)
 
 # Guide's name, our name, a value to set, its default. With srcList SELECTED, without which some contradict each other.
 GUIDE = [
@@ -77,7 +88,8 @@ def test_a_parameter_file_of_the_original_is_read_as_it_is(tmp_path: Path) -> No
         ({"platforms": "linux"}, "is no platform"),
         ({"prune": "true", "platforms": "linux/amd64"}, "contradict"),
         ({"images_at_once": "0"}, "from 1 to 100"),
-        ({"queue": "https://sqs"}, "not there yet"),
+        ({"queue": "https://sqs"}, "needs table as well"),
+        ({"queue": "https://sqs", "table": "t", "message_bytes": "512KiB"}, "a row of a DynamoDB table"),
         ({"memory_budget": "1GiB"}, "no meaning for images"),
     ],
 )
@@ -105,7 +117,42 @@ def test_the_job_is_named_by_its_places_and_kept_without_what_is_the_processs() 
     assert image_job_id(one) != image_job_id(load_image_settings({"dest_region": "cn-northwest-1"}, {}, None))
     kept = json.loads(image_settings_json(one))
     assert kept["dest_region"] == "cn-north-1"
-    assert not {"images_at_once", "state", "report"} & set(kept)
+    assert not {"retries", "state", "report", "lease_seconds"} & set(kept)
+
+
+def test_a_run_keeps_all_that_workers_elsewhere_need_and_no_list_or_file_of_this_machine() -> None:
+    given = {
+        "src_list": "SELECTED", "src_image_list": "a, b", "dest_registry": "reg:5000", "images_at_once": "3",
+        "insecure_registry": "reg:5000", "platforms": "linux/amd64", "repository_template": "/etc/template.json",
+    }  # fmt: skip
+    job = load_image_settings({**given, "lease_seconds": "7"}, {}, None)
+    text = image_run_settings_json(job, '{"tags": []}')
+    assert json.loads(text)["src_image_list"] == ""
+    read = from_image_run_settings(text, TransferJob(lease_seconds=9, connect_seconds=3))
+    assert image_job_id(read) == image_job_id(job)
+    assert (read.dest_registry, read.images_at_once, read.platforms) == ("reg:5000", 3, ("linux/amd64",))
+    assert (read.insecure_registry, read.repository_template) == (("reg:5000",), '{"tags": []}')
+    assert (read.lease_seconds, read.connect_seconds) == (9, 3), "those are the worker's own"
+    with pytest.raises(SettingsError, match="no image run"):
+        from_image_run_settings(text.replace("src_list", "src_lists"))
+
+
+@pytest.mark.parametrize(
+    ("worker", "names"),
+    [
+        ({"job_id": "mirror"}, []),
+        ({"dest_region": "cn-north-1", "job_id": "mirror"}, []),
+        ({"dest_region": "eu-west-1"}, ["dest_region"]),
+        ({"src_bucket": "photos", "dest_bucket": "copies"}, ["dest_bucket", "src_bucket"]),
+        ({"job_id": "other"}, ["job_id"]),
+        ({"lease_seconds": 5.0}, []),
+    ],
+)
+def test_a_worker_that_was_started_for_something_else_contradicts_an_image_run(
+    worker: dict[str, Any], names: list[str]
+) -> None:
+    job = load_image_settings({"dest_region": "cn-north-1", "job_id": "mirror"}, {}, None)
+    assert image_contradicted(TransferJob(**worker), image_run_settings_json(job, "")) == names
 
 
 def test_settings_that_are_refused_exist() -> None:

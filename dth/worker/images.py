@@ -1,0 +1,153 @@
+"""From an image's message to its outcome: copy, record, send it again or bury it, acknowledge - in this order.
+
+The order, and what a death between two of these steps leaves, is that of `entries`; an image is one entry. Two things differ:
+
+- The message says which image, the source says what it is now: a tag is asked for when the work begins, so that a message
+  that comes late, or twice, never puts back an older image.
+- Sources are many (one list names images of several registries), so an error that speaks of an endpoint or a login is this
+  image's own, and uses up its attempts, unless the destination or the job's own registry answers nobody: then it waits,
+  and a worker that meets nothing else gives up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from dth.errors import LedgerError, NoSuchImage, StoreError, Throttled, TimedOut
+from dth.events import ObjectFailed
+from dth.ledgers.base import OutcomeRow
+from dth.messages import ImageMessage
+from dth.model import ImageEnd
+from dth.retry import RetryPolicy
+from dth.states import Outcome
+from dth.worker import outcomes
+from dth.worker.job import Images, OpenImages
+from dth.worker.leases import Held
+from dth.worker.outcomes import SYSTEMIC, Ended
+from dth.worker.process import TROUBLES, WorkerProcess
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One image after its turn; `end` where it was copied."""
+
+    ended: Ended
+    end: ImageEnd | None = None
+
+
+class ImageWorker:
+    """Works `image` messages. No more at once than the run's settings say, whatever the limit for objects."""
+
+    def __init__(self, process: WorkerProcess, open_images: OpenImages, back_off: RetryPolicy) -> None:
+        self._process = process
+        self._open = open_images
+        self._back_off = back_off
+        self._in_hand = 0
+        self._free = asyncio.Condition()
+
+    async def work(self, held: Held, message: ImageMessage) -> None:
+        """As `EntriesWorker.work`."""
+        process = self._process
+        process.load.begin(held, 1)
+        images = await self._images(message.run_id)
+        if images is None:
+            return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
+        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
+        if known and (row := await process.ledger.outcome(message.message_id)):
+            return await self._finish(held, message, row, "")
+        turn = await self._turn(held, message, images)
+        ended = turn.ended if turn else None
+        untouched = ended is None or (ended.outcome is None and ended.attempt == message.attempt)
+        if untouched and process.draining.is_set():
+            return await process.queue.release([held.delivery])
+        if turn and turn.end:
+            await process.report.write_images(turn.end.records)
+        row = await process.record(outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0))
+        reason = f"{ended.error_code}: {ended.error}" if ended and ended.error else ""
+        return await self._finish(held, message, row, reason)
+
+    async def _images(self, run_id: str) -> Images | None:
+        try:
+            return await self._open(run_id)
+        except LedgerError:
+            if await self._process.ledger.run(run_id) is None:
+                return None
+            raise
+
+    async def _finish(self, held: Held, message: ImageMessage, row: OutcomeRow, reason: str) -> None:
+        """Do what the row in force says; every step may be a repetition."""
+        queue = self._process.queue
+        if letter := outcomes.image_letter(message, row.bitmap, reason):
+            await queue.bury([letter])
+        if row.remainder:
+            await queue.send([row.remainder])
+        await queue.ack([held.delivery])
+
+    async def _turn(self, held: Held, message: ImageMessage, images: Images) -> _Turn | None:
+        """None where hand-over or drain cut it off."""
+        try:
+            async with self._process.leases.window(held):
+                return await self._until_ended(message, images)
+        except TimeoutError:
+            return None
+        finally:
+            held.window = None
+
+    async def _until_ended(self, message: ImageMessage, images: Images) -> _Turn | None:
+        """Copy it: again and again while the fault is not its own. None where draining came first."""
+        process, attempt = self._process, message.attempt
+        if attempt > 1 and await process.drained_within(self._back_off.wait_seconds(attempt - 1, None)):
+            return None
+        waits = 0
+        while True:
+            try:
+                async with self._slot(images.at_once):
+                    if process.draining.is_set():
+                        return None
+                    end = await images.copy(message, attempt)
+                process.breaker.succeeded()
+                return _Turn(Ended(end.outcome, attempt), end)
+            except TROUBLES:
+                raise
+            except Exception as error:  # noqa: BLE001 - what one image sets off must not stop the others; judged by type
+                turn = await self._failed(error, message, images)
+                wished = error.retry_after if isinstance(error, StoreError) else None
+            if turn.ended.outcome or turn.ended.attempt > attempt:
+                return turn
+            waits += 1
+            if await process.drained_within(self._back_off.wait_seconds(waits, wished)):
+                return None
+
+    async def _failed(self, error: Exception, message: ImageMessage, images: Images) -> _Turn:
+        process, attempt = self._process, message.attempt
+        if isinstance(error, Throttled | TimedOut):
+            process.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
+        everyones = isinstance(error, SYSTEMIC) and await images.answers_nobody(message)
+        if everyones:
+            process.breaker.failed(error)
+        gone = isinstance(error, NoSuchImage) and bool(message.digest)
+        ended = outcomes.after_image_error(
+            error, attempt, process.settings.max_attempts, everyones=everyones, gone=gone
+        )
+        record = images.record(message, ended)
+        if ended.outcome is Outcome.FAILED or ended.attempt > attempt:
+            final = ended.outcome is Outcome.FAILED
+            process.emit(ObjectFailed(message.run_id, record.source, ended.error_code, ended.error, attempt, final))
+        return _Turn(ended, ImageEnd(ended.outcome, 0, (record,)) if ended.outcome else None)
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, at_once: int) -> AsyncIterator[None]:
+        """A place among the images in flight, then one among all that is."""
+        async with self._free:
+            await self._free.wait_for(lambda: self._in_hand < at_once)
+            self._in_hand += 1
+        try:
+            async with self._process.limiter.slot(0):
+                yield
+        finally:
+            async with self._free:
+                self._in_hand -= 1
+                self._free.notify()
