@@ -8,6 +8,7 @@
     ├── QueueError, LedgerError   the queue or the ledger failed
     │   └── QueueUnavailable, LedgerUnavailable    cannot reach it, or not allowed      exit 4
     ├── DeletesRefused            a guard stopped deletion                            exit 3
+    ├── RestoresFailed            archived objects could not be restored              exit 3
     ├── ListingFailed             a listing could not be read to its end              exit 3
     ├── StartFailed               a process or server of ours did not start
     ├── TransferError             moving one object failed
@@ -125,6 +126,13 @@ class DeletesRefused(DthError):
     """A guard (--max-delete, empty source, changed mapping) refused to delete."""
 
     code = "deletes_refused"
+    exit_code = 3
+
+
+class RestoresFailed(DthError):
+    """Restores that were asked for could not be requested for some objects; the rest of the run is whole."""
+
+    code = "restores_failed"
     exit_code = 3
 
 

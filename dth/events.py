@@ -51,7 +51,8 @@ class SortProgress(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunSealed(Event):
-    """The finder ended; totals are exact. `reasons` counts changes by reason, `not_selected` source objects left out."""
+    """The finder ended; totals are exact. `reasons` counts changes by reason, `not_selected` source objects left out,
+    `undecided` ones that were kept although nothing proves them equal."""
 
     run_id: str
     found: int
@@ -59,6 +60,7 @@ class RunSealed(Event):
     compared: int
     reasons: dict[str, int]
     not_selected: int = 0
+    undecided: int = 0
 
 
 @dataclass(frozen=True, slots=True)

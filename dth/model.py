@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dth.states import Outcome, Reason, Side, VerifiedBy
+from dth.states import Outcome, Reason, RestoreState, Side, VerifiedBy
 from dth.values import value
 
 
@@ -52,10 +52,12 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the finder decided about one source object, and which rung said so."""
+    """What the finder decided about one source object, and which rung said so. `there` is the destination's object, where it
+    is still OPEN."""
 
     entry: Entry
     reason: Reason
+    there: Entry | None = None
 
 
 class ByteSpan(NamedTuple):
@@ -104,7 +106,7 @@ class ObjectHead:
     directory bucket's), else "". `checksums` maps a lower-case algorithm (`crc64nvme`, `sha256`) to the store's base64
     value; `checksum_type` is `FULL_OBJECT`, `COMPOSITE` or "". `storage_class` is "" for STANDARD. `opaque_etag`: the
     object is encrypted in a way (KMS, SSE-C) under which ETags are not made of the bytes. `tag_count` is None where the
-    answer does not tell.
+    answer does not tell. `restore` is about an archived object.
     """
 
     generation: Generation
@@ -116,6 +118,7 @@ class ObjectHead:
     storage_class: str = ""
     opaque_etag: bool = False
     tag_count: int | None = None
+    restore: RestoreState = RestoreState.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,17 @@ class Reason(StrEnum):
     ARCHIVED = "archived"  # the source must be restored first
     DIGEST = "digest"  # the destination's tag holds another image
     REFERRER = "referrer"  # the image is there, something that refers to it is not
+    RESTORED = "restored"  # archived at the source, and readable for a while
+    OPEN = "open"  # nothing that was listed decides: the objects themselves are asked; never leaves the finder
     EVENT = "event"  # something happened to the key at the source: what is true is asked there
+
+
+class RestoreState(StrEnum):
+    """What an archived object's own answer says of a readable copy of it."""
+
+    NONE = ""
+    UNDER_WAY = "under_way"
+    READY = "ready"
 
 
 class RunState(StrEnum):

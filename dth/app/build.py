@@ -37,6 +37,7 @@ LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
 LOCK_PATIENCE_SECONDS = 20.0  # how long children of a killed parent may take to end
 ENDING_POLL_SECONDS = 2.0  # of a worker that ends by itself
+ASKING_CONNECTIONS = 32  # besides, where a finder asks about single objects
 RUNS_LOOKED_AT = 20  # newest first; older ones cannot be under way
 
 
@@ -100,6 +101,12 @@ def _sides(job: TransferJob, connections: int, pace: Pace | None) -> Sides:
         open_store(settings.source_location(job), job, connections, pace),
         open_store(settings.dest_location(job), job, connections, pace),
     )
+
+
+def finder_connections(job: TransferJob) -> int:
+    """What listing a side, and asking about its objects, needs at once."""
+    listing = max(LISTING_CONNECTIONS, job.finder_number)
+    return listing + ASKING_CONNECTIONS if job.restore or job.compare == "checksum" else listing
 
 
 def make_job(job: TransferJob, sides: Sides) -> Job:

@@ -14,6 +14,7 @@ from dth.events import RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
 from dth.finder.run import FinderSettings, find, preview
+from dth.finder.settle import RestoreRules, Stores
 from dth.ledgers.base import Ledger
 from dth.settings import TransferJob
 from dth.states import RunState
@@ -41,6 +42,7 @@ def _finder_settings(
         select=selection_of(job),
         deletes=DeleteRules(job.max_delete or "", job.delete_from_empty, bool(job.delete_to)) if job.delete else None,
         resumable=not job.from_file and not job.src_prefix_list,
+        restore=RestoreRules(job.restore_days, job.restore_tier) if job.restore else None,
     )
 
 
@@ -53,9 +55,10 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     urls = settings.source_location(job).url(), settings.dest_location(job).url()
     record.note(RunStarted(run_id, *urls))
     options = _finder_settings(job, run_id, here.process, str(here.folder.scratch), overlap=alone or job.overlap)
+    stores = Stores(sides.source, sides.destination)
     async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
         try:
-            await find(source, destination, here.queue, here.ledger, options, record.note)
+            await find(source, destination, here.queue, here.ledger, options, record.note, stores)
         except (StoreError, TransportError) as error:
             if error.exit_code != DthError.exit_code:
                 raise  # cannot reach, or not allowed: it says so itself
@@ -82,4 +85,4 @@ async def preview_only(job: TransferJob, sides: Sides, record: Record) -> None:
     """A dry run: the plan as events, nothing written but the sort's temporary files."""
     options = _finder_settings(job, "dry-run", "dry-run", "", overlap=True)
     async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
-        await preview(source, destination, options, record.note)
+        await preview(source, destination, options, record.note, Stores(sides.source, sides.destination))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, make_job, open_embedded, open_report, open_sides
+from dth.app.build import Embedded, Lock, finder_connections, make_job, open_embedded, open_report, open_sides
 from dth.app.finding import find_once, preview_only
 from dth.app.ports import is_shared
 from dth.app.record import Record
@@ -38,7 +38,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             "dth sync keeps its queue and ledger on this machine: for a fleet's (queue, table) use dth find and dth work"
         )
     record = Record(emit)
-    async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
+    async with open_sides(job, connections=finder_connections(job)) as sides:
         await sides.check(job)
         if dry_run:
             await unless_stopped(preview_only(job, sides, record), stop)

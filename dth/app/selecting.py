@@ -10,7 +10,9 @@ from dth.app.record import Record
 from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain
+from dth.finder.plan import Tally
 from dth.finder.select import Rules, Selection, selection
+from dth.finder.settle import RestoreRules, Restores, Stores, settling
 from dth.settings import TransferJob
 from dth.summary import Summary
 
@@ -37,5 +39,10 @@ async def explain_key(job: TransferJob, key: str, emit: Emit, stop: asyncio.Even
         decide = deciding(CompareMode(job.compare), sides.source.capabilities, sides.destination.capabilities)
         destination = None if job.skip_compare else sides.destination
         mapping, select = settings.mapping(job), selection_of(job)
-        record.note(await explain(sides.source, destination, mapping, decide, select, key, delete=job.delete))
+        stores, tally = Stores(sides.source, sides.destination), Tally()
+        rules = RestoreRules(job.restore_days, job.restore_tier, ask=False)
+        restores = Restores(stores.source, rules, tally) if job.restore else None
+        settle = settling(stores, tally, checksums=job.compare == "checksum", restores=restores)
+        sides_of = sides.source, destination
+        record.note(await explain(*sides_of, mapping, decide, select, key, delete=job.delete, settle=settle))
     return record.summary(interrupted=stop.is_set())

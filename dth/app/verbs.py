@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from dth.app.build import LISTING_CONNECTIONS, Embedded, Lock, open_embedded, open_report, open_sides
+from dth.app.build import Embedded, Lock, finder_connections, open_embedded, open_report, open_sides
 from dth.app.finding import find_once, preview_only
 from dth.app.oneoff import LocalWorkers
 from dth.app.record import Record
@@ -32,7 +32,7 @@ class Status:
 async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
     """List both sides, send the differences to the queue, seal the run. Raises RunUnderWay where one is not over yet."""
     record = Record(emit)
-    async with open_sides(job, connections=max(LISTING_CONNECTIONS, job.finder_number)) as sides:
+    async with open_sides(job, connections=finder_connections(job)) as sides:
         await sides.check(job)
         if dry_run:
             await unless_stopped(preview_only(job, sides, record), stop)

@@ -15,7 +15,8 @@ and for every reason but EQUAL: a source in GLACIER or DEEP_ARCHIVE makes it ARC
 restored first). The storage class at the destination never matters: an archived object there is present.
 
 `--compare size` ends after SIZE; `mtime` goes from SIZE to the newer rung, whose reason is then MTIME; `etag` takes all
-ETags for comparable, and one that was not listed for different.
+ETags for comparable, and one that was not listed for different. `checksum` lets only what proves the bytes decide: equal
+ETags of one kind, else what a HEAD of both objects says (`finder.settle`); until then the reason is OPEN.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from dth.errors import SettingsError
+from dth.finder.evidence import MD5_DIGITS, UNPROVEN, Evidence, by_listing, comparable
 from dth.model import Change, Entry
-from dth.states import Reason
+from dth.states import Comparison, Reason
 from dth.stores.base import Capabilities
 
 Decide = Callable[[Entry, Entry], Reason]
@@ -34,9 +35,6 @@ Decide = Callable[[Entry, Entry], Reason]
 
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes that answer a GET only after a restore (S3 User Guide, "Storage classes"). GLACIER_IR answers at once."""
-
-_HEX = frozenset("0123456789abcdefABCDEF")
-_MD5_DIGITS = 32
 
 
 class CompareMode(StrEnum):
@@ -50,7 +48,7 @@ class CompareMode(StrEnum):
 
 
 def deciding(mode: CompareMode, source: Capabilities, destination: Capabilities) -> Decide:
-    """The decision for pairs of these two stores. Raises SettingsError for a mode that is not available yet."""
+    """The decision for pairs of these two stores."""
     match mode:
         case CompareMode.AUTO:
             return _ladder(
@@ -64,11 +62,14 @@ def deciding(mode: CompareMode, source: Capabilities, destination: Capabilities)
         case CompareMode.ETAG:
             return _by_etag
         case CompareMode.CHECKSUM:
-            raise SettingsError("compare=checksum is not available yet; choose auto, size, mtime or etag")
+            return _by_checksum(Evidence.of(source, destination))
 
 
-def change(entry: Entry, reason: Reason) -> Change:
-    """The change for a source entry, ARCHIVED where it cannot be read before it was restored."""
+def change(entry: Entry, reason: Reason, there: Entry | None = None) -> Change:
+    """The change for a source entry, ARCHIVED where it cannot be read before it was restored. `there` is the destination's,
+    kept where that may still show that nothing is to be done."""
+    if reason is Reason.OPEN:
+        return Change(entry, reason, there)
     return Change(entry, Reason.ARCHIVED if entry.storage_class in ARCHIVED_CLASSES else reason)
 
 
@@ -77,47 +78,17 @@ def _ladder(*, md5: bool, multipart: bool) -> Decide:
         if source.size != destination.size:
             return Reason.SIZE
         ours, theirs = source.etag, destination.etag
-        if ours == theirs and (multipart if "-" in ours else md5) and len(ours) >= _MD5_DIGITS:
+        if ours == theirs and (multipart if "-" in ours else md5) and len(ours) >= MD5_DIGITS:
             return Reason.EQUAL  # nearly all pairs end here: ten times as fast as the careful look
-        if _comparable(ours, theirs, md5=md5, multipart=multipart):
+        if comparable(ours, theirs, md5=md5, multipart=multipart):
             if ours.lower() == theirs.lower():
                 return Reason.EQUAL
             # There is only one MD5 of no bytes: where those of two empty objects differ, one of them is no MD5.
             if source.size:
                 return Reason.ETAG
-        return Reason.NEWER if _newer(source.last_modified, destination.last_modified) else Reason.EQUAL
+        return Reason.NEWER if newer(source.last_modified, destination.last_modified) else Reason.EQUAL
 
     return decide
-
-
-def etags_say(ours: str, theirs: str, *, md5: bool, multipart: bool) -> bool | None:
-    """Whether two objects of one size are the same bytes, as far as their ETags can say: None where they cannot.
-
-    False is certain for MD5s. For multipart ETags it means other bytes or other part sizes.
-    """
-    if not _comparable(ours, theirs, md5=md5, multipart=multipart):
-        return None
-    return ours.lower() == theirs.lower()
-
-
-def _comparable(ours: str, theirs: str, *, md5: bool, multipart: bool) -> bool:
-    """Whether equal ETags mean equal bytes and different ones different bytes.
-
-    Both are MD5s, or both are multipart ETags of as many parts. That the ETags of a store are MD5s is its profile's and
-    its settings' word (`Capabilities`): under KMS they look the same and are none.
-    """
-    ours_hash, ours_dash, ours_parts = ours.partition("-")
-    theirs_hash, theirs_dash, theirs_parts = theirs.partition("-")
-    if ours_dash != theirs_dash or not (multipart if ours_dash else md5):
-        return False
-    if ours_parts != theirs_parts or (ours_dash and not ours_parts.isdecimal()):
-        return False
-    return (
-        len(ours_hash) == _MD5_DIGITS
-        and len(theirs_hash) == _MD5_DIGITS
-        and _HEX.issuperset(ours_hash)
-        and _HEX.issuperset(theirs_hash)
-    )
 
 
 def _by_size(source: Entry, destination: Entry) -> Reason:
@@ -127,7 +98,7 @@ def _by_size(source: Entry, destination: Entry) -> Reason:
 def _by_mtime(source: Entry, destination: Entry) -> Reason:
     if source.size != destination.size:
         return Reason.SIZE
-    return Reason.MTIME if _newer(source.last_modified, destination.last_modified) else Reason.EQUAL
+    return Reason.MTIME if newer(source.last_modified, destination.last_modified) else Reason.EQUAL
 
 
 def _by_etag(source: Entry, destination: Entry) -> Reason:
@@ -136,7 +107,17 @@ def _by_etag(source: Entry, destination: Entry) -> Reason:
     return Reason.EQUAL if source.etag and source.etag.lower() == destination.etag.lower() else Reason.ETAG
 
 
-def _newer(source: str, destination: str) -> bool:
+def _by_checksum(evidence: Evidence) -> Decide:
+    def decide(source: Entry, destination: Entry) -> Reason:
+        judgement = by_listing(source, destination, evidence)
+        if judgement is None or judgement is UNPROVEN:
+            return Reason.OPEN
+        return Reason.SIZE if judgement.comparison is Comparison.SIZE else Reason.EQUAL
+
+    return decide
+
+
+def newer(source: str, destination: str) -> bool:
     """Whether the source was written later. A time that cannot be read counts as newer: a copy too many loses nothing."""
     if len(source) == len(destination) and source[-1:] == destination[-1:] == "Z":
         return source > destination  # one format: text order is time order

@@ -136,7 +136,7 @@ def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:
         if key == their_key:
             reason = decide(page[i], their_page[j])
             if reason is not equal:
-                changes.append(change(page[i], reason))
+                changes.append(change(page[i], reason, their_page[j]))
             i += 1
             j += 1
         elif key < their_key:

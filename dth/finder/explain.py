@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dth.events import Explained
 from dth.finder.compare import Decide, change
+from dth.finder.plan import Settle
 from dth.finder.select import Selection
-from dth.model import Entry, KeyMapping
+from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
 from dth.stores.base import Lister
 
@@ -15,9 +18,11 @@ _WORDS = {
     Reason.ETAG: "the sizes are equal, the ETags can be compared and differ",
     Reason.NEWER: "the sizes are equal, the ETags say nothing, and the source is newer",
     Reason.MTIME: "the sizes are equal, and the source is newer",
+    Reason.CHECKSUM: "the sizes are equal, the checksums differ",
     Reason.UNCOMPARED: "--skip-compare sends everything",
     Reason.EQUAL: "nothing that is compared says that it differs",
     Reason.ARCHIVED: "it lies in an archive class and must be restored first",
+    Reason.RESTORED: "it lies in an archive class, and a restored copy of it can be read",
 }
 
 
@@ -30,6 +35,7 @@ async def explain(
     key: str,
     *,
     delete: bool,
+    settle: Settle | None = None,
 ) -> Explained:
     """What a run would do about `key`, a source key, whole or without the source prefix, and why. `destination` None:
     nothing is compared."""
@@ -47,10 +53,12 @@ async def explain(
     reason = Reason.MISSING if theirs is None else decide(ours, theirs)
     if destination is None:
         reason = Reason.UNCOMPARED
-    if reason is Reason.EQUAL:
-        return Explained(key, dest_key, "keep", _WORDS[reason])
-    reason = change(ours, reason).reason
-    return Explained(key, dest_key, "skip" if reason is Reason.ARCHIVED else "copy", _WORDS[reason])
+    changes: Sequence[Change] = [] if reason is Reason.EQUAL else [change(ours, reason, theirs)]
+    if settle:
+        changes = await settle(changes)
+    reason = changes[0].reason if changes else Reason.EQUAL
+    action = {Reason.EQUAL: "keep", Reason.ARCHIVED: "skip"}.get(reason, "copy")
+    return Explained(key, dest_key, action, _WORDS[reason])
 
 
 def _without_source(theirs: Entry | None, name: str, select: Selection | None, *, delete: bool) -> tuple[str, str]:

@@ -29,7 +29,8 @@ from dth.states import Reason, Side
 class Tally:
     """What a run gave so far. `found` and `reasons` count what was handed on for sending; the rest counts the listings
     and `needs_restore` what would be sent were it not archived; `needs_restore_behind` those of them that lie behind what
-    ranges have reached."""
+    ranges have reached. `undecided` pairs were kept although nothing proves them equal; of what needs to be restored,
+    `restores_asked` were asked for now, the others before (`restores_under_way`), or could not be (`restores_failed`)."""
 
     found: int = 0
     found_bytes: int = 0
@@ -40,11 +41,16 @@ class Tally:
     needs_restore: int = 0
     not_selected: int = 0
     needs_restore_behind: int = 0
+    undecided: int = 0
+    restores_asked: int = 0
+    restores_under_way: int = 0
+    restores_failed: int = 0
 
     def list_anew(self) -> None:
         """The listings begin again; what was handed on stays handed on."""
         self.compared = self.dest_objects = self.extra = self.not_selected = 0
-        self.needs_restore = self.needs_restore_behind = 0
+        self.needs_restore = self.needs_restore_behind = self.undecided = 0
+        self.restores_asked = self.restores_under_way = self.restores_failed = 0
 
     def count(self, changes: Sequence[Change]) -> None:
         """Add changes that are handed on for sending."""
@@ -57,6 +63,11 @@ class Tally:
 Accept = Callable[[Sequence[Change]], Awaitable[None]]
 """Takes changes in key order of one range, called for each batch, also with none; for several ranges at the same time.
 ARCHIVED ones are to be reported, not sent."""
+
+
+Settle = Callable[[Sequence[Change]], Awaitable[Sequence[Change]]]
+"""Takes the changes of a batch in key order and returns those that stay, with their reasons. May see a key twice, where a
+listing begins again."""
 
 
 class Extras:
@@ -87,6 +98,7 @@ class Decisions:
     accept: Accept
     extras: Extras
     select: Selection | None = None
+    settle: Settle | None = None
 
 
 class RangePlan:
@@ -151,6 +163,8 @@ class RangePlan:
                 await to.extras.take(self._after, batch.extras)
             changes: Sequence[Change] = batch.changes
             archived = 0
+            if changes and to.settle:
+                changes = await to.settle(changes)
             if changes:
                 archived = sum(change.reason is Reason.ARCHIVED for change in changes)
                 tally.needs_restore += archived

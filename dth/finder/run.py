@@ -21,11 +21,13 @@ from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.deletes import DeleteRules, SpooledDeletes
+from dth.finder.found import Found, finished
 from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
-from dth.finder.plan import Accept, Decisions, Extras, Tally, first_error
+from dth.finder.plan import Accept, Decisions, Extras, Settle, Tally, first_error
 from dth.finder.select import Selection
+from dth.finder.settle import RestoreRules, Restores, Stores, settling
 from dth.ledgers.base import Ledger, Run
 from dth.messages import DeleteMessage, ObjectsMessage, encode
 from dth.model import Change, Counts, KeyMapping
@@ -47,7 +49,7 @@ class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
     the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as
     pay); `select` None takes every object; `deletes` None deletes nothing. `resumable`: what is listed is the whole of both
-    sides, so that a later run can go on where this one stops."""
+    sides, so that a later run can go on where this one stops. `restore` None leaves archived objects alone."""
 
     job_id: str
     run_id: str
@@ -67,33 +69,23 @@ class FinderSettings:
     select: Selection | None
     deletes: DeleteRules | None
     resumable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
-    which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the
-    source lacks, as far as they are selected; `not_selected` source objects are not. `refusal`
-    says why deletes that were asked for were not sent."""
-
-    found: int
-    found_bytes: int
-    compared: int
-    dest_objects: int
-    reasons: dict[str, int]
-    needs_restore: int
-    extra: int
-    not_selected: int
-    refusal: str = ""
+    restore: RestoreRules | None
 
 
 async def find(
-    source: Lister, destination: Lister, queue: Queue, ledger: Ledger, settings: FinderSettings, emit: Emit
+    source: Lister,
+    destination: Lister,
+    queue: Queue,
+    ledger: Ledger,
+    settings: FinderSettings,
+    emit: Emit,
+    stores: Stores | None = None,
 ) -> Found:
     """Send every difference, each key once, and seal the run with exact totals.
 
     Raises RunUnderWay where another run of the job is; nothing was written then. DeletesRefused where a guard kept all
-    deletes back; the run is sealed without them. After any other error, and when cancelled,
+    deletes back, and RestoresFailed where archived objects could not be restored; the run is sealed without them. `stores` are
+    asked about single objects, where settings want that. After any other error, and when cancelled,
     the run is ABANDONED, never sealed: a listing that failed is not an empty one.
     """
     deciding(settings.compare, source.capabilities, destination.capabilities)  # refuses before anything is written
@@ -108,34 +100,37 @@ async def find(
     )
     await ledger.start_run(_new_run(settings, heart.lease_until), overlap=settings.overlap)
     try:
-        found = await _list_and_send(source, destination, queue, settings, heart, emit)
+        found = await _list_and_send(source, destination, queue, settings, heart, emit, stores)
         await ledger.seal_run(settings.run_id, settings.finder, found.found, found.found_bytes, found.reasons)
         await heart.forget()
     except BaseException as caught:  # noqa: BLE001 - raised again below, unwrapped
         error = first_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
         await _abandon(ledger, settings.run_id, error, emit)
         raise error from error.__cause__
-    emit(RunSealed(settings.run_id, found.found, found.found_bytes, found.compared, found.reasons, found.not_selected))
-    if found.refusal:
-        raise DeletesRefused(found.refusal)
-    return found
+    counted = found.found, found.found_bytes, found.compared
+    emit(RunSealed(settings.run_id, *counted, found.reasons, found.not_selected, found.undecided))
+    return found.or_raise()
 
 
-async def preview(source: Lister, destination: Lister, settings: FinderSettings, emit: Emit) -> Found:
-    """What `find` would send, as a Planned event for each change, in key order within each range; `skip` for what must be restored first.
-    Touches no queue and no ledger."""
+async def preview(
+    source: Lister, destination: Lister, settings: FinderSettings, emit: Emit, stores: Stores | None = None
+) -> Found:
+    """What `find` would send, as a Planned event for each change, in key order within each range; `skip`, or `restore`, for
+    what must be restored first. Touches no queue and no ledger, and asks for no restore."""
     tally = Tally()
+    restores = _restores(settings, stores, tally, ask=False)
     progress = _Progress(settings.run_id, tally, emit)
 
     async def accept(changes: Sequence[Change]) -> None:
         for change in changes:
             entry = change.entry
-            action = "skip" if change.reason is Reason.ARCHIVED else "copy"
+            action = "copy" if change.reason is not Reason.ARCHIVED else "restore" if restores else "skip"
             emit(Planned(action, entry.key, settings.mapping.dest_key(entry.key), entry.size, change.reason))
         progress.note()
 
     with _deletes(settings) as deletes:
-        await _plan(source, destination, settings, tally, accept, deletes, emit).run()
+        settle = settling(stores, tally, checksums=settings.compare is CompareMode.CHECKSUM, restores=restores)
+        await _plan(source, destination, settings, tally, accept, deletes, settle, emit).run()
         progress.note(last=True)
         if deletes and (refusal := deletes.refusal(tally)):
             raise DeletesRefused(refusal)
@@ -144,7 +139,7 @@ async def preview(source: Lister, destination: Lister, settings: FinderSettings,
                 for change in changes:
                     key, size = change.entry.key, change.entry.size
                     emit(Planned("delete", key, settings.mapping.dest_key(key), size, change.reason))
-    return _finished(tally, emit)
+    return finished(tally, restores, emit)
 
 
 async def _list_and_send(
@@ -154,9 +149,11 @@ async def _list_and_send(
     settings: FinderSettings,
     heart: Heartbeat,
     emit: Emit,
+    stores: Stores | None,
 ) -> Found:
     """Everything between the run's row and its seal: when this returns, the queue holds every message."""
     tally = Tally()
+    restores = _restores(settings, stores, tally, ask=True)
     progress = _Progress(settings.run_id, tally, emit)
     outbox = Outbox(queue, settings.high_water, emit)
     packer = Packer(
@@ -180,7 +177,8 @@ async def _list_and_send(
 
     refusal = ""
     with _deletes(settings) as deletes:
-        plan = _plan(source, destination, settings, tally, accept, deletes, emit, heart.misled)
+        settle = settling(stores, tally, checksums=settings.compare is CompareMode.CHECKSUM, restores=restores)
+        plan = _plan(source, destination, settings, tally, accept, deletes, settle, emit, heart.misled)
 
         def look() -> Place | None:
             """Everything accepted by now is in messages that were put by now: no await comes between."""
@@ -203,7 +201,7 @@ async def _list_and_send(
             await outbox.close()
             await sending
             beating.cancel()
-    return replace(_finished(tally, emit), refusal=refusal)
+    return replace(finished(tally, restores, emit), refusal=refusal)
 
 
 async def _send_deletes(
@@ -232,6 +230,10 @@ def _deletes(settings: FinderSettings) -> Iterator[SpooledDeletes | None]:
         deletes.close()
 
 
+def _restores(settings: FinderSettings, stores: Stores | None, tally: Tally, *, ask: bool) -> Restores | None:
+    return Restores(stores.source, replace(settings.restore, ask=ask), tally) if settings.restore and stores else None
+
+
 def _plan(
     source: Lister,
     destination: Lister,
@@ -239,6 +241,7 @@ def _plan(
     tally: Tally,
     accept: Accept,
     extras: Extras | None,
+    settle: Settle | None,
     emit: Emit,
     misled: Callable[[], Awaitable[None]] | None = None,
 ) -> Attempts:
@@ -250,6 +253,7 @@ def _plan(
         accept=accept,
         extras=extras or Extras(),
         select=settings.select,
+        settle=settle,
     )
     return Attempts(
         source,
@@ -291,30 +295,6 @@ def _new_run(settings: FinderSettings, lease_until: float) -> Run:
         found_bytes=0,
         reasons={},
         counts=Counts(),
-    )
-
-
-def _finished(tally: Tally, emit: Emit) -> Found:
-    reasons = {str(reason): count for reason, count in tally.reasons.items()}
-    if tally.needs_restore:
-        reasons[Reason.ARCHIVED.value] = tally.needs_restore
-        emit(
-            Notice(
-                "warning",
-                "needs_restore",
-                f"{tally.needs_restore} objects lie in an archive class at the source and were not sent: restore them, "
-                "then run again",
-            )
-        )
-    return Found(
-        found=tally.found,
-        found_bytes=tally.found_bytes,
-        compared=tally.compared,
-        dest_objects=tally.dest_objects,
-        reasons=reasons,
-        needs_restore=tally.needs_restore,
-        extra=tally.extra,
-        not_selected=tally.not_selected,
     )
 
 

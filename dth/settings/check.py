@@ -31,6 +31,11 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
             f"skip_compare{_from(origins, 'skip_compare')} contradicts compare = {job.compare!r}"
             f"{_from(origins, 'compare')}: set one of them"
         )
+    if not job.restore:
+        unused = {"restore_days", "restore_tier"} & origins.keys()
+        found += [
+            f"{name}{_from(origins, name)} says how to restore, but restore is not set" for name in sorted(unused)
+        ]
     if job.lease_seconds > job.lease_cap_seconds:
         found.append(
             f"lease_seconds = {job.lease_seconds:g}{_from(origins, 'lease_seconds')} is more than "

@@ -243,7 +243,11 @@ class TransferJob(JobBase):
         "transfer", "Verify", "How much proof of the bytes: lengths, what costs next to nothing, or everything."
     )
     no_clobber: bool = _copy(False, "No clobber", "Never overwrite an object that is there.")
-    restore: bool = _copy(False, "Restore", "Ask the source to restore archived objects.")
+    restore: bool = _copy(False, "Restore", "Ask the source to restore archived objects; a run after that copies them.")
+    restore_days: int = _copy(7, "Restore days", "Days for which a restored object stays readable.", ge=1, le=3650)
+    restore_tier: Literal["Bulk", "Standard", "Expedited"] = _copy(
+        "Standard", "Restore tier", "How fast, and at what price, restores are made."
+    )
     server_side_copy: bool = _copy(False, "Server-side copy", "Let a store that holds both sides copy by itself.")
     multipart_threshold: Size = _copy(
         16 * MiB, "Multipart threshold", "Objects above this many bytes are copied in parts.", ge=1, le=5 * GiB
@@ -280,10 +284,8 @@ class TransferJob(JobBase):
 
 
 NOT_YET: dict[str, str] = {
-    "restore": "restoring archived objects",
     "giant_threshold": "sharing one object among workers",
     "server_side_copy": "server-side copy",
-    "compare=checksum": "comparing by checksum",
 }
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a
 silent lie. `name`: any value but the default; `name=value`: that value. They stay out of the help."""

@@ -101,6 +101,7 @@ _ACTIONS = {
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject (and s3:ListBucket to tell absent from forbidden)",
     "GetObject": "s3:GetObject",
+    "RestoreObject": "s3:RestoreObject",
     "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is set, s3:PutObjectTagging with tags, kms:GenerateDataKey "
     "with SSE-KMS)",
     "DeleteObject": "s3:DeleteObject",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from dth.errors import RequestRefused
 from dth.model import Attributes, Generation, ObjectHead
+from dth.states import RestoreState
 from dth.stores.base import PutOptions, Written
 from dth.stores.encode import encode_query
 from dth.stores.sign import Header
@@ -60,6 +61,7 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
         storage_class="" if storage_class == "STANDARD" else storage_class,
         opaque_etag=opaque,
         tag_count=_count(headers.get("x-amz-tagging-count", "")),
+        restore=_restore(headers.get("x-amz-restore", "")),
     )
 
 
@@ -132,6 +134,13 @@ def _checksum_type(headers: Mapping[str, str], checksums: list[tuple[str, str]],
         return ""
     plain = "-" not in etag and not any("-" in value for _, value in checksums)
     return headers.get("x-amz-checksum-type", "").upper() or ("FULL_OBJECT" if plain else "")
+
+
+def _restore(said: str) -> RestoreState:
+    """S3 says `ongoing-request="true"`, then `ongoing-request="false", expiry-date="..."` until the copy is gone."""
+    if 'ongoing-request="true"' in said:
+        return RestoreState.UNDER_WAY
+    return RestoreState.READY if 'ongoing-request="false"' in said else RestoreState.NONE
 
 
 def _opaque(headers: Mapping[str, str]) -> bool:

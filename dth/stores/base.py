@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
+from dth.states import RestoreState
 from dth.transport.base import Body
 from dth.values import value
 
@@ -216,6 +217,19 @@ class Reader(Protocol):
     async def part_size(self, key: str, generation: Generation) -> int:
         """The size of the parts that this generation was uploaded in, all but the last; 0 where they were not equal, or
         the store does not tell, or does not let us ask. One request, with 10,000 parts at most ten."""
+        ...
+
+
+class Restorer(Protocol):
+    """Has archived objects restored."""
+
+    async def head(self, key: str, *, if_match: str = "") -> ObjectHead:
+        """As `Reader.head`; its `restore` says how far that is."""
+        ...
+
+    async def restore(self, key: str, *, days: int, tier: str) -> RestoreState:
+        """Ask for a readable copy that stays for `days`, made as fast as `tier` says (`Bulk`, `Standard`, `Expedited`).
+        UNDER_WAY, asked for now or before; READY where there was one, whose days begin anew."""
         ...
 
 

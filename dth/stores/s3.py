@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
 from dth.retry import RetryPolicy
+from dth.states import RestoreState
 from dth.stores.base import Capabilities, OpenUpload, PutOptions, UploadedPart, Written
 from dth.stores.bucket import Bucket, Connect
 from dth.stores.credentials import CredentialsProvider, credentials_for
@@ -150,6 +151,10 @@ class S3Store:
     async def put_tags(self, key: str, tags: Tags) -> None:
         """See `Writer`."""
         await self._writing.put_tags(key, tags)
+
+    async def restore(self, key: str, *, days: int, tier: str) -> RestoreState:
+        """See `Restorer`."""
+        return await self._writing.restore(key, days, tier)
 
     async def delete(self, key: str, *, if_match: str = "") -> None:
         """See `Writer`."""

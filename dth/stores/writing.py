@@ -9,6 +9,7 @@ from html import escape
 
 from dth.errors import AnswerInvalid, NotFound, StoreError
 from dth.model import Tags
+from dth.states import RestoreState
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
 from dth.stores.attributes import integrity_headers, write_headers, written_in, written_of
 from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
@@ -62,6 +63,25 @@ class Writing:
             await response.read(ERROR_LIMIT)
 
         await self._bucket.call(Call("PutObjectTagging", "PUT", key, "tagging=", headers, xml), read)
+
+    async def restore(self, key: str, days: int, tier: str) -> RestoreState:
+        """See `Restorer.restore`: 202 where it was asked for now, 409 where it is under way, 200 where the copy is there (S3
+        API Reference, RestoreObject)."""
+        inner = f"<Days>{days}</Days><GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>"
+        xml = f'<RestoreRequest xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</RestoreRequest>'.encode()
+        md5 = b64encode(hashlib.md5(xml, usedforsecurity=False).digest()).decode("ascii")
+        headers = [("content-type", "application/xml"), ("content-md5", md5)]
+
+        async def read(response: Response) -> RestoreState:
+            await response.read(ERROR_LIMIT)
+            return RestoreState.READY if response.status == 200 else RestoreState.UNDER_WAY  # noqa: PLR2004
+
+        try:
+            return await self._bucket.call(Call("RestoreObject", "POST", key, "restore=", headers, xml), read)
+        except StoreError as exc:
+            if exc.store_code == "RestoreAlreadyInProgress":
+                return RestoreState.UNDER_WAY
+            raise
 
     async def delete(self, key: str, if_match: str) -> None:
         """See `Writer.delete`."""

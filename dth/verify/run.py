@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from dth.events import Difference, Emit, VerifyProgress
 from dth.finder.compare import ARCHIVED_CLASSES
+from dth.finder.evidence import EQUAL_BY_ETAG, Evidence, Judgement
 from dth.finder.listing import Listing
 from dth.finder.plan import first_error
 from dth.finder.ranges import EVERYTHING
@@ -22,7 +23,6 @@ from dth.model import Entry, KeyMapping
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.verify.check import Checker
-from dth.verify.judge import EQUAL_BY_ETAG, Evidence, Judgement
 from dth.verify.pairs import Listed, Lonely, Pair, Pairing
 from dth.verify.report import Compared, CompareReport
 from dth.worker.breaker import Breaker

@@ -120,6 +120,7 @@ def finder_settings(**changed: object) -> FinderSettings:
         select=None,
         deletes=None,
         resumable=False,
+        restore=None,
     )
     return dataclasses.replace(base, **changed)  # type: ignore[arg-type]
 

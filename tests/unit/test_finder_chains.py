@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from dth.finder.run import Found, preview
+from dth.finder.found import Found
+from dth.finder.run import preview
 from dth.model import Entry
 from tests.servers.lister import Deep, Flat, Skewed
 from tests.unit.finder_fakes import CAPABILITIES, finder_settings, no_emit

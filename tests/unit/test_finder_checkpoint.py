@@ -31,9 +31,10 @@ from dth.finder.checkpoint import (
 )
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.deletes import DeleteRules
+from dth.finder.found import Found
 from dth.finder.plan import Decisions, Extras, Tally
 from dth.finder.ranges import KeyRange, resting_place, sendable
-from dth.finder.run import Found, find
+from dth.finder.run import find
 from dth.ledgers.base import OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectsMessage, decode

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from dth.errors import SettingsError
 from dth.finder.compare import CompareMode, change, deciding
 from dth.model import Entry
 from dth.states import Reason
@@ -89,9 +88,22 @@ def test_times_in_different_formats_compare_as_instants(source: str, destination
     assert decide(obj(modified=source), obj(modified=destination)) is reason
 
 
-def test_a_checksum_comparison_is_refused_in_words() -> None:
-    with pytest.raises(SettingsError, match="checksum is not available"):
-        deciding(CompareMode.CHECKSUM, CAPABILITIES, CAPABILITIES)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        (obj(1, A), obj(1, A), Reason.EQUAL),
+        (obj(1, A), obj(2, A), Reason.SIZE),
+        (obj(1, A), obj(1, B), Reason.OPEN),
+        (obj(1, A + "-2"), obj(1, A + "-2"), Reason.EQUAL),
+        (obj(1, A + "-2"), obj(1, A), Reason.OPEN),
+        (obj(0, A), obj(0, B), Reason.EQUAL),
+        (obj(1, A, NEW), obj(1, A, OLD), Reason.EQUAL),
+    ],
+)
+def test_comparing_by_checksum_believes_equal_etags_and_leaves_the_rest_open(
+    ours: Entry, theirs: Entry, reason: Reason
+) -> None:
+    assert deciding(CompareMode.CHECKSUM, CAPABILITIES, CAPABILITIES)(ours, theirs) is reason
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import cast
 
 import pytest
 
-from dth.errors import LeaseLost, LedgerError, QueueError, RunUnderWay, ServerFault, SettingsError
+from dth.errors import LeaseLost, LedgerError, QueueError, RunUnderWay, ServerFault
 from dth.events import Event, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder import outbox, run
-from dth.finder.compare import CompareMode
-from dth.finder.run import Found, find, preview
+from dth.finder.found import Found
+from dth.finder.run import find, preview
 from dth.ledgers.base import Ledger, Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry, ObjectsMessage, decode
@@ -223,13 +223,6 @@ async def test_a_run_under_way_is_left_alone() -> None:
     with pytest.raises(RunUnderWay):
         await search(source, FakeLister([]), rows)
     assert (rows.calls, source.listings) == (["start"], 0)
-
-
-async def test_an_unavailable_comparison_is_refused_before_anything_is_written() -> None:
-    rows = RunRows()
-    with pytest.raises(SettingsError):
-        await search(FakeLister([]), FakeLister([]), rows, compare=CompareMode.CHECKSUM)
-    assert rows.calls == []
 
 
 async def test_a_lost_lease_stops_the_finder() -> None:

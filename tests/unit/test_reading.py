@@ -15,6 +15,7 @@ from dth.errors import (
     RequestRefused,
 )
 from dth.model import Attributes, ByteSpan, Generation
+from dth.states import RestoreState
 from tests.unit.store_fakes import FakeAnswer, error, fake_store
 
 MD5 = "900150983cd24fb0d6963f7d28e17f72"  # of b"abc"
@@ -184,6 +185,19 @@ async def test_a_head_that_is_refused_with_checksums_is_asked_again_without() ->
     await store.head("k")
     await store.head("k")
     assert ["x-amz-checksum-mode" in sent.headers for sent in net.sent] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("", RestoreState.NONE),
+        ('ongoing-request="true"', RestoreState.UNDER_WAY),
+        ('ongoing-request="false", expiry-date="Fri, 21 Dec 2029 00:00:00 GMT"', RestoreState.READY),
+    ],
+)
+async def test_a_head_says_how_far_the_restore_of_an_archived_object_is(said: str, state: RestoreState) -> None:
+    store, _ = fake_store([whole(x_amz_restore=said) if said else whole()])
+    assert (await store.head("k")).restore is state
 
 
 async def test_closing_a_stream_ends_its_answer() -> None:

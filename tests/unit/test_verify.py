@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from dth.errors import AccessDenied, Archived, ListingBroken, SettingsError
 from dth.events import Difference, Event
+from dth.finder.evidence import Evidence, by_heads, by_listing
 from dth.model import Attributes, Entry, Generation, KeyMapping, ObjectHead
 from dth.states import Comparison, VerifiedBy
 from dth.stores.attributes import object_head
 from dth.stores.base import KeyRules
-from dth.verify.judge import Evidence, attributes_differ, by_heads, by_listing
+from dth.verify.judge import attributes_differ
 from dth.verify.reading import first_difference
 from dth.verify.report import CompareReport
 from dth.verify.run import Findings, VerifySettings, verify

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 
-from dth.errors import AnswerInvalid, NoSuchBucket, RequestRefused
+from dth.errors import AccessDenied, AnswerInvalid, NoSuchBucket, RequestRefused
 from dth.model import Attributes
+from dth.states import RestoreState
 from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
 from tests.unit.store_fakes import FakeAnswer, error, fake_store, stream
 
@@ -153,3 +154,27 @@ async def test_pages_of_uploads_that_repeat_end_loudly() -> None:
     store, _ = fake_store(itertools.repeat(uploads_page("a b", truncated=True)))
     with pytest.raises(AnswerInvalid, match="leads nowhere"):
         [upload async for upload in store.open_uploads("")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (FakeAnswer(202, {}), RestoreState.UNDER_WAY),
+        (FakeAnswer(200, {}), RestoreState.READY),
+        (error(409, "RestoreAlreadyInProgress"), RestoreState.UNDER_WAY),
+    ],
+)
+async def test_a_restore_is_asked_for_with_its_days_and_tier_and_the_answer_says_how_far_it_is(
+    answer: FakeAnswer, state: RestoreState
+) -> None:
+    store, net = fake_store([answer])
+    assert await store.restore("a b", days=9, tier="Bulk") is state
+    (sent,) = net.sent
+    assert (sent.method, sent.target.split("?")) == ("POST", [sent.target.split("?")[0], "restore="])
+    assert b"<Days>9</Days><GlacierJobParameters><Tier>Bulk</Tier></GlacierJobParameters>" in sent.body
+
+
+async def test_a_restore_that_is_not_allowed_names_the_permission() -> None:
+    store, _ = fake_store([error(403, "AccessDenied")])
+    with pytest.raises(AccessDenied, match="s3:RestoreObject"):
+        await store.restore("k", days=1, tier="Standard")
