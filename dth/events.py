@@ -162,11 +162,14 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Requests(Event):
-    """HTTP requests of one process, by side and operation; sent when it ends."""
+    """HTTP requests of one process, by side and operation, and about what they cost (`dth.prices`; None where nobody knows);
+    sent when it ends."""
 
     process: str
     source: dict[str, int]
     destination: dict[str, int]
+    source_usd: float | None = None
+    destination_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

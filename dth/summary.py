@@ -71,7 +71,9 @@ class FailedObject:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a command. Sums are over `runs`; `compared` counts source objects looked at, of which the selection
-    left `not_selected` out; `requests` are HTTP requests by side and operation; `listed` counts what was only named, `explained` what `--explain`
+    left `not_selected` out; `requests` are HTTP requests by side and operation, `requests_usd` about
+    what they cost (see `dth.prices`), for the sides of which that is known; `undecided` objects were kept although nothing proves
+    them equal; `listed` counts what was only named, `explained` what `--explain`
     was asked for; `failures` are the first ones, `failure_codes` counts all of them by code."""
 
     runs: tuple[RunTotals, ...]
@@ -88,6 +90,8 @@ class Summary:
     not_selected: int = 0
     explained: int = 0
     planned_deletes: int = 0
+    requests_usd: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    undecided: int = 0
 
     @property
     def found(self) -> int:
@@ -186,6 +190,8 @@ class Tally:
         self.failures: list[FailedObject] = []
         self.failure_codes: Counter[str] = Counter()
         self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
+        self._usd: dict[str, float] = {}
+        self._undecided: dict[str, int] = {}
         self._found_bytes: dict[str, int] = {}
         self._compared: dict[str, int] = {}
         self._not_selected: dict[str, int] = {}
@@ -206,6 +212,7 @@ class Tally:
                 self._change(event.run_id, state=RunState.SEALED.value, found=event.found)
                 self._compared[event.run_id] = event.compared
                 self._not_selected[event.run_id] = event.not_selected
+                self._undecided[event.run_id] = event.undecided
                 self._found(event.run_id, event.found, event.found_bytes)
             case RunAbandoned():
                 self._change(event.run_id, state=RunState.ABANDONED.value)
@@ -227,10 +234,16 @@ class Tally:
             case Requests():
                 self._requests["source"].update(event.source)
                 self._requests["destination"].update(event.destination)
+                self._pay("source", event.source_usd)
+                self._pay("destination", event.destination_usd)
             case RunOver():
                 self._over(event)
             case _:
                 pass
+
+    def _pay(self, side: str, dollars: float | None) -> None:
+        if dollars is not None:
+            self._usd[side] = self._usd.get(side, 0.0) + dollars
 
     def _run(self, run_id: str) -> RunTotals:
         return self.runs.get(run_id) or RunTotals(run_id)
@@ -282,4 +295,6 @@ class Tally:
             explained=self.explained,
             planned_deletes=self.planned_deletes,
             not_selected=sum(self._not_selected.values()),
+            requests_usd={side: round(dollars, 6) for side, dollars in self._usd.items()},
+            undecided=sum(self._undecided.values()),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -19,9 +19,12 @@ from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
 from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
+from dth.prices import estimate
 from dth.queues.base import Queue
 from dth.settings import ImageJob, TransferJob
+from dth.settings.identity import partition
 from dth.states import RunState, Side
+from dth.stores.providers import AMAZON_S3
 from dth.stores.s3 import S3Store
 from dth.transport.pace import Pace
 from dth.worker.happenings import FindRules
@@ -47,6 +50,7 @@ class Sides:
 
     source: S3Store
     destination: S3Store
+    storage_class: str = ""  # of what is written
 
     async def check(self, job: TransferJob) -> None:
         """One cheap listing on each side: a wrong bucket, key, region or endpoint is named before anything starts."""
@@ -59,12 +63,21 @@ class Sides:
 
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""
-        return Requests(process, dict(self.source.requests), dict(self.destination.requests))
+        source, destination = dict(self.source.requests), dict(self.destination.requests)
+        dollars = _dollars(self.source, source, ""), _dollars(self.destination, destination, self.storage_class)
+        return Requests(process, source, destination, *dollars)
 
     async def close(self) -> None:
         """Close all connections."""
         await self.source.close()
         await self.destination.close()
+
+
+def _dollars(store: S3Store, requests: Mapping[str, int], storage_class: str) -> float | None:
+    """About what they cost; None where that is not known. A region that was never asked for is AWS's own default."""
+    if store.capabilities.provider != AMAZON_S3 or partition(store.region or "us-east-1") != "aws":
+        return None
+    return estimate(requests, storage_class)
 
 
 def open_store(location: Location, job: TransferJob, connections: int, pace: Pace | None = None) -> S3Store:
@@ -100,6 +113,7 @@ def _sides(job: TransferJob, connections: int, pace: Pace | None) -> Sides:
     return Sides(
         open_store(settings.source_location(job), job, connections, pace),
         open_store(settings.dest_location(job), job, connections, pace),
+        job.dest_storage_class,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dth.cli.text import counted, shown_bytes, shown_key, shown_seconds
+from dth.prices import SOURCE
 from dth.summary import ExitCode, Summary
 
 _SHORTEST = 0.001  # a rate over less time says nothing
@@ -66,8 +67,14 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
         if summary.failed > len(summary.failures):
             lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
-    if verbose:
+    if summary.undecided:
+        lines.append(f"{counted(summary.undecided, summary.noun)} kept although nothing proves them equal")
+    if verbose or summary.noun == "object":
         lines += [f"requests to the {side}: {by_count(counts)}" for side, counts in summary.requests.items() if counts]
+    if summary.requests_usd:
+        priced = " and ".join(summary.requests_usd)
+        dollars = sum(summary.requests_usd.values())
+        lines.append(f"requests to the {priced} cost about ${dollars:,.4f}, without transfer and storage ({SOURCE})")
     return lines
 
 

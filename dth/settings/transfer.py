@@ -244,7 +244,7 @@ class TransferJob(JobBase):
     )
     no_clobber: bool = _copy(False, "No clobber", "Never overwrite an object that is there.")
     restore: bool = _copy(False, "Restore", "Ask the source to restore archived objects; a run after that copies them.")
-    restore_days: int = _copy(7, "Restore days", "Days for which a restored object stays readable.", ge=1, le=3650)
+    restore_days: int = _copy(10, "Restore days", "Days for which a restored object stays readable.", ge=1, le=3650)
     restore_tier: Literal["Bulk", "Standard", "Expedited"] = _copy(
         "Standard", "Restore tier", "How fast, and at what price, restores are made."
     )

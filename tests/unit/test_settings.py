@@ -64,6 +64,8 @@ NEEDED = {
     "max_delete": {"delete": "true"},
     "delete_to": {"delete": "true", "dest_prefix": "copies"},
     "delete_from_empty": {"delete": "true"},
+    "restore_days": {"restore": "true"},
+    "restore_tier": {"restore": "true"},
 }
 
 
@@ -362,6 +364,7 @@ def test_rules_that_no_object_can_meet_are_refused(rules: dict[str, str], said: 
     ("rules", "said"),
     [
         ({"max_delete": "5"}, "max_delete .*delete is not set"),
+        ({"restore_days": "3"}, "restore_days .*says how to restore, but restore is not set"),
         ({"delete": "true", "skip_compare": "true"}, "skip_compare .*contradicts delete"),
         ({"delete": "true", "delete_to": "copies/old", "dest_prefix": "copies"}, "overlaps the destination"),
         ({"delete": "true", "delete_to": "old"}, "overlaps the destination"),
