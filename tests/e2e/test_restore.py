@@ -71,7 +71,7 @@ def test_a_worker_copies_what_was_restored_as_soon_as_the_source_says_so(
 ) -> None:
     source, destination = archive(store)
     where = ("--src-bucket", source, "--dest-bucket", destination, "--restore", "--src-event", "Create")
-    with fleet(tmp_path, ministack, store) as (dth, made):
+    with fleet(tmp_path, ministack, store, store) as (dth, made):
         sqs = ministack.client("sqs")
         arn = sqs.get_queue_attributes(QueueUrl=made["queue"], AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         sqs.close()
