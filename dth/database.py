@@ -18,9 +18,9 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,13 +48,15 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a file must be. `application_id` marks it as ours, `version` is raised by every change of `statements`."""
+    """What a file must be. `application_id` marks it as ours, `version` is raised by every change of `statements`;
+    `upgrades` holds, by version, what makes a file of that version one of the next."""
 
     name: str
     application_id: int
     version: int
     statements: tuple[str, ...]
     error: type[QueueError | LedgerError]
+    upgrades: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,12 @@ class Database:
             for statement in self._schema.statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {self._schema.application_id}")
-            connection.execute(f"PRAGMA user_version = {self._schema.version}")
+        else:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            for older in range(version, self._schema.version):
+                for statement in self._schema.upgrades[older]:
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {self._schema.version}")
         connection.execute("COMMIT")
 
     def _is_new(self, connection: sqlite3.Connection) -> bool:

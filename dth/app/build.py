@@ -140,6 +140,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
             no_clobber=job.no_clobber,
             multipart_threshold=job.multipart_threshold,
             part_size=job.part_size,
+            giant_threshold=job.giant_threshold,
         ),
         delete_to=settings.folder(job.delete_to),
         follows_removals=job.src_event == "CreateAndDelete",

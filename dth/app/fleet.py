@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 
-from dth.app.build import Embedded, JobOpener, Lock, open_embedded
+from dth.app.build import Embedded, JobOpener, Lock, open_embedded, open_report, worker_settings
+from dth.app.object_rows import with_rows
 from dth.app.record import Record
 from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
@@ -15,6 +17,8 @@ from dth.settings import TransferJob
 from dth.states import RunState
 from dth.summary import Summary
 from dth.worker.letters import count_dead_letters
+from dth.worker.mend import Mended, Mender
+from dth.worker.process import WorkerProcess
 from dth.worker.redrive import Redrive, Wanted
 
 
@@ -71,32 +75,40 @@ async def redrive(
     return record.summary(interrupted=False)
 
 
-async def complete_multipart(job: TransferJob, emit: Emit, stop: asyncio.Event, *, every: float) -> Summary:
-    """Count dead letters that nobody counted, and end uploads that nobody will go on with; once, or each `every`
-    seconds until stopped."""
+async def complete_multipart(
+    job: TransferJob, emit: Emit, stop: asyncio.Event, *, every: float, older_than: float = 0.0
+) -> Summary:
+    """Count dead letters that nobody counted, finish or mend shared uploads that nobody is at, and end uploads that nobody
+    will go on with; once, or each `every` seconds until stopped. `older_than` (seconds, 0: none): also those that are
+    under way for longer, where they have no owner."""
     record = Record(emit)
     async with open_embedded(job, lock=Lock.SHARED) as here:
         open_job = JobOpener(job, here.ledger, strict=True)
+        own = worker_settings(job, here.process, until_empty=False, poll_seconds=here.ports.poll_seconds)
         try:
-            while True:
-                await _mend(here, open_job, record)
-                if not every or stop.is_set():
-                    break
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), every)
+            async with with_rows(job, here.folder, open_report(job, here.folder)) as report:
+                process = WorkerProcess(open_job, here.queue, here.ledger, own, record.note, report)
+                while True:
+                    await _mend(here, process, record, older_than)
+                    if not every or stop.is_set():
+                        break
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), every)
         finally:
             await open_job.close(here.process, record.note)
     return record.summary(interrupted=False)
 
 
-async def _mend(here: Embedded, open_job: JobOpener, record: Record) -> None:
-    counted = await count_dead_letters(here.queue, here.ledger, here.process, record.note)
+async def _mend(here: Embedded, process: WorkerProcess, record: Record, older_than: float) -> None:
+    depth = await here.queue.depth()
+    mender = Mender(process, idle=not depth.visible and not depth.leased, older_than=older_than)
+    counted = await count_dead_letters(here.queue, here.ledger, here.process, record.note, give_up=mender.give_up)
     if counted:
         record.note(Notice("info", "letters_counted", f"{counted} objects of dead letters are counted as failed"))
-    depth = await here.queue.depth()
+    await _mend_shared(here, mender, record)
     spared: set[str] = set()
     newest = ""
-    for run_id in sorted({row.run_id async for row in here.ledger.uploads(here.job_id)}):
+    for run_id in sorted({row.run_id async for row in here.ledger.uploads(here.job_id) if row.sharing is None}):
         run = await here.ledger.run(run_id)
         if run is None:
             continue
@@ -106,6 +118,22 @@ async def _mend(here: Embedded, open_job: JobOpener, record: Record) -> None:
             spared.add(run_id)  # its message comes again and goes on with the parts that are there
     if newest:
         swept = await sweep_uploads(
-            await open_job(newest), here.ledger, now=time.time(), emit=record.note, spared=frozenset(spared)
+            await process.open_job(newest),
+            here.ledger,
+            now=time.time(),
+            emit=record.note,
+            spared=frozenset(spared),
+            older_than=older_than,
         )
         record.note(Notice("info", "uploads_ended", f"{swept} uploads that nobody owned were aborted"))
+
+
+async def _mend_shared(here: Embedded, mender: Mender, record: Record) -> None:
+    mended = Counter([await mender.mend(row) async for row in here.ledger.uploads(here.job_id) if row.sharing])
+    if mended[Mended.ENDED]:
+        record.note(Notice("info", "uploads_ended", f"{mended[Mended.ENDED]} shared uploads were finished or given up"))
+    if mended[Mended.SENT_AGAIN]:
+        text = f"lost messages of {mended[Mended.SENT_AGAIN]} shared uploads were sent again"
+        record.note(Notice("info", "parts_sent_again", text))
+    if mended[Mended.LEFT]:
+        record.note(Notice("info", "uploads_open", f"{mended[Mended.LEFT]} shared uploads are under way"))

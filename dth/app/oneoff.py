@@ -18,7 +18,7 @@ from dth.children import Children, ChildTask
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
-from dth.settings import TransferJob
+from dth.settings import TransferJob, on_one_machine
 from dth.summary import Summary
 from dth.worker.letters import count_dead_letters
 
@@ -37,6 +37,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
         raise SettingsError(
             "dth sync keeps its queue and ledger on this machine: for a fleet's (queue, table) use dth find and dth work"
         )
+    job = on_one_machine(job)
     record = Record(emit)
     async with open_sides(job, connections=finder_connections(job)) as sides:
         await sides.check(job)

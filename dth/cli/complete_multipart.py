@@ -14,20 +14,34 @@ Every = Annotated[
 ]
 
 
-@with_settings(only=(*LOCATION, *IDENTITY, "lease_seconds"))
+Sweep = Annotated[
+    float,
+    typer.Option(
+        "--sweep",
+        metavar="SECONDS",
+        min=0,
+        help="Also give up uploads of this job that nobody owns and that began so long ago; 0: none.",
+    ),
+]
+
+
+@with_settings(only=(*LOCATION, *IDENTITY, "lease_seconds", "max_attempts", "report", "report_level", "ledger_records"))
 def complete_multipart(
     *,
     every: Every = 0.0,
+    sweep: Sweep = 0.0,
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
     flags: dict[str, Any],
 ) -> None:
-    """Mend what crashes left: count dead letters that nobody counted, end uploads that nobody owns.
+    """Mend what crashes left: count dead letters that nobody counted, finish uploads, end those that nobody owns.
 
-    Touches no upload of another program, and none that a message may still go on with.
+    Uploads that all workers share are completed where every part is there; messages of lost parts are sent again; where the
+    source has changed the object is planned anew. Touches no upload of another program, and none that a message may still go
+    on with. It keeps no state of its own: let a scheduler call it every minute, or give it --every.
 
-    Example: `dth complete-multipart --job-id photos --queue URL --table dth`
+    Example: `dth complete-multipart --job-id photos --queue URL --table dth --every 60`
     """
     common = Common(job, json, verbose)
 
@@ -35,6 +49,6 @@ def complete_multipart(
         settings = load(common, flags, locations_required=False)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.complete_multipart(settings, emit, stop, every=every)
+        return lambda emit, stop: app.complete_multipart(settings, emit, stop, every=every, older_than=sweep)
 
     execute(common, make, drains=True)

@@ -13,7 +13,7 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Where to read: s3
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="Where to write: s3://bucket or s3://bucket/prefix.")]
 
 
-@with_settings(without=LOCATION)
+@with_settings(without=(*LOCATION, "giant_threshold"))
 def sync(
     source: Source,
     dest: Dest,

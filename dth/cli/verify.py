@@ -11,7 +11,7 @@ from dth.cli.run import Verb, execute, load
 
 _NOT_ASKED = (
     "dest_storage_class", "dest_acl", "dest_sse", "dest_sse_kms_key_id", "compare", "skip_compare", "include_metadata", "tags",
-    "verify", "no_clobber", "multipart_threshold", "part_size", "finder_number", "finder_depth", "high_water",
+    "verify", "no_clobber", "multipart_threshold", "part_size", "giant_threshold", "finder_number", "finder_depth", "high_water",
     "pack_objects", "pack_bytes", "message_bytes", "processes", "lease_seconds", "lease_cap_seconds", "grace_seconds",
     "stall_seconds", "max_attempts", "receive_limit", "overlap", "delete", "max_delete", "delete_from_empty", "delete_to", "from_file", "src_prefix_list",
     "src_prefix_list_bucket",

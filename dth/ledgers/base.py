@@ -57,11 +57,33 @@ class OutcomeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """What makes an upload one that all workers move: `message` is the JSON of the `objects` message, of one entry, that
+    the upload stands for, `message_id` its id. The entry's outcome is recorded under this id when the upload ends.
+
+    Each `parts` message names up to `parts_a_message` parts; `crc`, `answer` and `digest` are the checksums computed over
+    each (see `multipart.context.UploadTask`), "" for none. `resends` counts how often lost messages were sent again, last at `resent_at`.
+    """
+
+    message_id: str
+    message: str
+    parts_a_message: int
+    crc: str
+    answer: str = ""
+    digest: str = ""
+    resends: int = 0
+    resent_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class UploadRow:
     """An upload's intent and owner. Written before CreateMultipartUpload; one per job and destination key.
 
     `upload_id` is "" until the store has answered. `generation` and `part_size` fix what a resume may continue.
-    `owner` may work on it until `owned_until`; `revision` rises with every change, for compare-and-swap.
+    `owner` may work on it until `owned_until`; `revision` rises with every change, for compare-and-swap. `sharing` None:
+    its owner moves it alone. A shared one has an owner only while it begins and while it ends.
+    `strays_since` (0: never): then an owner died between asking the store for an upload and noting its id, so the store
+    may come to hold one that nobody knows.
     """
 
     job_id: str
@@ -75,6 +97,43 @@ class UploadRow:
     owned_until: float
     revision: int
     created_at: float
+    sharing: Sharing | None = None
+    strays_since: float = 0.0
+
+
+def claimable(present: UploadRow, wanted: UploadRow, now: float) -> bool:
+    """Whether `wanted`'s owner may take the present row over (see `Ledger.claim_upload`)."""
+    if present.owned_until > now:
+        return False
+    return present.sharing is None or (
+        wanted.sharing is not None and wanted.sharing.message_id == present.sharing.message_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MovedPart:
+    """What one part of a shared upload is known by: see `multipart.parts.SentPart`. `crc` is None where none was computed."""
+
+    etag: str
+    crc: int | None
+    answered: bool
+    digest: bytes = b""
+    opaque_etag: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PartsRow:
+    """The store holds the parts from `first` on, as many as `parts` has: the work of one `parts` message."""
+
+    job_id: str
+    upload_id: str
+    first: int
+    parts: tuple[MovedPart, ...]
+
+    @property
+    def stop(self) -> int:
+        """The number after the last part's."""
+        return self.first + len(self.parts)
 
 
 class Ledger(Protocol):
@@ -120,7 +179,12 @@ class Ledger(Protocol):
     async def claim_upload(self, row: UploadRow) -> UploadRow:
         """Write the intent where the key has none, or where the owner of the present one has let it lapse
         (`owned_until` passed): then its other fields stay and only the owner, `owned_until` and `run_id` become the
-        caller's. Returns the row in force; the caller owns it where `owner` is its own."""
+        caller's. A shared upload is under way whoever owns it: only who shares it under the same message id takes it
+        over. Returns the row in force; the caller owns it where `owner` is its own."""
+        ...
+
+    async def upload(self, job_id: str, dest_key: str) -> UploadRow | None:
+        """The row of a key, consistently read."""
         ...
 
     async def update_upload(self, row: UploadRow) -> UploadRow:
@@ -128,12 +192,21 @@ class Ledger(Protocol):
         ...
 
     async def close_upload(self, row: UploadRow) -> None:
-        """Remove the row (completed or aborted). A row that has moved to another revision raises LeaseLost; an absent
-        one is no error."""
+        """Remove the row (completed or aborted), and sooner or later its parts' rows. A row that has moved to another
+        revision raises LeaseLost; an absent one is no error."""
         ...
 
     def uploads(self, job_id: str) -> AsyncIterator[UploadRow]:
         """All rows of the job, in key order."""
+        ...
+
+    async def put_parts(self, row: PartsRow) -> None:
+        """Write the row, over one of the same parts where there is one: both moved the same bytes."""
+        ...
+
+    def parts(self, job_id: str, upload_id: str, first: int, stop: int) -> AsyncIterator[PartsRow]:
+        """Rows that begin in `first` up to but not including `stop`, in order, consistently read: a row whose `put_parts`
+        has returned anywhere is among them."""
         ...
 
     async def advance(self, job_id: str, key: str, sequencer: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from dth.aws import Refused, Service
 from dth.errors import LeaseLost, LedgerError, LedgerUnavailable, RunUnderWay
 from dth.ledgers import dynamodb_rows as rows
-from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow, claimable
 from dth.ledgers.dynamodb_rows import Item, number
 from dth.states import RunState
 
@@ -239,10 +239,10 @@ class DynamoLedger:
         while True:
             if await self._put_upload(row, _ABSENT, {}):
                 return row
-            present = await self._upload(row)
+            present = await self.upload(row.job_id, row.dest_key)
             if present is None:
                 continue
-            if present.owned_until > self._clock():
+            if not claimable(present, row, self._clock()):
                 return present
             taken = replace(
                 present,
@@ -257,7 +257,9 @@ class DynamoLedger:
     async def update_upload(self, row: UploadRow) -> UploadRow:
         """Write the row if nobody has since `row.revision`; returns it with its new revision. Else raises LeaseLost."""
         updated = replace(row, revision=row.revision + 1)
-        if await self._put_upload(updated, _SAME_UPLOAD, _identity(row)) or await self._upload(row) == updated:
+        if await self._put_upload(updated, _SAME_UPLOAD, _identity(row)) or (
+            await self.upload(row.job_id, row.dest_key) == updated
+        ):
             return updated
         raise _upload_lost(row)
 
@@ -282,9 +284,20 @@ class DynamoLedger:
         async for item in self._query({"S": f"uploads#{job_id}"}):
             yield rows.to_upload(item)
 
-    async def _upload(self, row: UploadRow) -> UploadRow | None:
-        item = await self._get(rows.upload_key(row.job_id, row.dest_key))
+    async def upload(self, job_id: str, dest_key: str) -> UploadRow | None:
+        """The row of a key, if it has one."""
+        item = await self._get(rows.upload_key(job_id, dest_key))
         return rows.to_upload(item) if item else None
+
+    async def put_parts(self, row: PartsRow) -> None:
+        """Write what one `parts` message has moved."""
+        await self._service.call("put_item", TableName=self._table, Item=rows.parts_item(row))
+
+    async def parts(self, job_id: str, upload_id: str, first: int, stop: int) -> AsyncIterator[PartsRow]:
+        """Rows that begin in `first` up to but not including `stop`, in order."""
+        begin, end = rows.parts_key(job_id, upload_id, first), rows.parts_key(job_id, upload_id, stop - 1)
+        async for item in self._query(begin["pk"], between=(begin["sk"], end["sk"])):
+            yield rows.to_parts_row(job_id, upload_id, item)
 
     async def _put_upload(self, row: UploadRow, condition: str, values: Item) -> bool:
         try:
@@ -331,16 +344,22 @@ class DynamoLedger:
         answer = await self._service.call("get_item", TableName=self._table, Key=key, ConsistentRead=True)
         return answer.get("Item")
 
-    async def _query(self, pk: Item, *, newest_first: bool = False, limit: int = 0) -> AsyncIterator[Item]:
-        """All items under a partition key, in order."""
+    async def _query(
+        self, pk: Item, *, newest_first: bool = False, limit: int = 0, between: tuple[Item, Item] | None = None
+    ) -> AsyncIterator[Item]:
+        """All items under a partition key, in order; `between`: with these sort keys, or others between them."""
         more: dict[str, Any] = {"Limit": limit} if limit else {}
+        condition, values = "#pk = :pk", {":pk": pk}
+        if between:
+            condition += " AND #sk BETWEEN :first AND :last"
+            values |= {":first": between[0], ":last": between[1]}
         while True:
             answer = await self._service.call(
                 "query",
                 TableName=self._table,
-                KeyConditionExpression="#pk = :pk",
-                ExpressionAttributeNames={"#pk": "pk"},
-                ExpressionAttributeValues={":pk": pk},
+                KeyConditionExpression=condition,
+                ExpressionAttributeNames=_names(condition),
+                ExpressionAttributeValues=values,
                 ConsistentRead=True,
                 ScanIndexForward=not newest_first,
                 **more,

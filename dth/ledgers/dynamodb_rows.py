@@ -11,9 +11,11 @@ One table, two keys: `pk` (text) and `sk` (bytes).
 | note | `job#<job>` | `note#<name>` | never |
 | outcome of a message | `outcome#<message>` | `-` | 30 days; a queue keeps a message 14 at most |
 | upload | `uploads#<job>` | destination key | never: it is removed when the upload ends |
+| moved parts of a shared upload | `parts#<job>#<hash of the upload id>` | first part's number | 90 days |
 | sequencer of a key | `key#<job>#<hash of the key>` | `-` | 30 days |
 
-Outcomes are most of the writes, and each has a partition key of its own; counters have one per process. No item is hot.
+Outcomes are most of the writes, and each has a partition key of its own; counters have one per process. A shared upload's
+parts are rows of their own, so that the upload's row is written only when it begins and when it ends. No item is hot.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow
+from dth.ledgers.sharing_text import from_parts, from_sharing, to_parts, to_sharing
 from dth.model import Counts, Generation
 from dth.states import RunState
 
@@ -101,6 +104,24 @@ def upload_key(job_id: str, dest_key: str) -> Item:
     if len(key) > _SORTED_KEY_BYTES:
         key = key[:_SORTED_KEY_BYTES] + b"\xff" + hashlib.sha256(key).digest()
     return {"pk": {"S": f"uploads#{job_id}"}, "sk": {"B": key}}
+
+
+def parts_key(job_id: str, upload_id: str, first: int) -> Item:
+    """Where the parts from `first` on are: in order, a store's parts are 10,000 at most."""
+    upload = hashlib.sha256(blob(upload_id)).hexdigest()
+    return {"pk": {"S": f"parts#{job_id}#{upload}"}, "sk": {"B": f"{first:05}".encode()}}
+
+
+def parts_item(row: PartsRow) -> Item:
+    """Moved parts, compressed: ETags of sixteen parts would take more than a write unit."""
+    parts = {"B": zlib.compress(from_parts(row.parts).encode())}
+    return {**parts_key(row.job_id, row.upload_id, row.first), "parts": parts, "expires": expires(RUN_DAYS)}
+
+
+def to_parts_row(job_id: str, upload_id: str, item: Item) -> PartsRow:
+    """The reverse."""
+    parts = to_parts(zlib.decompress(bytes(item["parts"]["B"])).decode())
+    return PartsRow(job_id, upload_id, int(bytes(item["sk"]["B"])), parts)
 
 
 def sequencer_key(job_id: str, key: str) -> Item:
@@ -204,6 +225,8 @@ def upload_item(row: UploadRow) -> Item:
         "owned_until": number(row.owned_until),
         "revision": number(row.revision),
         "created_at": number(row.created_at),
+        "sharing": {"S": from_sharing(row.sharing)},
+        "strays_since": number(row.strays_since),
     }
 
 
@@ -222,6 +245,8 @@ def to_upload(item: Item) -> UploadRow:
         owned_until=float(item["owned_until"]["N"]),
         revision=int(item["revision"]["N"]),
         created_at=float(item["created_at"]["N"]),
+        sharing=to_sharing(item["sharing"]["S"]) if "sharing" in item else None,
+        strays_since=float(item["strays_since"]["N"]) if "strays_since" in item else 0.0,
     )
 
 

@@ -17,12 +17,14 @@ from typing import Self
 
 from dth.database import Database
 from dth.errors import LeaseLost, LedgerError, RunUnderWay
-from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow, claimable
+from dth.ledgers.sharing_text import from_parts, to_parts
 from dth.ledgers.sqlite_rows import (
     COUNT,
     HAS_UPLOAD,
     NEWEST_RUNS,
     OPEN_RUNS,
+    PARTS,
     REMOVE_UPLOAD,
     RUN,
     SCHEMA,
@@ -173,7 +175,7 @@ class SqliteLedger:
 
         def work(connection: sqlite3.Connection) -> UploadRow:
             present = find_upload(connection, row.job_id, row.dest_key)
-            if present and present.owned_until > self._clock():
+            if present and not claimable(present, row, self._clock()):
                 return present
             taken = row
             if present:
@@ -188,6 +190,10 @@ class SqliteLedger:
             return taken
 
         return await self._database.write(work, durable=True)
+
+    async def upload(self, job_id: str, dest_key: str) -> UploadRow | None:
+        """The row of a key, if it has one."""
+        return await self._database.read(lambda connection: find_upload(connection, job_id, dest_key))
 
     async def update_upload(self, row: UploadRow) -> UploadRow:
         """Write the row if nobody has since `row.revision`; returns it with its new revision. Else raises LeaseLost."""
@@ -205,9 +211,12 @@ class SqliteLedger:
         """Remove the row if nobody has changed it since. Raises LeaseLost where somebody did; absent is no error."""
 
         def work(connection: sqlite3.Connection) -> None:
-            closed = connection.execute(REMOVE_UPLOAD, identity(row))
-            if not closed.rowcount and find_upload(connection, row.job_id, row.dest_key):
+            closed = connection.execute(REMOVE_UPLOAD, identity(row)).fetchall()
+            if not closed and find_upload(connection, row.job_id, row.dest_key):
                 raise _upload_lost(row)
+            connection.executemany(
+                "DELETE FROM parts WHERE job_id = ? AND upload_id = ?", [(row.job_id, *one) for one in closed]
+            )
 
         await self._database.write(work, durable=True)
 
@@ -225,6 +234,21 @@ class SqliteLedger:
             if len(page) < _PAGE:
                 return
             after = page[-1][2]
+
+    async def put_parts(self, row: PartsRow) -> None:
+        """Write what one `parts` message has moved."""
+        values = (row.job_id, row.upload_id, row.first, from_parts(row.parts))
+        await self._database.write(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)", values),
+            durable=True,
+        )
+
+    async def parts(self, job_id: str, upload_id: str, first: int, stop: int) -> AsyncIterator[PartsRow]:
+        """Rows that begin in `first` up to but not including `stop`, in order."""
+        values = (job_id, upload_id, first, stop)
+        rows = await self._database.read(lambda connection: connection.execute(PARTS, values).fetchall())
+        for began, parts in rows:
+            yield PartsRow(job_id, upload_id, began, to_parts(parts))
 
     async def advance(self, job_id: str, key: str, sequencer: str) -> bool:
         """Remember the event as the key's latest; False where a later one was seen already."""

@@ -9,18 +9,28 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dth.database import Schema
 from dth.errors import LedgerError
 from dth.ledgers.base import OutcomeRow, Run, UploadRow
+from dth.ledgers.sharing_text import from_sharing, to_sharing
 from dth.model import Counts, Generation
 from dth.states import RunState
+
+_PARTS = """CREATE TABLE parts (
+    job_id TEXT NOT NULL,
+    upload_id TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    parts TEXT NOT NULL,  -- JSON
+    PRIMARY KEY (job_id, upload_id, first)
+) STRICT, WITHOUT ROWID"""
 
 SCHEMA = Schema(
     name="ledger",
     application_id=int.from_bytes(b"dthL"),
-    version=1,
+    version=2,
     statements=(
         """CREATE TABLE runs (
             sequence INTEGER PRIMARY KEY,
@@ -69,8 +79,11 @@ SCHEMA = Schema(
             owned_until REAL NOT NULL,
             revision INTEGER NOT NULL,
             created_at REAL NOT NULL,
+            sharing TEXT NOT NULL,  -- JSON, '' where none
+            strays_since REAL NOT NULL,
             PRIMARY KEY (job_id, dest_key)
         ) STRICT, WITHOUT ROWID""",
+        _PARTS,
         """CREATE TABLE notes (
             job_id TEXT NOT NULL,
             name TEXT NOT NULL,
@@ -79,6 +92,13 @@ SCHEMA = Schema(
         ) STRICT, WITHOUT ROWID""",
     ),
     error=LedgerError,
+    upgrades={
+        1: (
+            "ALTER TABLE uploads ADD COLUMN sharing TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE uploads ADD COLUMN strays_since REAL NOT NULL DEFAULT 0",
+            _PARTS,
+        )
+    },
 )
 
 _RUNS = """
@@ -99,13 +119,14 @@ COUNT = """
 """
 UPLOAD = """
     SELECT job_id, run_id, dest_key, source_key, etag, size, version_id, part_size, upload_id, owner, owned_until,
-           revision, created_at
+           revision, created_at, sharing, strays_since
     FROM uploads
 """
 # A revision alone would let an owner of the key's last life pass as the owner of this one.
 _SAME_UPLOAD = "job_id = ? AND dest_key = ? AND revision = ? AND created_at = ?"
 HAS_UPLOAD = f"SELECT 1 FROM uploads WHERE {_SAME_UPLOAD}"  # noqa: S608 - constants
-REMOVE_UPLOAD = f"DELETE FROM uploads WHERE {_SAME_UPLOAD}"  # noqa: S608
+REMOVE_UPLOAD = f"DELETE FROM uploads WHERE {_SAME_UPLOAD} RETURNING upload_id"  # noqa: S608
+PARTS = "SELECT first, parts FROM parts WHERE job_id = ? AND upload_id = ? AND first >= ? AND first < ? ORDER BY first"
 
 
 def blob(text: str) -> bytes:
@@ -159,19 +180,22 @@ def find_upload(connection: sqlite3.Connection, job_id: str, dest_key: str) -> U
 
 def to_upload(row: Iterable[Any]) -> UploadRow:
     """A row of UPLOAD."""
-    job_id, run_id, dest_key, source_key, etag, size, version_id, *rest = row
+    job_id, run_id, dest_key, source_key, etag, size, version_id, *rest, sharing, strays_since = row
     generation = Generation(etag, size, version_id)
-    return UploadRow(job_id, run_id, text(dest_key), text(source_key), generation, *rest)
+    upload = UploadRow(job_id, run_id, text(dest_key), text(source_key), generation, *rest)
+    return replace(upload, sharing=to_sharing(sharing), strays_since=strays_since)
 
 
 def put_upload(connection: sqlite3.Connection, row: UploadRow) -> None:
     """Write the row over whatever the key has."""
     connection.execute(
-        "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(row.job_id, blob(row.dest_key), row.run_id, blob(row.source_key)),
             *(row.generation.etag, row.generation.size, row.generation.version_id),
             *(row.part_size, row.upload_id, row.owner, row.owned_until, row.revision, row.created_at),
+            from_sharing(row.sharing),
+            row.strays_since,
         ),
     )
 

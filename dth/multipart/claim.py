@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from dth.errors import AccessDenied, DthError, LeaseLost, LedgerError, RequestRefused
 from dth.events import Emit, Notice
-from dth.ledgers.base import UploadRow
+from dth.ledgers.base import Sharing, UploadRow
 from dth.multipart.context import UploadContext, UploadOwned, UploadTask
 from dth.multipart.plan import PartPlan
 from dth.stores.base import Writer
@@ -28,8 +28,9 @@ CLOCK_SLACK_SECONDS = 900.0  # how far the store's clock may be from ours: S3 re
 RELEASE_SECONDS = 10.0  # how long a worker that stops waits for the ledger; the lease ends by itself
 
 
-async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> Claim:
-    """The upload of this very generation and plan, open and ours: a new one, or one that another has left.
+async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext, sharing: Sharing | None = None) -> Claim:
+    """The upload of this very generation and plan, open and ours: a new one, or one that another has left. `sharing`: it
+    is to be shared like that.
 
     What was left for another generation or plan is aborted, and so is what a create whose answer was lost has left.
     Raises UploadOwned where another worker is at it.
@@ -46,6 +47,7 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> 
         owned_until=ctx.lease_until(),
         revision=0,
         created_at=time.time(),
+        sharing=sharing,
     )
     row = await _owned(wanted, ctx)
     claim = Claim(row, ctx)
@@ -56,7 +58,8 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> 
         if row.upload_id or row.created_at != wanted.created_at:  # an earlier intent, not the one just written
             await abort_row(row, ctx.destination, ctx.emit)
             await claim.close()
-            claim = Claim(await _owned(wanted, ctx), ctx)
+            strays_since = row.strays_since or (0.0 if row.upload_id else row.created_at)
+            claim = Claim(await _owned(replace(wanted, strays_since=strays_since), ctx), ctx)
         await claim.open(task)
     except BaseException:
         await claim.release()
@@ -67,8 +70,16 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext) -> 
 async def _owned(wanted: UploadRow, ctx: UploadContext) -> UploadRow:
     row = await ctx.ledger.claim_upload(wanted)
     if row.owner != ctx.owner:
-        raise UploadOwned(f"another worker is uploading {row.dest_key!r}", row.owned_until)
+        raise UploadOwned(f"{row.dest_key!r} is being uploaded by another worker", row.owned_until)
     return row
+
+
+async def take(row: UploadRow, ctx: UploadContext) -> Claim:
+    """A shared upload, ours from now on, to be ended. Raises UploadOwned where another is at it, LeaseLost where the row
+    has changed."""
+    if row.owned_until > time.time():
+        raise UploadOwned(f"the upload of {row.dest_key!r} is being ended by another worker", row.owned_until)
+    return Claim(await ctx.ledger.update_upload(replace(row, owner=ctx.owner, owned_until=ctx.lease_until())), ctx)
 
 
 def _continues(row: UploadRow, wanted: UploadRow) -> bool:
@@ -109,6 +120,11 @@ class Claim:
             await destination.abort_upload(task.dest_key, upload_id)
             raise
 
+    async def share(self, sharing: Sharing) -> UploadRow:
+        """Let all workers move it; it is nobody's then."""
+        await self._change(sharing=sharing, owned_until=0.0)
+        return self._row
+
     async def holding(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, while the lease is extended. Raises LeaseLost, and cancels `work`, once another owns
         the upload."""
@@ -142,6 +158,8 @@ class Claim:
 
     async def close(self) -> None:
         """The upload is completed or aborted: remove the row. Where another has taken it over, that one will see."""
+        if self._row.strays_since:
+            await abort_begun(self._row, self._row.strays_since, self._ctx.destination, self._ctx.emit)
         async with self._lock:
             with suppress(LeaseLost):
                 await self._ctx.ledger.close_upload(self._row)
@@ -174,11 +192,17 @@ async def abort_row(row: UploadRow, destination: Writer, emit: Emit) -> None:
     if row.upload_id:
         await destination.abort_upload(row.dest_key, row.upload_id)
         return
+    await abort_begun(row, row.created_at, destination, emit)
+
+
+async def abort_begun(row: UploadRow, since: float, destination: Writer, emit: Emit) -> None:
+    """Abort every upload of exactly the row's key that began after `since`. A request to create one may arrive after its
+    sender's death and after a first look; whoever ends the upload that took its place looks again."""
     try:
         lost = [
             upload.upload_id
             async for upload in destination.open_uploads(row.dest_key)
-            if upload.key == row.dest_key and _seconds(upload.initiated) >= row.created_at - CLOCK_SLACK_SECONDS
+            if upload.key == row.dest_key and _seconds(upload.initiated) >= since - CLOCK_SLACK_SECONDS
         ]
     except (AccessDenied, RequestRefused) as error:
         emit(Notice("warning", "uploads_not_listed", f"an upload of {row.dest_key!r} may have been left open: {error}"))

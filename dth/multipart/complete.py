@@ -203,13 +203,25 @@ class UploadingJob(Protocol):
 
 
 async def sweep_uploads(
-    job: UploadingJob, ledger: Ledger, *, now: float, emit: Emit, spared: frozenset[str] = frozenset()
+    job: UploadingJob,
+    ledger: Ledger,
+    *,
+    now: float,
+    emit: Emit,
+    spared: frozenset[str] = frozenset(),
+    older_than: float = 0.0,
 ) -> int:
     """Abort the uploads of this job that have no living owner at `now` (epoch seconds), and remove their rows; returns
-    how many. Uploads of the runs `spared` may still be resumed. Touches no key without an intent of the job's, and no upload that somebody takes over meanwhile. One that
+    how many. Uploads of the runs `spared` may still be resumed, unless they began `older_than` seconds ago (0: never); shared ones have messages under way. Touches no key without an intent of the job's, and no upload that somebody takes over meanwhile. One that
     cannot be aborted keeps its row, and a Notice says so."""
     swept = 0
-    lapsed = [row async for row in ledger.uploads(job.job_id) if row.owned_until <= now and row.run_id not in spared]
+    lapsed = [
+        row
+        async for row in ledger.uploads(job.job_id)
+        if row.owned_until <= now
+        and row.sharing is None
+        and (row.run_id not in spared or 0 < older_than <= now - row.created_at)
+    ]
     for row in lapsed:
         with suppress(LeaseLost):
             held = await ledger.update_upload(replace(row, owner="sweep", owned_until=now + SWEEP_SECONDS))

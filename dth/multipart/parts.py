@@ -46,11 +46,19 @@ async def kept_parts(upload_id: str, task: UploadTask, plan: PartPlan, ctx: Uplo
 
 
 async def send_parts(
-    upload_id: str, task: UploadTask, plan: PartPlan, kept: Mapping[int, SentPart], ctx: UploadContext
+    upload_id: str,
+    task: UploadTask,
+    plan: PartPlan,
+    kept: Mapping[int, SentPart],
+    ctx: UploadContext,
+    *,
+    numbers: range | None = None,
 ) -> list[SentPart]:
-    """All parts in order, once the store holds each. The first part that can't be sent ends it, with its error."""
+    """All parts in order (those of `numbers`, where given), once the store holds each. The first part that can't be sent
+    ends it, with its error."""
+    numbers = numbers or range(1, plan.count + 1)
     sent = dict(kept)
-    missing = (number for number in range(1, plan.count + 1) if number not in kept)
+    missing = (number for number in numbers if number not in kept)
     sender = _Sender(upload_id, task, plan, ctx)
 
     async def send_some() -> None:
@@ -60,11 +68,11 @@ async def send_parts(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(PARTS_AT_ONCE, plan.count - len(kept))):
+            for _ in range(min(PARTS_AT_ONCE, len(numbers) - len(kept))):
                 group.create_task(send_some())
     except BaseExceptionGroup as failures:
         raise first_leaf(failures) from None
-    return [sent[number] for number in range(1, plan.count + 1)]
+    return [sent[number] for number in numbers]
 
 
 class _Sender:

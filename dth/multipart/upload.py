@@ -20,9 +20,7 @@ async def upload_object(task: UploadTask, ctx: UploadContext) -> Uploaded:
     not be overwritten (DestinationExists), or a checksum contradicts (BodyMismatch), the upload is aborted; on any other failure, and on cancellation, it
     stays, for the next attempt. Raises UploadOwned where another worker is at it, LeaseLost where one took it over.
     """
-    size, capabilities = task.head.generation.size, ctx.limits
-    wanted = task.part_size or aligned_part_size(task.head.generation.etag, size, capabilities)
-    plan = plan_parts(size, capabilities, wanted)
+    plan = plan_upload(task, ctx)
     restarts = 0
     while True:
         claim = await claim_upload(task, plan, ctx)
@@ -43,6 +41,13 @@ async def upload_object(task: UploadTask, ctx: UploadContext) -> Uploaded:
             await claim.close()
             await forget_completing(task.dest_key, ctx)
             return uploaded
+
+
+def plan_upload(task: UploadTask, ctx: UploadContext) -> PartPlan:
+    """The parts of this object, as the task, its source and the destination want them."""
+    size, capabilities = task.head.generation.size, ctx.limits
+    wanted = task.part_size or aligned_part_size(task.head.generation.etag, size, capabilities)
+    return plan_parts(size, capabilities, wanted)
 
 
 async def _give_up(claim: Claim, task: UploadTask, ctx: UploadContext) -> None:

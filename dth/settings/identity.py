@@ -7,7 +7,7 @@ import json
 
 from dth.errors import SettingsError
 from dth.model import KeyMapping, Location
-from dth.settings.transfer import TransferJob, settings_of
+from dth.settings.transfer import TiB, TransferJob, settings_of
 from dth.states import Side
 
 
@@ -127,6 +127,11 @@ def remapped(job: TransferJob, text: str) -> list[str]:
     as `text`. Another version's settings are read as far as they go."""
     stored = json.loads(text)
     return [name for name in _MAPPING if name in stored and stored[name] != getattr(job, name)]
+
+
+def on_one_machine(job: TransferJob) -> TransferJob:
+    """The job as one machine does it: each object is moved by one worker, however large it is."""
+    return job.model_copy(update={"giant_threshold": 50 * TiB})
 
 
 def contradicted(given: TransferJob, text: str) -> list[str]:

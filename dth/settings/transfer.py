@@ -256,7 +256,11 @@ class TransferJob(JobBase):
         0, "Part size", "Bytes of a part; 0: as the source's parts and the stores' limits suggest.", ge=0, le=5 * GiB
     )
     giant_threshold: Size = _copy(
-        GiB, "Giant threshold", "Objects above this many bytes are shared among workers.", ge=5 * MiB, le=50 * TiB
+        GiB,
+        "Giant threshold",
+        "Objects above this many bytes are moved by all workers at once.",
+        ge=5 * MiB,
+        le=50 * TiB,
     )
 
     finder_number: int = _limits(
@@ -284,7 +288,6 @@ class TransferJob(JobBase):
 
 
 NOT_YET: dict[str, str] = {
-    "giant_threshold": "sharing one object among workers",
     "server_side_copy": "server-side copy",
 }
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a

@@ -4,6 +4,7 @@
 |---|---|
 | `objects`, `delete`, and events of the source once they are understood | `entries.EntriesWorker` |
 | `image` | `images.ImageWorker` |
+| `parts` | `parts.PartsWorker` |
 | garbage | the dead letters, with its reason |
 """
 
@@ -18,7 +19,6 @@ from dth.events import InFlight, Notice
 from dth.messages import (
     DeleteMessage,
     ImageMessage,
-    Message,
     MessageInvalid,
     ObjectsMessage,
     PartsMessage,
@@ -29,6 +29,7 @@ from dth.worker.entries import EntriesWorker
 from dth.worker.happenings import FindRules, translated
 from dth.worker.images import ImageWorker
 from dth.worker.leases import Held
+from dth.worker.parts import PartsWorker
 from dth.worker.process import TROUBLES, WorkerProcess
 
 BATCH = 10  # messages per receive: what SQS gives at most
@@ -47,7 +48,12 @@ class Consumer:
     """
 
     def __init__(
-        self, process: WorkerProcess, entries: EntriesWorker, images: ImageWorker, event_rules: FindRules
+        self,
+        process: WorkerProcess,
+        entries: EntriesWorker,
+        parts: PartsWorker,
+        images: ImageWorker,
+        event_rules: FindRules,
     ) -> None:
         self._process = process
         self._queue = process.queue
@@ -55,6 +61,7 @@ class Consumer:
         self._load = process.load
         self._entries = entries
         self._images = images
+        self._parts = parts
         self._event_rules = event_rules
         self._over = False
         self._troubles = 0
@@ -152,7 +159,7 @@ class Consumer:
             case ImageMessage():
                 await self._images.work(held, message)
             case PartsMessage():
-                await self._refuse(held, message)
+                await self._parts.work(held, message)
             case _:
                 assert_never(message)
         return None
@@ -167,11 +174,6 @@ class Consumer:
         if meant.message is None:
             return await self._queue.ack([held.delivery])
         return await self._entries.work(held, meant.message)
-
-    async def _refuse(self, held: Held, message: Message) -> None:
-        """A kind that this version cannot work; parts never count, so its run ends all the same."""
-        await self._process.open_job(message.run_id)
-        await self._process.bury_whole(held, f"this version of dth cannot work `{message.kind}` messages")
 
     # Beside the work
 

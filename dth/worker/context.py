@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dth.events import Emit
 from dth.ledgers.base import Ledger
+from dth.messages import ObjectsMessage
 from dth.worker.budget import ByteBudget
 from dth.worker.job import Job
 from dth.worker.limiter import Limiter
@@ -15,7 +16,8 @@ from dth.worker.limiter import Limiter
 @dataclass(frozen=True, slots=True)
 class CopyContext:
     """One delivery's surroundings. `process` names this worker process; `lease_until` says (epoch seconds) until when the
-    message is held, extensions included; `redelivered`: somebody may have copied the object already."""
+    message is held, extensions included; `redelivered`: somebody may have copied the object already. `stands_for`: the
+    object may be shared among all workers, and its upload will then stand for this message of one entry."""
 
     job: Job
     run_id: str
@@ -26,3 +28,4 @@ class CopyContext:
     emit: Emit
     lease_until: Callable[[], float]
     redelivered: bool
+    stands_for: ObjectsMessage | None = None

@@ -12,6 +12,7 @@ from dth.multipart.checksum import is_content_etag
 from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.worker.context import CopyContext
+from dth.worker.giant import share_large
 from dth.worker.job import Copied
 from dth.worker.large import abandon_upload, copy_large
 from dth.worker.single import copy_single, skipped
@@ -28,6 +29,7 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     """The destination holds a whole generation of the object when this returns DONE: the listed one, or the newest where
     it changed meanwhile.
 
+    SPLIT: it has an upload that all workers will move once `parts` is sent; only where `ctx.stands_for` allows it.
     SKIPPED: the source is gone or archived, or the destination must not be overwritten. Safe to run any number of
     times, and at the same time as another. Takes limiter slots and memory itself, slot first: one for a small object,
     one per part of a large one; the caller may hold a slot, but no memory. Raises a DthError otherwise: KeyRefused
@@ -85,6 +87,8 @@ async def _copy_generation(key: str, dest_key: str, generation: Generation, ctx:
     asks_first = options.no_clobber and (multipart or not destination.capabilities.conditional_put)
     if asks_first and await look(destination, dest_key) is not None:
         return skipped(generation.etag, "exists at the destination")
+    if multipart and ctx.stands_for is not None and generation.size > options.giant_threshold:
+        return await share_large(key, dest_key, generation, ctx)
     if multipart:
         return await copy_large(key, dest_key, generation, ctx)
     return await copy_single(key, dest_key, generation, ctx)

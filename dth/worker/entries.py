@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from dth.errors import DthError, StoreError, Throttled, TimedOut
+from dth.errors import DthError, StoreError
 from dth.events import Notice, ObjectFailed
 from dth.ledgers.base import OutcomeRow
 from dth.messages import DeleteMessage, Entries, ObjectEntry
@@ -33,6 +34,7 @@ from dth.worker.job import Copied, Job
 from dth.worker.leases import Held
 from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess, leading
+from dth.worker.shared import SharedUploads
 
 CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
 
@@ -43,8 +45,9 @@ BACK_OFF = RetryPolicy(attempts=0, base_seconds=1.0, cap_seconds=15.0)
 class EntriesWorker:
     """Works messages of entries, each entry by itself: to its end, or to the remainder of its message."""
 
-    def __init__(self, process: WorkerProcess, copy: CopyObject, back_off: RetryPolicy) -> None:
+    def __init__(self, process: WorkerProcess, shared: SharedUploads, copy: CopyObject, back_off: RetryPolicy) -> None:
         self._process = process
+        self._shared = shared
         self._copy = copy
         self._back_off = back_off
 
@@ -70,22 +73,23 @@ class EntriesWorker:
                 if end and end.outcome and end.outcome is not Outcome.SPLIT
             ]
         )
-        row = await process.record(outcomes.row_of(message, ended), deletes=isinstance(message, DeleteMessage))
+        mine = outcomes.row_of(message, ended)
+        row = await process.record(mine, deletes=isinstance(message, DeleteMessage))
+        if row.remainder != mine.remainder and (parts := outcomes.split_in(ended)):
+            await self._shared.drop(
+                parts, process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
+            )
         reasons = {index: f"{end.error_code}: {end.error}" for index, end in enumerate(ended) if end and end.error}
         return await self._finish(held, message, row, reasons)
 
     async def _finish(self, held: Held, message: Entries, row: OutcomeRow, reasons: dict[int, str]) -> None:
-        """Do what the row in force says; every step may be a repetition."""
-        queue = self._process.queue
-        if letters := outcomes.letters_of(message, row.bitmap, reasons):
-            await queue.bury(letters)
-        if row.remainder:
-            await queue.send([row.remainder])
-        await queue.ack([held.delivery])
+        await self._process.finish(message, row, reasons)
+        await self._process.queue.ack([held.delivery])
 
     async def _copy_entries(self, held: Held, message: Entries, job: Job) -> Sequence[Ended | None]:
         """Each entry's end; None for those cut off by hand-over or drain."""
-        context = self._process.context(job, message.run_id, held)
+        context = self._process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
+        context = replace(context, stands_for=outcomes.sharable(message))
         work = partial(delete_object, copy=self._copy) if isinstance(message, DeleteMessage) else self._copy
         follow = partial(follow_event, copy=self._copy)
         ended: list[Ended | None] = [None] * len(message.objects)
@@ -136,16 +140,10 @@ class EntriesWorker:
                 return None
 
     def _failed(self, error: Exception, entry: ObjectEntry, attempt: int, context: CopyContext) -> Ended:
-        process = self._process
-        if isinstance(error, Throttled | TimedOut):
-            process.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
-        process.breaker.failed(error)
-        ended = outcomes.after_error(
-            error, attempt, process.settings.max_attempts, patient=not process.breaker.ever_succeeded
-        )
+        ended = self._process.judged(error, attempt)
         if ended.outcome is Outcome.FAILED or ended.attempt > attempt:
             final = ended.outcome is Outcome.FAILED
-            process.emit(ObjectFailed(context.run_id, entry.key, ended.error_code, ended.error, attempt, final))
+            self._process.emit(ObjectFailed(context.run_id, entry.key, ended.error_code, ended.error, attempt, final))
         return ended
 
     async def _abandon_upload(self, entry: ObjectEntry, context: CopyContext) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from dth.messages import ImageMessage
+from dth.messages import ImageMessage, PartsMessage
 from dth.model import ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
@@ -29,7 +29,7 @@ class Verify(StrEnum):
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
     """The job's settings that shape a copy. Empty text means: not sent. Sizes in bytes; `part_size` 0 lets the plan
-    choose."""
+    choose; objects above `giant_threshold` are shared among all workers."""
 
     include_metadata: bool
     storage_class: str
@@ -40,6 +40,7 @@ class CopyOptions:
     no_clobber: bool
     multipart_threshold: int
     part_size: int
+    giant_threshold: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ OpenImages = Callable[[str], Awaitable[Images]]
 
 @value
 class Copied:
-    """How a copy ended. FAILED never appears here: a copy that fails raises. SKIPPED says why in `note`."""
+    """How a copy ended. FAILED never appears here: a copy that fails raises. SKIPPED says why in `note`. SPLIT has not
+    ended: `parts` is the message that must be sent, once it is recorded, for all workers to move the object."""
 
     outcome: Outcome
     bytes: int
@@ -102,3 +104,4 @@ class Copied:
     dest_etag: str
     verified_by: VerifiedBy | None
     note: str = ""
+    parts: PartsMessage | None = None

@@ -23,14 +23,20 @@ from dth.worker.verify import answered_with, etags_decide, kept_checksum, read_b
 async def copy_large(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
     """Raises ObjectChanged where the source is not, or after the copy no longer, of this generation; UploadOwned where
     another worker is at it."""
-    head = await _head(key, generation, ctx)
-    uploading = _upload_context(ctx)
+    head = await pinned_head(key, generation, ctx)
+    uploading = upload_context(ctx)
     tags = await ctx.job.tags_of(key, head)
-    task = await _task(key, dest_key, head, tags, uploading, ctx)
+    task = await upload_task(key, dest_key, head, tags, uploading, ctx)
     try:
         uploaded = await _upload(task, uploading)
     except DestinationExists:
         return skipped(generation.etag, "exists at the destination")
+    return await proven(key, dest_key, head, tags, uploaded, ctx)
+
+
+async def proven(key: str, dest_key: str, head: ObjectHead, tags: Tags, uploaded: Uploaded, ctx: CopyContext) -> Copied:
+    """DONE, with what proves it. Raises BodyMismatch where the bytes are others, ObjectChanged where the source holds
+    another generation by now and no later comparison could tell."""
     proof = await _proof(key, dest_key, head, uploaded, ctx)
     if ctx.job.tags:
         await ctx.job.tags.confirm_upload(dest_key, tags)
@@ -51,10 +57,10 @@ async def _upload(task: UploadTask, ctx: UploadContext) -> Uploaded:
 
 async def abandon_upload(key: str, ctx: CopyContext) -> None:
     """For who gives the object `key` up: no open upload of it stays, unless another worker is at it."""
-    await abandon(key, ctx.job.mapping.dest_key(key), _upload_context(ctx))
+    await abandon(key, ctx.job.mapping.dest_key(key), upload_context(ctx))
 
 
-async def _head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHead:
+async def pinned_head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHead:
     """The attributes, of this very generation."""
     try:
         head = await ctx.job.source.head(key, if_match=generation.etag)
@@ -70,9 +76,10 @@ async def _head(key: str, generation: Generation, ctx: CopyContext) -> ObjectHea
     return head
 
 
-async def _task(
+async def upload_task(
     key: str, dest_key: str, head: ObjectHead, tags: Tags, uploading: UploadContext, ctx: CopyContext
 ) -> UploadTask:
+    """What the upload of this generation is made with; a request to the source where it can tell its parts."""
     options, capabilities = ctx.job.options, ctx.job.destination.capabilities
     exclusive = options.no_clobber and capabilities.conditional_put
     task = UploadTask(
@@ -118,7 +125,8 @@ def _with_sums(task: UploadTask, told: int, ctx: CopyContext) -> UploadTask:
     return replace(task, crc=crc, answer=answer, digest=digest, source_part=told, etag_binds=binds)
 
 
-def _upload_context(ctx: CopyContext) -> UploadContext:
+def upload_context(ctx: CopyContext) -> UploadContext:
+    """A new owner's surroundings."""
     return UploadContext(
         job_id=ctx.job.job_id,
         run_id=ctx.run_id,

@@ -24,6 +24,11 @@ class Held:
     window: asyncio.Timeout | None = None
     lost: bool = False
 
+    @property
+    def redelivered(self) -> bool:
+        """Whether somebody may have worked on it before."""
+        return self.delivery.deliveries > 1
+
     def lease_until(self) -> float:
         """When the lease ends, in epoch seconds, extensions so far included."""
         return time.time() + self.until - time.monotonic()

@@ -5,6 +5,7 @@ The queue itself moves such a message away (its receive limit), without a word t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import assert_never
 
 from dth.events import Emit, ObjectFailed
@@ -17,6 +18,10 @@ LOOKED_AT = 10_000
 BURIED = (
     "/dead-"  # in ids of letters that a worker wrote itself, having recorded the outcome (see `outcomes.letters_of`)
 )
+
+
+GiveUp = Callable[[PartsMessage, str], Awaitable[bool]]
+"""Ends the shared upload that parts among the dead letters belong to, for a reason; False: look again later."""
 
 
 def names_in(message: Message) -> list[tuple[str, int]]:
@@ -32,10 +37,13 @@ def names_in(message: Message) -> list[tuple[str, int]]:
             assert_never(message)
 
 
-async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: Emit) -> int:
+async def count_dead_letters(
+    queue: Queue, ledger: Ledger, process: str, emit: Emit, *, give_up: GiveUp | None = None
+) -> int:
     """Record FAILED, once, for the entries of every dead letter without an outcome; how many entries that were.
 
-    The letters stay: they are the evidence, and what a redrive would send again.
+    The letters stay: they are the evidence, and what a redrive would send again. Those of parts go, once `give_up` has
+    ended their upload: the object itself is a letter then.
     """
     counted = 0
     for letter in await queue.dead_letters(LOOKED_AT):
@@ -43,6 +51,8 @@ async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: E
             message = decode(letter.body)
         except MessageInvalid:
             continue  # foreign, or garbage: it was no run's entry
+        if isinstance(message, PartsMessage) and give_up and await give_up(message, letter.reason):
+            await queue.forget([letter])
         names = names_in(message)
         if not names or BURIED in message.message_id:
             continue
@@ -59,6 +69,9 @@ async def count_dead_letters(queue: Queue, ledger: Ledger, process: str, emit: E
 
 
 async def _send_what_remains(row: OutcomeRow, queue: Queue, ledger: Ledger) -> None:
-    """A worker that recorded the message may have died before it sent the remainder; one that was sent twice finds a row."""
-    if row.remainder and await ledger.outcome(decode(row.remainder).message_id) is None:
+    """A worker that recorded the message may have died before it sent the remainder; one that was sent twice finds a row.
+    Parts of a shared upload have rows of their own, by which `mend.Mender` sees which are lost."""
+    if not row.remainder or isinstance(remainder := decode(row.remainder), PartsMessage):
+        return
+    if await ledger.outcome(remainder.message_id) is None:
         await queue.send([row.remainder])

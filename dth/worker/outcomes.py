@@ -32,9 +32,9 @@ from dth.errors import (
     WrongRegion,
 )
 from dth.ledgers.base import OutcomeRow
-from dth.messages import Entries, ImageMessage, Message, ObjectEntry, encode
+from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMessage, PartsMessage, encode
 from dth.model import Counts, ObjectRecord
-from dth.states import Outcome
+from dth.states import Outcome, Reason
 from dth.values import value
 from dth.worker.job import Copied
 
@@ -83,7 +83,7 @@ def error_text(error: Exception) -> str:
 @value
 class Ended:
     """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
-    where the copy raised; SPLIT neither counts nor remains: its upload's end counts it."""
+    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains."""
 
     outcome: Outcome | None
     attempt: int
@@ -171,6 +171,12 @@ def next_id(message_id: str) -> str:
     return f"{first}/{int(generation) + 1}"
 
 
+def previous_id(message_id: str) -> str:
+    """The id whose `next_id` this is."""
+    first, _, generation = message_id.rpartition("/")
+    return first if generation == "1" else f"{first}/{int(generation) - 1}"
+
+
 def is_remainder(message_id: str) -> bool:
     """True for ids that `next_id` makes; finders and translators of foreign messages make none with a slash."""
     _, slash, generation = message_id.rpartition("/")
@@ -178,8 +184,10 @@ def is_remainder(message_id: str) -> bool:
 
 
 def remainder_of(message: Entries, ended: Sequence[Ended | None]) -> str:
-    """The encoded message that must follow, "" where every entry has ended. It carries no more bytes for attempts than
-    it must: the lowest is the message's own."""
+    """The encoded message that must follow, "" where every entry has ended: the parts of the one that was split, or the
+    entries that are left. These carry no more bytes for attempts than they must: the lowest is the message's own."""
+    if parts := split_in(ended):
+        return encode(parts)
     left = [
         (entry, end.attempt if end else attempt_of(entry, message))
         for entry, end in zip(message.objects, ended, strict=True)
@@ -194,6 +202,19 @@ def remainder_of(message: Entries, ended: Sequence[Ended | None]) -> str:
             update={"message_id": next_id(message.message_id), "attempt": base, "objects": entries},
         )
     )
+
+
+def sharable(message: Entries) -> ObjectsMessage | None:
+    """What the upload of the message's object would stand for, where all workers may share it: the message has no other
+    entry (the finder sends a large object alone), and it is no event, whose key must be looked at again afterwards."""
+    if len(message.objects) > 1 or not isinstance(message, ObjectsMessage) or message.objects[0].reason is Reason.EVENT:
+        return None
+    return message.model_copy(update={"message_id": next_id(message.message_id)})
+
+
+def split_in(ended: Sequence[Ended | None]) -> PartsMessage | None:
+    """The parts of the entry that was split: it is the only one then (see `sharable`)."""
+    return next((end.copied.parts for end in ended if end and end.copied and end.copied.parts), None)
 
 
 def row_of(message: Entries, ended: Sequence[Ended | None]) -> OutcomeRow:

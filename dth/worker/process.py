@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from dth.errors import DthError, LedgerError, QueueError
+from dth.errors import DthError, LedgerError, QueueError, StoreError, Throttled, TimedOut
 from dth.events import Emit, Moved
 from dth.ledgers.base import Ledger, OutcomeRow
+from dth.messages import Entries
 from dth.model import Counts
 from dth.queues.base import Queue
+from dth.worker import outcomes
 from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
 from dth.worker.context import CopyContext
 from dth.worker.job import Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
+from dth.worker.outcomes import Ended
 from dth.worker.report import Report, ReportFailed
 
 TROUBLES = (QueueError, LedgerError, ReportFailed)
@@ -95,8 +99,8 @@ class WorkerProcess:
                 return None
             raise
 
-    def context(self, job: Job, run_id: str, held: Held) -> CopyContext:
-        """What a copy for this message runs with."""
+    def context(self, job: Job, run_id: str, lease_until: Callable[[], float], *, redelivered: bool) -> CopyContext:
+        """What a copy runs with, for a message that is held until `lease_until` says."""
         return CopyContext(
             job=job,
             run_id=run_id,
@@ -105,8 +109,8 @@ class WorkerProcess:
             limiter=self.limiter,
             ledger=self.ledger,
             emit=self.emit,
-            lease_until=held.lease_until,
-            redelivered=held.delivery.deliveries > 1,
+            lease_until=lease_until,
+            redelivered=redelivered,
         )
 
     async def record(self, mine: OutcomeRow, *, deletes: bool = False) -> OutcomeRow:
@@ -118,6 +122,21 @@ class WorkerProcess:
             ends = counts.done, counts.skipped, counts.failed, counts.bytes
             self.emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0))
         return row
+
+    def judged(self, error: Exception, attempt: int) -> Ended:
+        """What the error means for what it met, after limiter and breaker have heard of it. Raises where the breaker
+        trips."""
+        if isinstance(error, Throttled | TimedOut):
+            self.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
+        self.breaker.failed(error)
+        return outcomes.after_error(error, attempt, self.settings.max_attempts, patient=not self.breaker.ever_succeeded)
+
+    async def finish(self, message: Entries, row: OutcomeRow, reasons: Mapping[int, str]) -> None:
+        """Do what the row in force says, short of acknowledging; every step may be a repetition."""
+        if letters := outcomes.letters_of(message, row.bitmap, reasons):
+            await self.queue.bury(letters)
+        if row.remainder:
+            await self.queue.send([row.remainder])
 
     async def bury_whole(self, held: Held, reason: str) -> None:
         """Into the dead letters as it came."""

@@ -20,9 +20,12 @@ from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.happenings import FindRules
 from dth.worker.images import ImageWorker
 from dth.worker.job import OpenImages, OpenJob
-from dth.worker.letters import count_dead_letters
+from dth.worker.letters import GiveUp, count_dead_letters
+from dth.worker.mend import Mender
+from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess, WorkerSettings, leading
 from dth.worker.report import Report
+from dth.worker.shared import SharedUploads
 
 __all__ = ["WorkerSettings", "work"]
 
@@ -59,14 +62,16 @@ async def work(
     is the wait before an entry is tried again.
     """
     process = WorkerProcess(open_job, queue, ledger, settings, emit, report)
+    shared = SharedUploads(process)
+    entries, parts = EntriesWorker(process, shared, copy, back_off), PartsWorker(process, shared, back_off)
     images = ImageWorker(process, open_images, back_off)
-    consumer = Consumer(process, EntriesWorker(process, copy, back_off), images, event_rules)
+    consumer = Consumer(process, entries, parts, images, event_rules)
     emit(WorkerStarted(settings.process, os.getpid()))
     try:
         async with asyncio.TaskGroup() as watchers:
             watching = [watchers.create_task(_drain_on(stop, consumer))]
             if settings.until_empty:
-                ending = Ending(consumer, queue, ledger, settings, emit)
+                ending = Ending(consumer, queue, ledger, settings, emit, Mender(process, idle=True).give_up)
                 watching.append(watchers.create_task(ending.drain_when_over()))
             await consumer.run()
             for watcher in watching:
@@ -98,8 +103,10 @@ class Ending:
         ledger: Ledger,
         settings: WorkerSettings,
         emit: Emit,
+        give_up: GiveUp,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._give_up = give_up
         self._consumer = consumer
         self._queue = queue
         self._ledger = ledger
@@ -147,7 +154,9 @@ class Ending:
             return False
         if depth.dead != self._letters_seen and (short or depth.exact):
             self._letters_seen = depth.dead
-            await count_dead_letters(self._queue, self._ledger, self._settings.process, self._emit)
+            await count_dead_letters(
+                self._queue, self._ledger, self._settings.process, self._emit, give_up=self._give_up
+            )
             return False
         return not short or self._stalled(short)
 

@@ -13,7 +13,9 @@ import pytest
 from dth import database as module
 from dth.database import Database, Schema
 from dth.errors import DthError, LeaseLost, LedgerError, QueueError
+from dth.ledgers.base import UploadRow
 from dth.ledgers.sqlite import SqliteLedger
+from dth.model import Generation
 from dth.queues.sqlite import LONGEST_LEASE_SECONDS, SqliteQueue
 
 SCHEMA = Schema("ledger", 0x1234, 2, ("CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE) STRICT",), LedgerError)
@@ -69,6 +71,25 @@ async def test_a_file_of_a_newer_dth_is_refused_with_the_advice_to_update(tmp_pa
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version = 9")
     assert "update dth" in await refusal(path)
+
+
+async def test_a_ledger_of_an_older_dth_is_brought_up_to_date_with_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    row = UploadRow("job", "run", "key", "key", Generation("e", 1), 5, "upload", "owner", 0.0, 0, 1.0)
+    ledger = await SqliteLedger.open(path)
+    await ledger.claim_upload(row)
+    await ledger.close()
+    with closing(sqlite3.connect(path)) as connection:  # as version 1 made it
+        for column in ("sharing", "strays_since"):
+            connection.execute(f"ALTER TABLE uploads DROP COLUMN {column}")
+        connection.execute("DROP TABLE parts")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    for _ in range(2):
+        ledger = await SqliteLedger.open(path)
+        assert await ledger.upload("job", "key") == row
+        assert [one async for one in ledger.parts("job", "upload", 1, 9)] == []
+        await ledger.close()
 
 
 async def test_a_missing_directory_is_named(tmp_path: Path) -> None:

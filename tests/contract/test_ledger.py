@@ -18,7 +18,7 @@ from typing import Protocol
 import pytest
 
 from dth.errors import LeaseLost, LedgerError, RunUnderWay
-from dth.ledgers.base import Ledger, OutcomeRow, Run, UploadRow
+from dth.ledgers.base import Ledger, MovedPart, OutcomeRow, PartsRow, Run, Sharing, UploadRow
 from dth.ledgers.dynamodb import DynamoLedger
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, Generation
@@ -372,6 +372,41 @@ async def test_an_owner_of_an_earlier_upload_of_the_key_cannot_touch_the_present
     with pytest.raises(LeaseLost):
         await ledger.close_upload(old)
     assert await all_uploads(ledger) == [new]
+
+
+SHARED = Sharing("m/1", '{"kind": "objects"}', 8, "crc64nvme", "md5", "sha256", 1, NOW)
+
+
+async def test_a_shared_upload_is_taken_over_only_by_who_shares_it_under_the_same_id(ledger: Ledger) -> None:
+    free = await ledger.claim_upload(replace(an_upload(owner="first", owned_until=OVER), sharing=SHARED))
+    assert free.sharing == SHARED
+    assert await ledger.claim_upload(an_upload(owner="alone")) == free
+    stranger = replace(an_upload(owner="stranger"), sharing=replace(SHARED, message_id="m/3"))
+    assert await ledger.claim_upload(stranger) == free
+    again = await ledger.claim_upload(replace(an_upload(owner="again"), sharing=replace(SHARED, resends=0)))
+    assert (again.owner, again.sharing) == ("again", SHARED)
+    assert await ledger.upload("job", again.dest_key) == again
+    assert await ledger.upload("another", again.dest_key) is None
+
+
+async def test_moved_parts_are_read_back_in_order_and_by_range(ledger_factory: LedgerFactory) -> None:
+    mine, theirs = await ledger_factory(), await ledger_factory()
+    rows = [
+        PartsRow("job", "upload", first, tuple(MovedPart(f"{n:032x}", n, n % 2 == 0) for n in range(first, first + 8)))
+        for first in (9, 1, 9985, 17)
+    ]
+    for row in rows:
+        await mine.put_parts(row)
+    await mine.put_parts(PartsRow("job", "upload/2", 1, (MovedPart("", None, answered=False),)))
+    assert [row async for row in theirs.parts("job", "upload", 1, 10_001)] == sorted(rows, key=lambda row: row.first)
+    assert [row.first async for row in theirs.parts("job", "upload", 2, 18)] == [9, 17]
+    assert [row.first async for row in theirs.parts("job", "upload", 2, 17)] == [9]
+    assert rows[0].stop == 17
+    await theirs.put_parts(
+        replace(rows[0], parts=(MovedPart("other", None, answered=False, digest=b"\x00\xff", opaque_etag=True),))
+    )
+    (changed,) = [row async for row in mine.parts("job", "upload", 9, 10)]
+    assert changed.parts == (MovedPart("other", None, answered=False, digest=b"\x00\xff", opaque_etag=True),)
 
 
 async def test_uploads_come_in_key_order_with_any_keys_and_of_one_job_only(ledger: Ledger) -> None:

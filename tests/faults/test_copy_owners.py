@@ -103,6 +103,15 @@ async def test_an_upload_whose_id_was_lost_is_found_and_aborted_but_not_one_of_a
     assert set(here.destination.uploads) == {foreign, older}
 
 
+async def test_an_upload_that_a_dead_workers_request_opens_late_is_aborted_in_the_end(make: Make) -> None:
+    here = make()
+    lost = await leave_upload(here, DATA, part_size=PART, known=False)
+    under_way = here.destination.uploads.pop(lost)  # the request has left its sender, and not arrived
+    here.destination.before("CompleteMultipartUpload", lambda: here.destination.uploads.update({lost: under_way}))
+    await copy_object(entry_of(here.source.entry("key")), here.context())
+    await here.settled(DATA)
+
+
 async def test_two_keys_of_which_one_begins_with_the_other_never_share_an_upload(make: Make) -> None:
     here = make()
     entries = [entry_of(here.source.seed(key, data)) for key, data in (("a", DATA), ("ab", OTHER))]

@@ -219,6 +219,7 @@ class Stage:
             no_clobber=False,
             multipart_threshold=1,
             part_size=0,
+            giant_threshold=1 << 62,
         )
         return Job(JOB, nothing, nothing, KeyMapping("", "", strip=True), options)
 

@@ -36,6 +36,7 @@ OPTIONS = CopyOptions(
     no_clobber=False,
     multipart_threshold=16 << 20,
     part_size=0,
+    giant_threshold=1 << 62,
 )
 
 

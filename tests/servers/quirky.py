@@ -94,6 +94,7 @@ class Quirky:
     region: str = "us-east-1"
     session_token: str = ""
     unsigned_payload: bool = True
+    part_min: int = 5 << 20
     check_signatures: bool = True
     before: Callable[[str, Request], Answer | None] = lambda operation, request: None
     objects: dict[tuple[str, str], Stored] = field(default_factory=dict)
@@ -103,7 +104,7 @@ class Quirky:
         self._server = HttpServer(self._respond)
         self._lock = threading.RLock()
         self._checker = Checker(ACCOUNT, self.region, self.session_token, self.unsigned_payload)
-        self.uploads = Uploads()
+        self.uploads = Uploads(self.part_min)
 
     @property
     def server(self) -> S3Server:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
@@ -32,13 +33,15 @@ class Upload:
     bucket: str
     key: str
     headers: dict[str, str]
+    initiated: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()))
     parts: dict[int, tuple[bytes, str]] = field(default_factory=dict)
 
 
 class Uploads:
-    """All that are open, by id."""
+    """All that are open, by id. `part_min` is the smallest size of a part that is not the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, part_min: int = 5 << 20) -> None:
+        self.part_min = part_min
         self.open: dict[str, Upload] = {}
         self._made = 0
 
@@ -71,7 +74,7 @@ class Uploads:
             return error(400, "InvalidPartOrder" if numbers else "MalformedXML"), None
         if any(number not in upload.parts for number in numbers) or said != [upload.parts[n][1] for n in numbers]:
             return error(400, "InvalidPart"), None
-        if any(len(upload.parts[number][0]) < 5 << 20 for number in numbers[:-1]):
+        if any(len(upload.parts[number][0]) < self.part_min for number in numbers[:-1]):
             return error(400, "EntityTooSmall"), None
         del self.open[request.query["uploadId"]]
         digest = hashlib.md5(b"".join(hashlib.md5(upload.parts[n][0]).digest() for n in numbers)).hexdigest()
@@ -101,7 +104,7 @@ class Uploads:
     def list_open(self, request: Request) -> Answer:
         uploads = "".join(
             f"<Upload><Key>{xml_key(upload.key)}</Key><UploadId>{upload_id}</UploadId>"
-            "<Initiated>2024-05-01T12:00:00.000Z</Initiated></Upload>"
+            f"<Initiated>{upload.initiated}</Initiated></Upload>"
             for upload_id, upload in sorted(self.open.items(), key=lambda item: item[1].key.encode())
             if upload.bucket == request.bucket and upload.key.startswith(request.query.get("prefix", ""))
         )

@@ -1,0 +1,153 @@
+"""What nobody is at any more: ends uploads that all workers shared and whose messages are lost, or whose ends were not
+finished. Needs no state of its own: everything is in the ledger, so it may be run at any time, by anyone, and repeated.
+
+| a shared upload without a living owner | what becomes of it |
+|---|---|
+| its message has an outcome | what must follow it is done |
+| the message that it came from was recorded otherwise | aborted: nobody will send for its parts |
+| all parts are there | completed |
+| parts are missing, their messages may still be in the queue | left alone |
+| parts are missing, their messages are lost | planned again where the source changed, SKIPPED where it is gone, else the messages are sent again, up to the number of attempts; then FAILED |
+| it began longer ago than `older_than` | FAILED, aborted |
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+
+from dth.errors import DthError, LeaseLost, TransferError
+from dth.events import Notice
+from dth.ledgers.base import UploadRow
+from dth.messages import ObjectsMessage, PartsMessage, decode, encode
+from dth.multipart.claim import take
+from dth.multipart.sharing import all_rows, missing, resent
+from dth.worker import outcomes
+from dth.worker.context import CopyContext
+from dth.worker.large import pinned_head, upload_context
+from dth.worker.process import TROUBLES, WorkerProcess
+from dth.worker.shared import ENDS, SharedUploads
+from dth.worker.stretch import parts_message, whole_message
+
+QUEUE_KEEPS_SECONDS = 14 * 86_400.0  # SQS's longest retention: then a message is lost, however full the queue is
+
+
+class PartsLost(TransferError):
+    """Messages of its parts vanish again and again, or it took longer than a sweep allows."""
+
+    code = "parts_lost"
+
+
+class Mended(Enum):
+    """What was done about an upload."""
+
+    LEFT = auto()  # somebody is at it, or will be
+    ENDED = auto()
+    SENT_AGAIN = auto()
+
+
+class Mender:
+    """Looks at shared uploads, one at a time."""
+
+    def __init__(
+        self, process: WorkerProcess, *, idle: bool, older_than: float = 0.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._process = process
+        self._shared = SharedUploads(process)
+        self._idle = idle
+        self._older_than = older_than
+        self._clock = clock
+
+    async def mend(self, row: UploadRow) -> Mended:
+        """See the table above. Raises `TROUBLES`; what a store refuses is said as a Notice, and left for the next time."""
+        job = await self._process.job(row.run_id)
+        if job is None or row.sharing is None or row.owned_until > self._clock():
+            return Mended.LEFT
+        lease_seconds = self._process.settings.lease_seconds
+        ctx = self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
+        try:
+            return await self._mend(row, ctx)
+        except LeaseLost:
+            return Mended.LEFT
+        except TROUBLES:
+            raise
+        except DthError as error:
+            self._process.emit(
+                Notice("warning", error.code, f"the upload of {row.dest_key!r} was left as it is: {error}")
+            )
+            return Mended.LEFT
+
+    async def give_up(self, letter: PartsMessage, reason: str) -> bool:
+        """Messages of these parts have killed or outlived every worker that received them: the object has FAILED, unless
+        its upload has ended, or has all its parts, by now."""
+        job = await self._process.job(letter.run_id)
+        row = await self._process.ledger.upload(letter.job_id, letter.dest_key)
+        if job is None or row is None or row.sharing is None or row.upload_id != letter.upload_id:
+            return True
+        if await self._process.ledger.outcome(row.sharing.message_id) or await all_rows(row, self._process.ledger):
+            return True  # which `mend` finishes
+        lease_seconds = self._process.settings.lease_seconds
+        ctx = self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
+        try:
+            await self._shared.end(row, PartsLost(f"its parts could not be moved: {reason}"), ctx, final=True)
+        except LeaseLost:
+            return False
+        return True
+
+    async def _mend(self, row: UploadRow, ctx: CopyContext) -> Mended:
+        assert row.sharing
+        ledger = self._process.ledger
+        if ended := await ledger.outcome(row.sharing.message_id):
+            await self._shared.settle(row, ended, ctx)
+            return Mended.ENDED
+        if (called := await self._called_for(row)) is not True:
+            if called is None:
+                return Mended.LEFT
+            await (await take(row, upload_context(ctx))).discard()
+            return Mended.ENDED
+        if rows := await all_rows(row, ledger):
+            await self._shared.complete(row, rows, ctx)
+            return Mended.ENDED
+        return await self._unfinished(row, ctx)
+
+    async def _unfinished(self, row: UploadRow, ctx: CopyContext) -> Mended:
+        """Parts are missing."""
+        if self._older_than and row.created_at <= self._clock() - self._older_than:
+            await self._shared.end(row, PartsLost("it was swept: its upload began too long ago"), ctx, final=True)
+            return Mended.ENDED
+        return await self._send_again(row, ctx) if self._lost(row) else Mended.LEFT
+
+    async def _called_for(self, row: UploadRow) -> bool | None:
+        """Whether the message that the upload came from is recorded as split into it; None where it has no outcome yet."""
+        assert row.sharing
+        outcome = await self._process.ledger.outcome(outcomes.previous_id(row.sharing.message_id))
+        if outcome is None:
+            return None
+        sent = decode(outcome.remainder) if outcome.remainder else None
+        return isinstance(sent, PartsMessage) and sent.upload_id == row.upload_id
+
+    def _lost(self, row: UploadRow) -> bool:
+        """Whether no message of its parts can be under way: an idle queue holds none, and any queue forgets in the end."""
+        assert row.sharing
+        quiet = self._clock() - max(row.created_at, row.sharing.resent_at)
+        return quiet > (self._process.settings.lease_seconds if self._idle else QUEUE_KEEPS_SECONDS)
+
+    async def _send_again(self, row: UploadRow, ctx: CopyContext) -> Mended:
+        assert row.sharing
+        message = decode(row.sharing.message)
+        assert isinstance(message, ObjectsMessage)
+        try:
+            await pinned_head(row.source_key, row.generation, ctx)
+        except ENDS as error:
+            await self._shared.end(row, error, ctx)
+            return Mended.ENDED
+        if row.sharing.resends >= self._process.settings.max_attempts:
+            text = f"messages of its parts were sent {row.sharing.resends} times and vanished; look at the queue's dead letters"
+            await self._shared.end(row, PartsLost(text), ctx, final=True)
+            return Mended.ENDED
+        await self._process.ledger.update_upload(resent(row, self._clock()))
+        first = whole_message(message, row)
+        left = [encode(parts_message(first, numbers)) for numbers in await missing(row, self._process.ledger)]
+        await self._process.queue.send(left)
+        return Mended.SENT_AGAIN

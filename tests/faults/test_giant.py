@@ -1,0 +1,152 @@
+"""A giant object that all workers move, whatever dies, doubles, fails or changes, ends as its schedule demands."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dth.messages import ObjectEntry
+from dth.model import Location
+from dth.states import Outcome, Reason, Side
+from dth.stores.credentials import fixed
+from dth.stores.s3 import S3Store
+from dth.stores.sign import Credentials
+from tests.faults.giant_arena import KEY, Arena, Places, Schedule, Trouble
+from tests.servers.quirky import Quirky
+from tests.servers.s3server import S3Server
+
+SEEDS = int(os.environ.get("DTH_TEST_SEEDS", "0"))  # `make giant-faults SEEDS=100`; two without
+OWN_SEEDS = list(range(SEEDS)) if SEEDS else [3, 6]
+RGW_SEEDS = [3, 5, 6] if SEEDS else [3]
+OWN_PARTS, OWN_PART = 200, 2048
+RGW_PARTS, RGW_PART = 200 if SEEDS else 20, 5 << 20
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dth.retry.RetryPolicy.wait_seconds", lambda *_: 0.0)
+
+
+def content(seed: int, generation: int, size: int) -> bytes:
+    return random.Random(f"{seed} {generation}").randbytes(size)
+
+
+def size_of(seed: int, generation: int, parts: int, part_size: int) -> int:
+    """The first generation has all parts, later ones more or fewer, down to an object that is no giant."""
+    if generation:
+        parts = random.Random(f"parts {seed} {generation}").choice([1, parts // 5, parts, parts + 3])
+    return parts * part_size - random.Random(f"size {seed} {generation}").randint(0, part_size - 1)
+
+
+async def assert_ends_as_demanded(schedule: Schedule, arena: Arena) -> None:
+    run = await arena.play()
+    counts = run.counts
+    ends = {Outcome.DONE: counts.done, Outcome.SKIPPED: counts.skipped, Outcome.FAILED: counts.failed}
+    last = arena.report.records[-1]
+    said = f"{schedule}: {run.counts}, {arena.died} deaths, {last.error_code} {last.error}"
+    print(said)  # noqa: T201
+    assert counts.ended == run.found == 1, said
+    assert ends[schedule.outcome] == 1, said
+    assert last.outcome is schedule.outcome
+    assert bool(arena.happened.overwritten) == bool(schedule.generations)
+    assert arena.happened.deleted == (schedule.trouble is Trouble.DELETED)
+    assert len(arena.letters) >= (schedule.outcome is Outcome.FAILED)
+
+
+@pytest.mark.parametrize("seed", OWN_SEEDS)
+async def test_a_giant_object_ends_as_its_schedule_demands(seed: int, tmp_path: Path) -> None:
+    schedule = Schedule.of(seed, OWN_PARTS)
+    bodies = [content(seed, n, size_of(seed, n, OWN_PARTS, OWN_PART)) for n in range(schedule.generations + 1)]
+    with Quirky(part_min=OWN_PART) as quirky:
+        held = quirky.hold("source", KEY, bodies[0], content_type="x/y")
+
+        async def overwrite(generation: int) -> None:
+            quirky.hold("source", KEY, bodies[generation], content_type="x/z")
+
+        async def delete() -> None:
+            del quirky.objects["source", KEY]
+
+        provider = "MinIO" if seed % 2 else "S3_Compatible"
+        async with stores(quirky.server, "source", "destination", provider) as (source, destination):
+            entry = ObjectEntry(key=KEY, size=len(bodies[0]), etag=held.etag, reason=Reason.MISSING)
+            places = Places(source, destination, entry, OWN_PART, overwrite, delete)
+            arena = Arena(tmp_path, places, schedule, part_min=1)
+            await assert_ends_as_demanded(schedule, arena)
+        stored = quirky.objects.get(("destination", KEY))
+        newest = bodies[arena.happened.overwritten]  # a later generation may lack the part whose reading overwrites it
+        assert (stored.body if stored else None) == (newest if schedule.outcome is Outcome.DONE else None)
+        assert quirky.uploads.open == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", RGW_SEEDS)
+async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rgw: S3Server, tmp_path: Path) -> None:
+    schedule = Schedule.of(seed, RGW_PARTS)
+    client = rgw.client("a")
+    here, there = rgw.make_bucket("a"), rgw.make_bucket("a")
+
+    async def write(generation: int) -> str:
+        path = tmp_path / f"generation-{generation}"
+        path.write_bytes(content(seed, generation, size_of(seed, generation, RGW_PARTS, RGW_PART)))
+        await asyncio.to_thread(client.upload_file, str(path), here, KEY)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    hashes = [await write(0)]
+
+    async def overwrite(generation: int) -> None:
+        hashes.append(await write(generation))
+
+    async def delete() -> None:
+        await asyncio.to_thread(client.delete_object, Bucket=here, Key=KEY)
+
+    head = client.head_object(Bucket=here, Key=KEY)
+    entry = ObjectEntry(key=KEY, size=head["ContentLength"], etag=head["ETag"].strip('"'), reason=Reason.MISSING)
+    async with stores(rgw, here, there, "Ceph_RGW") as (source, destination):
+        places = Places(source, destination, entry, RGW_PART, overwrite, delete)
+        arena = Arena(tmp_path, places, schedule, part_min=RGW_PART)
+        await assert_ends_as_demanded(schedule, arena)
+    assert client.list_multipart_uploads(Bucket=there).get("Uploads", []) == []
+    if schedule.outcome is Outcome.DONE:
+        body = client.get_object(Bucket=there, Key=KEY)["Body"]
+        digest = hashlib.sha256()
+        for chunk in body.iter_chunks(1 << 20):
+            digest.update(chunk)
+        assert digest.hexdigest() == hashes[-1]
+    else:
+        assert "Contents" not in client.list_objects_v2(Bucket=there)
+
+
+def test_every_trouble_is_on_some_schedule_and_ends_are_fixed_beforehand() -> None:
+    schedules = [Schedule.of(seed, OWN_PARTS) for seed in range(100)]
+    assert {schedule.trouble for schedule in schedules} == set(Trouble)
+    assert schedules == [Schedule.of(seed, OWN_PARTS) for seed in range(100)]
+    assert any(schedule.doubled for schedule in schedules)
+    assert all(schedule.deaths for schedule in schedules)
+
+
+@asynccontextmanager
+async def stores(
+    server: S3Server, source: str, destination: str, provider: str
+) -> AsyncIterator[tuple[S3Store, S3Store]]:
+    def opened(side: Side, bucket: str) -> S3Store:
+        return S3Store.open(
+            Location(side, provider, server.endpoint, server.region, bucket, "", "", "", ""),
+            connect_seconds=10,
+            first_byte_seconds=60,
+            idle_seconds=60,
+            max_connections=64,
+            credentials=fixed(Credentials(server.access_key, server.secret_key)),
+        )
+
+    async with AsyncExitStack() as stack:
+        both = opened(Side.SOURCE, source), opened(Side.DESTINATION, destination)
+        for store in both:
+            stack.push_async_callback(store.close)
+        yield both
