@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dth.errors import LedgerError
 from dth.events import Emit, Notice
 from dth.finder.checkpoint import Checkpoint, beginning, forget, keep, take_over
-from dth.finder.ranges import KeyRange
+from dth.finder.ranges import EVERYTHING, KeyRange
 from dth.ledgers.base import Ledger
 
 
@@ -84,7 +84,7 @@ class Heartbeat:
         place = self._pending
         if place and sent(place.number):
             reached = self._checkpoint.reached(place.ranges, place.needs_restore)
-            if reached != self._checkpoint:
+            if reached != self._checkpoint and reached.ranges != (EVERYTHING,):
                 self._stored = True
                 await keep(self._ledger, self._job_id, reached)
                 self._checkpoint = reached

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from dth.errors import DeletesRefused, DthError
+from dth.errors import DeletesRefused, DthError, LedgerError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
@@ -102,7 +102,8 @@ async def find(
     try:
         found = await _list_and_send(source, destination, queue, settings, heart, emit, stores)
         await ledger.seal_run(settings.run_id, settings.finder, found.found, found.found_bytes, found.reasons)
-        await heart.forget()
+        with suppress(LedgerError):  # nobody believes it any more: this run is sealed
+            await heart.forget()
     except BaseException as caught:  # noqa: BLE001 - raised again below, unwrapped
         error = first_error(caught) if isinstance(caught, BaseExceptionGroup) else caught
         await _abandon(ledger, settings.run_id, error, emit)

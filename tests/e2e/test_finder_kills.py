@@ -23,7 +23,7 @@ from .test_kills import counts_are_exact
 pytestmark = pytest.mark.slow
 
 KILLS = 20 if FULL else 2
-OBJECTS = 12_000 if FULL else 3_200  # pages of a thousand: several ranges
+OBJECTS = 12_000 if FULL else 2_400  # pages of a thousand: several ranges
 LATENCY = 0.1  # each way, so that a kill falls between two pages
 WITHIN = 3.0 if FULL else 2.0  # seconds from the first request
 
@@ -81,8 +81,9 @@ def test_a_finder_killed_at_any_moment_and_another_run_leave_both_sides_equal(rg
         dth = Dth(environment(tmp_path, {"src-a": rgw, "dest-b": rgw}), flags)
         for number in range(KILLS):
             at_checkpoint = number % 3 == 1
-            far.latency = LATENCY
-            if find_and_kill(dth, tmp_path, moment=dice.uniform(0.5, WITHIN), at_checkpoint=at_checkpoint):
+            far.latency = 5 * LATENCY if at_checkpoint else LATENCY
+            moment = dice.uniform(0.5, WITHIN) if not at_checkpoint else 0.0
+            if find_and_kill(dth, tmp_path, moment=moment, at_checkpoint=at_checkpoint):
                 killed += 1
             far.latency = 0.0
             again = dth("find")

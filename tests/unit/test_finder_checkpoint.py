@@ -187,7 +187,7 @@ async def killed_with_a_checkpoint(ledger: SqliteLedger, queue: HeldQueue) -> Ch
     """A run that came so far, and its checkpoint."""
     source = Stopping(PAGES, stops_after=5)
     run = asyncio.create_task(run_of(ledger, source, queue))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not (text := await ledger.get_note("job", "checkpoint")) or "k00499" not in text:
             assert not run.done()
             await asyncio.sleep(0.01)
@@ -234,13 +234,13 @@ async def test_a_key_is_behind_the_checkpoint_only_once_the_queue_has_its_messag
         run = asyncio.create_task(run_of(ledger, Stopping(PAGES, stops_after=5), Slow()))
         before = 0.0
         for _ in range(6):  # beats
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 while (row := await ledger.run("run")) is None or row.lease_until == before:
                     await asyncio.sleep(0.005)
                 before = row.lease_until
         assert await ledger.get_note("job", "checkpoint") is None
         taking.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not await ledger.get_note("job", "checkpoint"):
                 await asyncio.sleep(0.005)
         run.cancel()
@@ -263,7 +263,7 @@ async def test_archived_objects_behind_the_checkpoint_are_still_named(tmp_path: 
     pages = [[e._replace(storage_class="GLACIER") if n < 2 else e for e in page] for n, page in enumerate(PAGES)]
     async with ledger_in(tmp_path) as ledger:
         run = asyncio.create_task(run_of(ledger, Stopping(pages, stops_after=5), HeldQueue()))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while "k00499" not in (await ledger.get_note("job", "checkpoint") or ""):
                 await asyncio.sleep(0.01)
         run.cancel()
@@ -342,6 +342,20 @@ async def test_a_checkpoint_that_is_doubtful_is_not_believed(tmp_path: Path, why
             await ledger.put_note("job", "checkpoint", text)
         found = await take_over(ledger, "job", fresh)
         assert (found.stored, found.taken) == (True, None)
+
+
+async def test_nothing_is_written_as_long_as_nothing_was_reached(tmp_path: Path) -> None:
+    async with ledger_in(tmp_path) as ledger:
+        run = asyncio.create_task(run_of(ledger, Stopping(PAGES, stops_after=0), HeldQueue()))
+        before = 0.0
+        for _ in range(5):  # beats
+            async with asyncio.timeout(120):
+                while (row := await ledger.run("run")) is None or row.lease_until == before:
+                    await asyncio.sleep(0.005)
+                before = row.lease_until
+        assert await ledger.get_note("job", "checkpoint") is None
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
 
 
 async def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
