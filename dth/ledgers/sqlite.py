@@ -19,6 +19,7 @@ from dth.database import Database
 from dth.errors import LeaseLost, LedgerError, RunUnderWay
 from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow, claimable
 from dth.ledgers.sharing_text import from_parts, to_parts
+from dth.ledgers.sqlite_prune import prune_some
 from dth.ledgers.sqlite_rows import (
     COUNT,
     HAS_UPLOAD,
@@ -42,6 +43,7 @@ from dth.ledgers.sqlite_rows import (
 from dth.states import RunState
 
 _PAGE = 500  # uploads read at once
+_PRUNED_PARTS = 50  # at the start of a run: a hundred million objects are forgotten over ten of them
 
 
 class SqliteLedger:
@@ -58,7 +60,8 @@ class SqliteLedger:
 
     async def start_run(self, run: Run, *, overlap: bool = False) -> None:
         """Write a new LISTING run, or raise RunUnderWay. Repeating it while the run lists is no error; another run of
-        that id is a LedgerError. Runs of the job whose finder's lease is over become ABANDONED."""
+        that id is a LedgerError. Runs of the job whose finder's lease is over become ABANDONED; old ones are forgotten
+        (see `ledgers.sqlite_prune`)."""
 
         def work(connection: sqlite3.Connection) -> None:
             present = connection.execute("SELECT state, finder FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
@@ -88,6 +91,9 @@ class SqliteLedger:
             )
 
         await self._database.write(work, durable=True)
+        for _ in range(_PRUNED_PARTS):
+            if not await self._database.write(lambda each: prune_some(each, run.job_id, self._clock()), durable=False):
+                break
 
     async def extend_run(self, run_id: str, finder: str, lease_until: float) -> None:
         """The finder's heartbeat. Raises LeaseLost where the run is no longer its LISTING run."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ import pytest
 from dth import database as module
 from dth.database import Database, Schema
 from dth.errors import DthError, LeaseLost, LedgerError, QueueError
-from dth.ledgers.base import UploadRow
+from dth.ledgers import sqlite_prune
+from dth.ledgers.base import OutcomeRow, UploadRow
 from dth.ledgers.sqlite import SqliteLedger
-from dth.model import Generation
+from dth.model import Counts, Generation
 from dth.queues.sqlite import LONGEST_LEASE_SECONDS, SqliteQueue
+from tests.contract.test_ledger import a_run
 
 SCHEMA = Schema("ledger", 0x1234, 2, ("CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE) STRICT",), LedgerError)
 
@@ -278,6 +282,36 @@ async def test_what_must_survive_a_power_cut_is_flushed_and_what_may_be_lost_is_
     await ledger.put_note("job", "n", "v")
     found = await ledger._database.read(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
     assert found == full
+    await ledger.close()
+
+
+async def test_old_runs_are_forgotten_whole_and_nothing_that_may_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_prune, "_ROWS", 2)
+    ledger, days = await SqliteLedger.open(tmp_path / "ledger"), 86_400
+    ages = {"old": 40, "short": 39, "abandoned": 38, "older-abandoned": 100, "kept": 37, "new": 1}
+    for run_id, age in ages.items():
+        started = replace(a_run(run_id, age=age * days), started_at=time.time() - age * days)
+        await ledger.start_run(started, overlap=True)
+        for number in range(5):
+            await ledger.record(OutcomeRow(f"{run_id}-{number}", run_id, Counts(done=1), "1", ""), "p")
+        if "abandoned" in run_id:
+            await ledger.abandon_run(run_id)
+        else:
+            await ledger.seal_run(run_id, "finder-1", 6 if run_id == "short" else 5, 0, {})
+    monkeypatch.setattr(sqlite_prune, "KEPT_RUNS", 3)
+    await ledger.start_run(a_run("another", job_id="another"), overlap=True)
+    assert len(await ledger.runs("job", 99)) == len(ages)
+    await ledger.start_run(a_run("next"), overlap=True)
+    left = {run.run_id for run in await ledger.runs("job", 99)}
+    assert left == {"next", "new", "kept", "abandoned", "short"}
+    for run_id in ages:
+        run = await ledger.run(run_id)
+        assert (run is not None) == (run_id in left)
+        assert not run or run.counts.done == 5
+        rows = [await ledger.outcome(f"{run_id}-{number}") for number in range(5)]
+        assert all(rows) if run_id in left else not any(rows), run_id
     await ledger.close()
 
 
