@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dth import settings
 from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
+from dth.app.selected import choice_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
@@ -144,6 +145,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         ),
         delete_to=settings.folder(job.delete_to),
         follows_removals=job.src_event == "CreateAndDelete",
+        choice=choice_of(job),
         tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
     )
 
@@ -329,10 +331,9 @@ class LateImages:
 
 
 def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:
-    from dth.app.selecting import selection_of  # noqa: PLC0415 - which stands on this module
     from dth.app.standing import StandingRun  # noqa: PLC0415
 
-    return StandingRun(job, ledger, selection_of(job))
+    return StandingRun(job, ledger)
 
 
 def open_report(job: TransferJob, folder: StateFolder) -> JsonlReport:

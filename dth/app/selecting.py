@@ -1,4 +1,4 @@
-"""What a job selects, from settings; and `--explain`, which says so of one key."""
+"""`--explain`: what a job would do about one key."""
 
 from __future__ import annotations
 
@@ -7,28 +7,14 @@ import asyncio
 from dth import settings
 from dth.app.build import LISTING_CONNECTIONS, open_sides
 from dth.app.record import Record
+from dth.app.selected import selection_of
 from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain
 from dth.finder.plan import Tally
-from dth.finder.select import Rules, Selection, selection
 from dth.finder.settle import RestoreRules, Restores, Stores, settling
 from dth.settings import TransferJob
 from dth.summary import Summary
-
-
-def selection_of(job: TransferJob) -> Selection | None:
-    """What the job's settings choose; None where that is everything."""
-    rules = Rules(
-        include=job.include,
-        exclude=job.exclude,
-        min_size=job.min_size,
-        max_size=job.max_size,
-        modified_after=job.modified_after,
-        modified_before=job.modified_before,
-        storage_classes=job.storage_classes,
-    )
-    return selection(rules, settings.mapping(job).source_prefix)
 
 
 async def explain_key(job: TransferJob, key: str, emit: Emit, stop: asyncio.Event) -> Summary:

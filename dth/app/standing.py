@@ -7,9 +7,9 @@ import hashlib
 import time
 
 from dth import settings
-from dth.finder.select import Selection
+from dth.app.selected import choice_of
 from dth.ledgers.base import Ledger, Run
-from dth.model import Counts, Entry
+from dth.model import Counts
 from dth.settings import TransferJob
 from dth.states import RunState
 from dth.worker.happenings import EventRules
@@ -19,10 +19,10 @@ class StandingRun:
     """Which events a worker acts on: those of the job whose locations it was started with. The run's id is made of the job
     and its settings, so that a job that is changed has a new one, and workers of both kinds get on."""
 
-    def __init__(self, job: TransferJob, ledger: Ledger, select: Selection | None) -> None:
+    def __init__(self, job: TransferJob, ledger: Ledger) -> None:
         self._job = job
         self._ledger = ledger
-        self._select = select
+        self._choice = choice_of(job)
         self._rules: EventRules | None = None
         self._one_at_a_time = asyncio.Lock()
 
@@ -41,12 +41,12 @@ class StandingRun:
                     prefix=self._job.src_prefix,
                     creations=self._job.src_event != "No",
                     removals=self._job.src_event == "CreateAndDelete",
-                    takes=self._takes,
+                    takes_key=self._takes_key,
                 )
             return self._rules
 
-    def _takes(self, entry: Entry) -> bool:
-        return self._select is None or not self._select.why_not(entry.key.removeprefix(self._job.src_prefix), entry)
+    def _takes_key(self, key: str) -> bool:
+        return self._choice is None or self._choice.takes_key(key)
 
 
 def _standing(run_id: str, job_id: str, job_settings: str) -> Run:

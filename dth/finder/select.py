@@ -74,6 +74,11 @@ class Selection:
             out.update(entry[0] for entry in page if (entry.storage_class or STANDARD) not in classes)
         return out
 
+    def takes_key(self, key: str) -> bool:
+        """Whether the patterns take the key, which lacks the side's prefix."""
+        name = self._start + key
+        return not (self._include and not self._include(name)) and not (self._exclude and self._exclude(name))
+
     def deletable(self, keys: Sequence[str], page: Sequence[Entry]) -> list[Entry]:
         """Those of the destination's entries that every rule takes, as the destination lists them: only these are the
         job's to delete. One whose time cannot be read is not."""

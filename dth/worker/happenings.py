@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 from dth.errors import ObjectChanged
 from dth.ledgers.base import OutcomeRow
@@ -24,12 +25,14 @@ from dth.worker.delete import Copy, at_source, delete_object
 from dth.worker.job import Copied
 from dth.worker.single import skipped
 
+_NOT_SELECTED = "not selected"
 _LOOKS = 5  # an object that changes faster than it can be copied has later events to come
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """Which events a worker acts on. `run_id` is the job's standing run; `takes` is its selection."""
+    """Which events a worker acts on. `run_id` is the job's standing run; `takes_key` are the patterns of its selection, whose
+    other rules need the object."""
 
     job_id: str
     run_id: str
@@ -37,7 +40,7 @@ class EventRules:
     prefix: str
     creations: bool
     removals: bool
-    takes: Callable[[Entry], bool]
+    takes_key: Callable[[str], bool]
 
     def message(self, events: Sequence[KeyEvent], message_id: str) -> tuple[ObjectsMessage | None, int]:
         """What is to be done, None where it is nothing, and how many events ask for nothing: other kinds, buckets,
@@ -51,10 +54,8 @@ class EventRules:
     def _acts(self, event: KeyEvent) -> bool:
         if event.bucket not in {"", self.bucket} or not event.key.startswith(self.prefix):
             return False
-        if event.happened is Happened.REMOVED:
-            return self.removals
-        listed = Entry(event.key, max(event.size, 0), event.etag, "", "")
-        return event.happened is Happened.CREATED and self.creations and self.takes(listed)
+        follows = {Happened.CREATED: self.creations, Happened.REMOVED: self.removals}
+        return follows.get(event.happened, False) and self.takes_key(event.key)
 
 
 FindRules = Callable[[], Awaitable[EventRules | None]]
@@ -108,8 +109,8 @@ async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copi
     the source has nothing and the job follows removals."""
     if entry.sequencer and not await ctx.ledger.advance(ctx.job.job_id, entry.key, sortable(entry.sequencer)):
         return skipped(entry.etag, "a later event of this key came before")
-    copied: Copied | None = None
-    wanted: ObjectEntry | None = entry if entry.etag else None
+    choice, copied = ctx.job.choice, None
+    wanted = entry if entry.etag and not choice else None
     for _ in range(_LOOKS):
         if wanted:
             copied = await copy(wanted, ctx)
@@ -120,6 +121,8 @@ async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copi
             return copied
         if copied and copied.source_etag == head.generation.etag:
             return copied
+        if choice and not choice.takes(_listed(entry.key, head)):
+            return copied or skipped(head.generation.etag, _NOT_SELECTED)
         wanted = _as_head(entry, head)
     raise ObjectChanged(f"{entry.key!r} changes faster than it can be copied")
 
@@ -131,6 +134,9 @@ async def _absent(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
     seen = await look(ctx.job.destination, ctx.job.mapping.dest_key(entry.key))
     if seen is None:
         return skipped("", "gone already")
+    there = Entry(entry.key, seen.size, seen.etag, _iso(seen.last_modified), "")
+    if ctx.job.choice and not ctx.job.choice.may_delete(there):
+        return skipped(seen.etag, _NOT_SELECTED)
     return await delete_object(entry.model_copy(update={"size": seen.size, "etag": seen.etag}), ctx, copy)
 
 
@@ -139,3 +145,17 @@ def _as_head(entry: ObjectEntry, head: ObjectHead) -> ObjectEntry:
     return entry.model_copy(
         update={"size": generation.size, "etag": generation.etag, "last_modified": head.last_modified}
     )
+
+
+def _listed(key: str, head: ObjectHead) -> Entry:
+    """As a listing would show it."""
+    generation = head.generation
+    return Entry(key, generation.size, generation.etag, _iso(head.last_modified), head.storage_class)
+
+
+def _iso(text: str) -> str:
+    """A time of HTTP's as listings write theirs; others as they are."""
+    try:
+        return parsedate_to_datetime(text).isoformat()
+    except ValueError:
+        return text

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from dth.messages import ImageMessage, PartsMessage
-from dth.model import ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
+from dth.model import Entry, ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.values import value
@@ -43,11 +43,24 @@ class CopyOptions:
     giant_threshold: int
 
 
+class Choice(Protocol):
+    """Which objects a job is about, by their keys at the source. Finders apply it before they send; events need it here."""
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether the source's object is chosen."""
+        ...
+
+    def may_delete(self, entry: Entry) -> bool:
+        """Whether the destination's object, under the source's key, is the job's to delete."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
-    `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind."""
+    `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind; `choice`, where
+    all objects are chosen."""
 
     job_id: str
     source: ObjectStore
@@ -57,6 +70,7 @@ class Job:
     delete_to: str = ""
     follows_removals: bool = False
     tags: TagCarrier | None = None
+    choice: Choice | None = None
 
     async def tags_of(self, key: str, head: ObjectHead) -> Tags:
         """What the copy of the source's `key` is to carry."""

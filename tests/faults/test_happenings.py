@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from dth.app.selected import Chosen, choice_of
 from dth.ledgers.base import Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
+from dth.settings import TransferJob
 from dth.states import RunState
 from dth.worker.happenings import EventRules
 from dth.worker.job import Job
@@ -37,14 +39,18 @@ class Desk:
     queue: SqliteQueue
     ledger: SqliteLedger
     removals: bool = True
+    choice: Chosen | None = None
 
     async def open_job(self, _run_id: str) -> Job:
-        return replace(self.here.job(), follows_removals=self.removals)
+        return replace(self.here.job(), follows_removals=self.removals, choice=self.choice)
 
     async def rules(self) -> EventRules:
         return EventRules(
-            "job", RUN, "mybucket", "in/", creations=True, removals=self.removals, takes=lambda entry: entry.size < 100
+            "job", RUN, "mybucket", "in/", creations=True, removals=self.removals, takes_key=self.takes_key
         )
+
+    def takes_key(self, key: str) -> bool:
+        return self.choice is None or self.choice.takes_key(key)
 
     async def play(self, *bodies: str) -> Counts:
         """Work on these, one after the other."""
@@ -142,13 +148,32 @@ async def test_what_is_outside_the_job_is_acknowledged_and_counted(desk: Desk) -
     desk.here.source.seed("in/k", b"abc")
     counts = await desk.play(
         created("out/k", "01"),  # another prefix
-        created("in/large", "01", size=100),  # not selected
         json.dumps({"Records": [s3_record("ObjectTagging:Put", "in/k")]}),
         json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"}),
         created("in/k", "01", etag=desk.here.source.entry("in/k").etag),
     )
-    assert (counts.done, counts.skipped) == (1, 3)
+    assert (counts.done, counts.skipped) == (1, 2)
     assert desk.copies == {"in/k": b"abc"}
+
+
+async def test_what_the_job_does_not_select_is_neither_copied_nor_deleted(desk: Desk) -> None:
+    desk.choice = choice_of(TransferJob(src_prefix="in/", exclude=("*.tmp",), min_size=3, max_size=99))
+    for key, size in {"in/k": 5, "in/large": 100, "in/k.tmp": 5, "in/small": 2}.items():
+        desk.here.source.seed(key, b"x" * size)
+    desk.here.destination.seed("in/gone", b"gone")
+    desk.here.destination.seed("in/gone.tmp", b"kept")
+    desk.here.destination.seed("in/gone-large", b"k" * 100)
+    counts = await desk.play(
+        json.dumps({"key": "in/k"}),  # its size is asked for
+        created("in/large", "01", size=5, etag="older"),  # which is larger by now
+        created("in/k.tmp", "01", size=5, etag=desk.here.source.entry("in/k.tmp").etag),
+        created("in/small", "01", size=2, etag=desk.here.source.entry("in/small").etag),
+        removed("in/gone", "02"),
+        removed("in/gone.tmp", "02"),
+        removed("in/gone-large", "02"),
+    )
+    assert desk.copies == {"in/k": b"x" * 5, "in/gone.tmp": b"kept", "in/gone-large": b"k" * 100}
+    assert (counts.done, counts.skipped, counts.failed) == (2, 5, 0)
 
 
 async def test_the_guide_s_message_copies_its_key_and_equal_ones_are_messages_of_their_own(desk: Desk) -> None:
