@@ -140,7 +140,7 @@ async def preview(
                 for change in changes:
                     key, size = change.entry.key, change.entry.size
                     emit(Planned("delete", key, settings.mapping.dest_key(key), size, change.reason))
-    return finished(tally, restores, emit)
+    return finished(tally, restores, emit).or_raise()
 
 
 async def _list_and_send(

@@ -187,6 +187,13 @@ async def test_a_dry_run_names_what_it_would_restore_and_asks_for_nothing() -> N
     assert asked.restored == []
 
 
+async def test_a_dry_run_says_which_archived_objects_cannot_be_asked_for() -> None:
+    asked = Asked({**STATES, "asleep": AccessDenied("allow these credentials s3:GetObject")})
+    settings = finder_settings(restore=RULES, skip_compare=True)
+    with pytest.raises(RestoresFailed, match=r"1 archived objects.*s3:GetObject"):
+        await preview(FakeLister([COLD]), FakeLister([]), settings, no_emit, both(asked, Asked({})))
+
+
 async def test_explain_asks_the_objects_where_the_job_would() -> None:
     asked, tally = Asked({"k": head("x"), **STATES}), Tally()
     stores = both(asked, Asked({"k": head("y", etag=B)}))
