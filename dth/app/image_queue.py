@@ -12,13 +12,12 @@ from dth import settings
 from dth.app.build import Embedded, Lock, open_embedded
 from dth.app.imaging import forget, keep_run, new_run, nothing_to_prepare, open_sources, run_options, template_text
 from dth.app.record import Record
-from dth.app.registries import open_registries
+from dth.app.registries import Place, open_registries
 from dth.app.verbs import bury_dead_finders
 from dth.ecr.copy import Image
 from dth.ecr.create import parse_template
 from dth.ecr.plan import ImagePlan
 from dth.ecr.reference import name_of
-from dth.ecr.registry import Registry
 from dth.ecr.run import ImageRun, Source
 from dth.errors import SettingsError
 from dth.events import Emit, Notice, Requests, RunAbandoned, RunSealed, RunStarted
@@ -47,8 +46,8 @@ async def enqueue_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summ
     record = Record(emit)
     async with open_registries(job) as opener:
         sources = await open_sources(job, opener)
-        destination = (await opener.destination()).registry
-        await destination.check()
+        destination = await opener.destination()
+        await destination.registry.check()
         async with open_embedded(job, lock=Lock.SHARED) as here:
             await bury_dead_finders(here, record)
             planning = _Planning(job, here, record)
@@ -72,16 +71,15 @@ class _Planning:
         self._outbox = Outbox(here.queue, job.high_water, record.note)
         self._reasons: Counter[Reason] = Counter()
 
-    async def run(
-        self, sources: Sequence[Source], destination: Registry, job_settings: str, stop: asyncio.Event
-    ) -> bool:
+    async def run(self, sources: Sequence[Source], destination: Place, job_settings: str, stop: asyncio.Event) -> bool:
         """Plan everything; True where a repository could not be listed."""
         ledger, process = self._here.ledger, self._here.process
-        self._record.note(RunStarted(self._run_id, sources[0].registry.name, destination.name, noun="image"))
+        self._record.note(RunStarted(self._run_id, sources[0].registry.name, destination.registry.name, noun="image"))
         await ledger.start_run(new_run(self._job, self._run_id, process, job_settings), overlap=self._job.overlap)
         options = run_options(self._job, self._run_id)
-        images = ImageRun(sources, destination, nothing_to_prepare, options, forget, self._record.note)
-        plan = ImagePlan(images, destination, options, self._record.note)
+        note, registry = self._record.note, destination.registry
+        images = ImageRun(sources, registry, nothing_to_prepare, options, forget, note, destination.catalog)
+        plan = ImagePlan(images, registry, options, note)
         try:
             await self._send(plan, stop)
             if not stop.is_set():

@@ -63,8 +63,9 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
         await place.registry.check()
         if dry_run:
             run = ImageRun(
-                sources, place.registry, nothing_to_prepare, run_options(job, "dry-run"), forget, record.note
-            )
+                sources, place.registry, nothing_to_prepare, run_options(job, "dry-run"), forget, record.note,
+                place.catalog,
+            )  # fmt: skip
             await ImagePlan(run, place.registry, run.options, record.note).preview(stop)
             end = _End(failed=bool(run.broken_listings), cut_short=stop.is_set())
         else:
@@ -97,7 +98,9 @@ async def _run(
         home = next((one for one in opener.places if one.registry is sources[0].registry), None)
         maker = repository_maker(job, place, home)
         prepare = maker.prepare if maker else nothing_to_prepare
-        run = ImageRun(sources, place.registry, prepare, run_options(job, books.run_id), books.record, record.note)
+        run = ImageRun(
+            sources, place.registry, prepare, run_options(job, books.run_id), books.record, record.note, place.catalog
+        )
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(keep_run(ledger, books.run_id, books.process, job.lease_seconds))
             try:

@@ -28,6 +28,8 @@ RETRY = RetryPolicy(attempts=5, base_seconds=0.2, cap_seconds=20.0)
 CONNECTIONS = 64  # to one origin
 
 _ECR_HOST = re.compile(r"([0-9]{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)")
+PUBLIC_ECR = "public.ecr.aws"
+"""Anyone may read it, like any other registry. Its own API for logins and repositories is not spoken here."""
 _HUB_HOST = "registry-1.docker.io"
 
 
@@ -117,6 +119,11 @@ class Opener:
         source: LoginSource = DockerLogin(name, os.environ)
         if found is not None or self._named(side)[0] == "anonymous":
             source = FixedLogin(found)
+        if side is Side.DESTINATION and name == PUBLIC_ECR and await source.get() is None:
+            raise SettingsError(
+                f"dth fetches no login for {PUBLIC_ECR} and makes no repositories there: make them, then let docker log in (aws "
+                f"ecr-public get-login-password --region us-east-1 | docker login -u AWS --password-stdin {PUBLIC_ECR})"
+            )
         if name == DOCKER_HUB:
             origin = Origin(origin.scheme, _HUB_HOST, origin.port)
         registry = Registry(name, origin, self.web, source, side=side, retry=RETRY)

@@ -11,6 +11,8 @@ from dth.ecr.aws import Aws
 from dth.ecr.registry import Registry
 from dth.errors import DthError
 
+_PAGE = 1000  # images: what DescribeImages gives at most
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -21,7 +23,12 @@ class Listing:
 
 
 class Catalog(Protocol):
-    """Lists one registry."""
+    """Lists one registry. `tells_digests`: a list says which digest is behind each tag."""
+
+    @property
+    def tells_digests(self) -> bool:
+        """See above."""
+        ...
 
     def repositories(self) -> AsyncIterator[str]:
         """All repositories, each once."""
@@ -55,8 +62,46 @@ class KnownTags:
         return self._known[repository]
 
 
+class KnownDigests:
+    """What the destination holds, as its own lists say: for repositories that are copied whole one list takes the place of a
+    request for each tag. What a list does not show may be there all the same: whoever needs to know asks."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._lists: dict[str, Listing] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._whole: set[str] = set()
+
+    def expect(self, repository: str) -> None:
+        """Many of its images will be asked for."""
+        if self._catalog.tells_digests:
+            self._whole.add(repository)
+
+    def expects(self, repository: str) -> bool:
+        """Whether its list is worth reading."""
+        return repository in self._whole
+
+    async def holds(self, repository: str, tag: str, digest: str) -> bool:
+        """Whether its list, read once, shows this digest under this tag (anywhere, where the tag is "")."""
+        async with self._locks.setdefault(repository, asyncio.Lock()):
+            if repository not in self._lists:
+                self._lists[repository] = await self._list(repository)
+        listing = self._lists[repository]
+        if tag:
+            return listing.tags.get(tag) == digest
+        return digest in listing.untagged or digest in listing.tags.values()
+
+    async def _list(self, repository: str) -> Listing:
+        try:
+            return await self._catalog.listing(repository)
+        except DthError:  # not there yet, or not allowed: then each image is asked for
+            return Listing({})
+
+
 class RegistryCatalog:
     """By the OCI distribution API, which lists tags and nothing else."""
+
+    tells_digests = False
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -73,6 +118,8 @@ class RegistryCatalog:
 class EcrCatalog:
     """By ECR's own API: digests come with the list, so that comparing asks the source nothing more."""
 
+    tells_digests = True
+
     def __init__(self, aws: Aws, account_id: str) -> None:
         self._aws = aws
         self._account = {"registryId": account_id} if account_id else {}
@@ -86,7 +133,8 @@ class EcrCatalog:
         """See `Catalog`."""
         tags: dict[str, str] = {}
         untagged: list[str] = []
-        pages = self._aws.pages("ecr", "DescribeImages", "imageDetails", repositoryName=repository, **self._account)
+        wanted = {"repositoryName": repository, "maxResults": _PAGE, **self._account}
+        pages = self._aws.pages("ecr", "DescribeImages", "imageDetails", **wanted)
         async for one in pages:
             digest = str(one["imageDigest"])
             names = [str(tag) for tag in one.get("imageTags", [])]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dth.ecr.catalog import KnownDigests
 from dth.ecr.manifest import Descriptor, Manifest, filtered_index
 from dth.ecr.registry import Registry
 from dth.ecr.shelf import Shelf, Tally
@@ -58,19 +59,26 @@ class Copier:
     """Brings images from one registry to another. `platforms` empty means whole indexes, byte for byte."""
 
     def __init__(
-        self, source: Registry, destination: Registry, shelf: Shelf, prepare: Prepare, platforms: tuple[str, ...]
-    ) -> None:
+        self, source: Registry, destination: Registry, shelf: Shelf, prepare: Prepare, platforms: tuple[str, ...],
+        known: KnownDigests | None = None,
+    ) -> None:  # fmt: skip
         self._source = source
         self._destination = destination
         self._shelf = shelf
         self._prepare = prepare
         self._platforms = platforms
+        self._known = known
 
     async def compare(self, image: Image) -> tuple[str, str, Manifest | None]:
         """The digests that the destination should have and has ("" for none), and the manifest where it had to be read.
 
         Raises NoSuchImage where the source lacks the image.
         """
+        if self._known is not None and self._known.expects(image.destination):
+            digest, manifest = await self._wanted(image)
+            if await self._known.holds(image.destination, image.tag, digest):
+                return digest, digest, manifest
+            return digest, await self._destination.head_manifest(image.destination, image.reference), manifest
         async with _Both() as both:
             wanted = both.start(self._wanted(image))
             present = both.start(self._destination.head_manifest(image.destination, image.reference))

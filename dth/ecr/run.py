@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from dth.ecr.catalog import Catalog, KnownTags
+from dth.ecr.catalog import Catalog, KnownDigests, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
 from dth.ecr.ends import outcome_of, record_of
 from dth.ecr.referrers import Referrers
@@ -75,7 +75,7 @@ class ImageRun:
 
     def __init__(
         self, sources: Sequence[Source], destination: Registry, prepare: Prepare, options: RunOptions,
-        record: Record, emit: Emit,
+        record: Record, emit: Emit, catalog: Catalog | None = None,
     ) -> None:  # fmt: skip
         self._sources = sources
         self._destination = destination
@@ -85,6 +85,7 @@ class ImageRun:
         self._emit = emit
         self._shelf = Shelf(destination, self._moved_bytes)
         self._tags: dict[str, KnownTags] = {}
+        self._known = KnownDigests(catalog) if catalog is not None else None
         self._in_flight = 0
         self.found = 0
         self.broken_listings = 0
@@ -128,7 +129,9 @@ class ImageRun:
 
     def copier(self, source: Source) -> Copier:
         """What compares and copies images of this source."""
-        return Copier(source.registry, self._destination, self._shelf, self._prepare, self.options.platforms)
+        return Copier(
+            source.registry, self._destination, self._shelf, self._prepare, self.options.platforms, self._known
+        )
 
     async def _chosen(self, source: Source) -> AsyncIterator[Chosen]:
         """The source's repositories; one that can't be listed is named and counted."""
@@ -136,6 +139,8 @@ class ImageRun:
         async for one in chosen:
             if one.listing is not None:
                 self.tags(source).learn(one.source, one.listing)
+                if self._known is not None:
+                    self._known.expect(one.destination)
             self.found += len(one.images)
             self._emit(ListingProgress(self.options.run_id, self.found, 0, self.found, 0))
             yield one

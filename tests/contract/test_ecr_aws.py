@@ -99,6 +99,12 @@ async def test_from_ecr_to_ecr_settings_untagged_images_and_digests_are_the_sour
     assert not ran.requests("source").get("HeadManifest"), "the list gave the digests"
     again = await sync_images(tmp_path, "", "", **words)
     assert (again.summary.done, again.summary.failed) == (0, 0)
+    assert again.summary.skipped == 4
+    assert not again.requests("source").get("HeadManifest")
+    assert not again.requests("destination").get("HeadManifest"), "one list of the repository takes the place of all"
+    assert again.requests("destination")["DescribeImages"] == 1
+    client.batch_delete_image(repositoryName=copied, imageIds=[{"imageTag": "v2"}])
+    assert (await sync_images(tmp_path, "", "", **words)).summary.done == 1, "what the list does not show is asked for"
     tagged_only = await sync_images(
         tmp_path, "", "", **{**words, "dest_repository_prefix": f"{prefix}/c"}, include_untagged="false"
     )

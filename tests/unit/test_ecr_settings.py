@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dth.app.registries import open_registries
 from dth.errors import SettingsError
 from dth.settings import (
     IMAGE_NOT_YET,
@@ -157,3 +159,17 @@ def test_a_worker_that_was_started_for_something_else_contradicts_an_image_run(
 
 def test_settings_that_are_refused_exist() -> None:
     assert set(IMAGE_NOT_YET) <= set(settings_of(ImageJob))
+
+
+async def test_public_ecr_is_a_source_for_anyone_and_a_destination_only_with_a_login_of_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    job = load_image_settings({"src_registry": "public.ecr.aws", "dest_registry": "public.ecr.aws"}, {}, None)
+    async with open_registries(job) as opener:
+        assert (await opener.source("")).registry.name == "public.ecr.aws"
+        with pytest.raises(SettingsError, match="ecr-public get-login-password"):
+            await opener.destination()
+        auth = base64.b64encode(b"AWS:word").decode()
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {"public.ecr.aws": {"auth": auth}}}))
+        assert (await opener.destination()).registry.name == "public.ecr.aws"
