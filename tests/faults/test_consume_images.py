@@ -20,7 +20,7 @@ from dth.errors import (
     Throttled,
 )
 from dth.events import ObjectFailed
-from dth.ledgers.base import Run
+from dth.ledgers.base import OutcomeRow, Run
 from dth.messages import ImageMessage, decode
 from dth.model import Counts
 from dth.states import Outcome
@@ -218,6 +218,16 @@ async def test_a_failed_image_that_is_redriven_has_all_its_attempts_again(stage:
     await _redrive(stage, Wanted())
     assert (await stage.work()).done == 1
     assert await stage.dead() == {}
+
+
+async def test_an_image_whose_end_is_recorded_is_not_copied_again_when_its_message_comes_back(stage: Stage) -> None:
+    await ready(stage, "a:1")
+    (delivery,) = await stage.queue.receive(1, 0)
+    await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", ""), "died")
+    await stage.queue.release([delivery])
+    await stage.clear()
+    assert not stage.images.tries
+    assert await stage.counts() == Counts(done=1)
 
 
 async def test_a_message_of_a_run_that_nobody_knows_is_buried(stage: Stage) -> None:

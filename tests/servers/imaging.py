@@ -52,6 +52,15 @@ async def sync_images(folder: Path, source: str, destination: str, *, dry_run: b
     return _ran(summary, events, report)
 
 
+async def list_images(folder: Path, source: str, **given: Any) -> Ran:
+    """`dth ecr-sync --list`."""
+    job, report = _job(folder, source, "http://127.0.0.1:9", given)
+    events: list[Event] = []
+    async with asyncio.timeout(HANG_SECONDS):
+        summary = await app.list_images(job, events.append, asyncio.Event())
+    return _ran(summary, events, report)
+
+
 async def enqueue_images(folder: Path, source: str, destination: str, **given: Any) -> Ran:
     """`dth ecr-sync --enqueue`: the job is called `images`."""
     job, report = _job(folder, source, destination, {"job_id": JOB, **given})

@@ -390,8 +390,14 @@ class Exchange:
             if fields.get("subject", {}).get("digest") == digest:
                 about = {"artifactType": fields.get("artifactType", ""), "annotations": fields.get("annotations", {})}
                 found.append({"mediaType": kind, "digest": one, "size": len(raw), **about})
+        headers = {"content-type": OCI_INDEX}
+        if size := self.faults.page:  # the specification leaves the link's form to the registry
+            start = int(self.query.get("from", "0"))
+            if start + size < len(found):
+                headers["link"] = f'</v2/{self.name}/referrers/{digest}?from={start + size}>; rel="next"'
+            found = found[start : start + size]
         body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
-        return await self.say(200, {"content-type": OCI_INDEX}, json.dumps(body).encode())
+        return await self.say(200, headers, json.dumps(body).encode())
 
     # Manifests
 
