@@ -30,6 +30,7 @@ from dth.stores.s3 import S3Store
 from dth.transport.pace import Pace
 from dth.worker.happenings import FindRules
 from dth.worker.job import CopyOptions, Images, Job, Verify
+from dth.worker.one_store import OneStore
 from dth.worker.report import JsonlReport, ReportLevel
 from dth.worker.run import WorkerSettings, work
 from dth.worker.tags import TagCarrier
@@ -147,6 +148,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         follows_removals=job.src_event == "CreateAndDelete",
         choice=choice_of(job),
         tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
+        one_store=OneStore(sides.source, sides.destination) if job.server_side_copy else None,
     )
 
 

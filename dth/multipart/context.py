@@ -89,7 +89,7 @@ class UploadTask:
     "" for none; `answer` one more that the destination answers with (`md5`: as its ETag); `digest` the one of which the
     source's composite checksum is made. `source_part` is the size of the source's own parts, as the source told, 0 where
     it is not known; `etag_binds`: its ETag is made of the MD5s of those. `doubted` is an ETag that the parts of an earlier
-    attempt gave, and that the source contradicted.
+    attempt gave, and that the source contradicted. `by_store`: the destination copies each part by itself.
     """
 
     source_key: str
@@ -103,6 +103,7 @@ class UploadTask:
     source_part: int = 0
     etag_binds: bool = False
     doubted: str = ""
+    by_store: bool = False
 
     @property
     def sums(self) -> tuple[str, ...]:

@@ -248,7 +248,9 @@ class TransferJob(JobBase):
     restore_tier: Literal["Bulk", "Standard", "Expedited"] = _copy(
         "Standard", "Restore tier", "How fast, and at what price, restores are made."
     )
-    server_side_copy: bool = _copy(False, "Server-side copy", "Let a store that holds both sides copy by itself.")
+    server_side_copy: bool = _copy(
+        True, "Server-side copy", "Let the store copy by itself where endpoint and credentials are one on both sides."
+    )
     multipart_threshold: Size = _copy(
         16 * MiB, "Multipart threshold", "Objects above this many bytes are copied in parts.", ge=1, le=5 * GiB
     )
@@ -287,9 +289,7 @@ class TransferJob(JobBase):
     )
 
 
-NOT_YET: dict[str, str] = {
-    "server_side_copy": "server-side copy",
-}
+NOT_YET: dict[str, str] = {}
 """Settings whose feature does not exist in this version: setting them is an error, because ignoring them would be a
 silent lie. `name`: any value but the default; `name=value`: that value. They stay out of the help."""
 

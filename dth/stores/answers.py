@@ -104,6 +104,8 @@ _ACTIONS = {
     "RestoreObject": "s3:RestoreObject",
     "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is set, s3:PutObjectTagging with tags, kms:GenerateDataKey "
     "with SSE-KMS)",
+    "CopyObject": "s3:GetObject at the source and s3:PutObject at the destination",
+    "UploadPartCopy": "s3:GetObject at the source and s3:PutObject at the destination",
     "DeleteObject": "s3:DeleteObject",
     "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectTagging with tags)",
     "UploadPart": "s3:PutObject (and kms:Decrypt with SSE-KMS)",

@@ -75,6 +75,7 @@ class Capabilities:
     on DELETE works. `keeps_tags`: it has object tags; None where that is not known. `tells_tag_count`: the answer to a GET
     or HEAD says how many there are, to whoever may read them. `uploads_keep_tags`: those that an upload is created with are
     its object's. `tells_parts`: it tells the sizes of an object's parts, whose MD5s its ETag is then made of.
+    `server_side_copy`: CopyObject works; `copies_parts`: UploadPartCopy too.
     """
 
     provider: str
@@ -99,6 +100,7 @@ class Capabilities:
     tells_tag_count: bool = False
     uploads_keep_tags: bool = False
     tells_parts: bool = False
+    copies_parts: bool = False
 
 
 @value
@@ -272,6 +274,31 @@ class Writer(Protocol):
     ) -> Written:
         """A 200 that holds an error, or no result with an ETag, raises. Repeating after a lost answer may raise
         NoSuchUpload although the object is there: the caller looks."""
+        ...
+
+    async def copies_from(self, source: Reader) -> bool:
+        """Whether this store can be asked to copy from `source` by itself: it knows how, the endpoint is the same, and so are
+        the credentials."""
+        ...
+
+    async def copy(
+        self, source: Reader, source_key: str, generation: Generation, key: str, options: PutOptions
+    ) -> Written:
+        """One CopyObject of exactly this generation, which is no larger than `put_max`; what it carries is in `options`
+        alone. Raises PreconditionFailed for another generation, NoSuchKey, and, for an error inside a 200, that error."""
+        ...
+
+    async def copy_part(
+        self,
+        source: Reader,
+        source_key: str,
+        generation: Generation,
+        span: ByteSpan,
+        key: str,
+        upload_id: str,
+        number: int,
+    ) -> Written:
+        """One UploadPartCopy of a span of exactly this generation. Errors as of `copy`."""
         ...
 
     async def abort_upload(self, key: str, upload_id: str) -> None:

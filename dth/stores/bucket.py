@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dth.errors import BadCredentials, ProtocolViolation, RequestRefused, StoreError, TransportError
+from dth.errors import AnswerInvalid, BadCredentials, ProtocolViolation, RequestRefused, StoreError, TransportError
 from dth.model import Location
 from dth.retry import RetryPolicy, retrying
 from dth.stores.answers import ERROR_LIMIT, Question, Refusal, date_of, error_of, read_refusal
@@ -91,6 +91,19 @@ class Bucket:
         """The region that requests are signed for, "" before the first one where it must be discovered."""
         return self._door.signer.region if self._door else self.location.region
 
+    async def opens_with_the_same_keys(self, other: Bucket) -> bool:
+        """Whether both are at one endpoint, for one signer: then the one can be asked to read the other. What is read
+        unsigned is not."""
+        mine, theirs = await self._credentials.get(), await other._credentials.get()
+        if mine is None or theirs is None or await self._endpoint() != await other._endpoint():
+            return False
+        return (mine.access_key, mine.secret_key) == (theirs.access_key, theirs.secret_key)
+
+    async def _endpoint(self) -> tuple[str, Origin, str]:
+        door = self._door or await self._open()
+        region = door.signer.region
+        return self.profile.name, origin_of(endpoint_of(self.profile, self.location.endpoint, region)), region
+
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():
@@ -110,8 +123,8 @@ class Bucket:
                     exc.retryable = False
                 raise self._named(call, exc) from exc
             except StoreError as exc:
-                if not call.repeatable and exc.status not in {429, 500, 503}:
-                    exc.retryable = False  # a gateway's 502 or 504 is a lost answer
+                if not call.repeatable and (exc.status in {502, 504} or isinstance(exc, AnswerInvalid)):
+                    exc.retryable = False  # a gateway's is a lost answer, and nonsense is none
                 raise
 
         return await retrying(once, self._retry, sleep=self._sleep)

@@ -67,6 +67,7 @@ class ProviderProfile:
     tells_tag_count: bool = False
     uploads_keep_tags: bool = False
     parts_from: PartsFrom = PartsFrom.NOWHERE
+    copies_parts: bool = False
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -95,6 +96,7 @@ PROFILES: dict[str, ProviderProfile] = {
             addressing="virtual",
             multipart_etag=True,
             checksums=("crc64nvme", "crc32c", "crc32", "sha256", "sha1"),
+            copies_parts=True,
             parts_from=PartsFrom.HEAD,  # GetObjectAttributes is a permission of its own, and lists parts with checksums only
             conditional_put=True,
             conditional_delete=True,
@@ -153,7 +155,7 @@ PROFILES: dict[str, ProviderProfile] = {
             hosts=(r"(?:.+\.)?storage\.googleapis\.com",),
             server="UploadServer",
             default_region="auto",
-            server_side_copy=False,  # no UploadPartCopy
+            server_side_copy=False,  # how it takes the conditions of a copy is not known
             keeps_tags=False,
         ),
         ProviderProfile(
@@ -162,8 +164,10 @@ PROFILES: dict[str, ProviderProfile] = {
             default_region="auto",
             equal_parts=True,
             keeps_tags=False,
+            copies_parts=True,
         ),
-        ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True, parts_from=PartsFrom.HEAD),
+        ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True, parts_from=PartsFrom.HEAD, copies_parts=True),
+        # copies_parts: no, because radosgw 16.2.15 dies of an UploadPartCopy whose source's key holds a `%`
         ProviderProfile("Ceph_RGW", multipart_etag=True, keeps_tags=True, tells_tag_count=True),  # names itself in no header
         ProviderProfile(
             "SeaweedFS",
@@ -173,6 +177,7 @@ PROFILES: dict[str, ProviderProfile] = {
             start_after=False,
             conditional_put=True,
             checksums=("crc64nvme", "crc32c", "crc32", "sha256", "sha1"),
+            copies_parts=True,
             parts_from=PartsFrom.ATTRIBUTES,  # its HEAD of a part tells of its own chunks where there are no parts
             declares_checksum=True,
             keeps_tags=True,
@@ -299,6 +304,7 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         keeps_tags=profile.keeps_tags and not express,
         tells_tag_count=profile.tells_tag_count,
         uploads_keep_tags=profile.uploads_keep_tags,
+        copies_parts=profile.copies_parts,
         tells_parts=profile.parts_from is not PartsFrom.NOWHERE and not express,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
 from dth.retry import RetryPolicy
 from dth.states import RestoreState
-from dth.stores.base import Capabilities, OpenUpload, PutOptions, UploadedPart, Written
+from dth.stores.base import Capabilities, OpenUpload, PutOptions, Reader, UploadedPart, Written
 from dth.stores.bucket import Bucket, Connect
 from dth.stores.credentials import CredentialsProvider, credentials_for
 from dth.stores.listing import list_pages, probe
@@ -94,6 +94,11 @@ class S3Store:
         return self._capabilities
 
     @property
+    def bucket(self) -> Bucket:
+        """For a store beside this one, which is to copy from it."""
+        return self._bucket
+
+    @property
     def requests(self) -> Mapping[str, int]:
         """See `ObjectStore`."""
         return self._bucket.requests
@@ -176,6 +181,31 @@ class S3Store:
         """See `Writer`."""
         return await self._writing.complete(key, upload_id, parts, if_none_match=if_none_match)
 
+    async def copies_from(self, source: Reader) -> bool:
+        """See `Writer`."""
+        if not isinstance(source, S3Store) or not self._capabilities.server_side_copy:
+            return False
+        return await self._bucket.opens_with_the_same_keys(source.bucket)
+
+    async def copy(
+        self, source: Reader, source_key: str, generation: Generation, key: str, options: PutOptions
+    ) -> Written:
+        """See `Writer`."""
+        return await self._writing.copy(_beside(source), source_key, generation, key, options)
+
+    async def copy_part(
+        self,
+        source: Reader,
+        source_key: str,
+        generation: Generation,
+        span: ByteSpan,
+        key: str,
+        upload_id: str,
+        number: int,
+    ) -> Written:
+        """See `Writer`."""
+        return await self._writing.copy_part(_beside(source), source_key, generation, span, key, upload_id, number)
+
     async def abort_upload(self, key: str, upload_id: str) -> None:
         """See `Writer`."""
         await self._writing.abort(key, upload_id)
@@ -187,3 +217,9 @@ class S3Store:
     def open_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
         """See `Writer`."""
         return self._writing.uploads(prefix)
+
+
+def _beside(source: Reader) -> Bucket:
+    """Its bucket, for who has asked `copies_from` before."""
+    assert isinstance(source, S3Store)
+    return source.bucket

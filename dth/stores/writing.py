@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from html import escape
 
 from dth.errors import AnswerInvalid, NotFound, StoreError
-from dth.model import Tags
+from dth.model import ByteSpan, Generation, Tags
 from dth.states import RestoreState
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
 from dth.stores.attributes import integrity_headers, write_headers, written_in, written_of
 from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
 from dth.stores.bucket import Bucket, Call
-from dth.stores.encode import encode_query
+from dth.stores.encode import encode_key, encode_query
+from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse, unquoted
 from dth.transport.base import Body, Response
 
@@ -145,6 +146,44 @@ class Writing:
 
         return await self._bucket.call(call, read)
 
+    async def copy(
+        self, source: Bucket, source_key: str, generation: Generation, key: str, options: PutOptions
+    ) -> Written:
+        """See `Writer.copy`. Attributes and tags are said anew, so that they are those of a PUT: what COPY would keep
+        (other tags, `aws-chunked`) and would not keep (website redirects) differs by store."""
+        headers = [*_copy_source(source, source_key, generation), ("x-amz-metadata-directive", "REPLACE")]
+        if self._bucket.profile.keeps_tags:
+            headers.append(("x-amz-tagging-directive", "REPLACE"))
+        headers += write_headers(options)
+        call = Call("CopyObject", "PUT", key, "", headers, repeatable=False)  # whoever asks has another way at hand
+        return await self._copied(call, "CopyObjectResult")
+
+    async def copy_part(
+        self,
+        source: Bucket,
+        source_key: str,
+        generation: Generation,
+        span: ByteSpan,
+        key: str,
+        upload_id: str,
+        number: int,
+    ) -> Written:
+        """See `Writer.copy_part`."""
+        headers = _copy_source(source, source_key, generation)
+        headers.append(("x-amz-copy-source-range", f"bytes={span.start}-{span.stop - 1}"))
+        query = encode_query([("partNumber", str(number)), ("uploadId", upload_id)])
+        return await self._copied(Call("UploadPartCopy", "PUT", key, query, headers), "CopyPartResult")
+
+    async def _copied(self, call: Call, name: str) -> Written:
+        async def read(response: Response) -> Written:
+            result, body = await self._result(call, response, name)
+            written = written_in(result, response.headers)
+            if not written.etag:
+                raise self._invalid(call, response, body, "no ETag")
+            return written
+
+        return await self._bucket.call(call, read)
+
     async def parts(self, key: str, upload_id: str) -> AsyncIterator[UploadedPart]:
         """See `Writer.uploaded_parts`."""
         marker = ""
@@ -231,3 +270,18 @@ class Writing:
             f"{question.side}: {question.operation} {question.target}: a page says that there is more and leads nowhere",
             operation=call.operation,
         )
+
+
+def _copy_source(source: Bucket, key: str, generation: Generation) -> list[Header]:
+    """Which object of which bucket, and that it must be this generation. A version is named only where no ETag is known: it
+    takes a permission of its own. The path is encoded once, the question mark before the version is not."""
+    path = f"/{source.location.bucket}/{encode_key(key)}"
+    headers: list[Header] = []
+    if generation.etag:
+        headers.append(("x-amz-copy-source-if-match", f'"{generation.etag}"'))
+    elif generation.version_id:
+        path += "?" + encode_query([("versionId", generation.version_id)])
+    headers.insert(0, ("x-amz-copy-source", path))
+    if source.location.request_payer:
+        headers.append(("x-amz-request-payer", "requester"))
+    return headers

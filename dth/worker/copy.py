@@ -11,6 +11,7 @@ from dth.model import Generation
 from dth.multipart.checksum import is_content_etag
 from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
+from dth.worker.by_store import copy_by_store
 from dth.worker.context import CopyContext
 from dth.worker.giant import share_large
 from dth.worker.job import Copied
@@ -87,6 +88,10 @@ async def _copy_generation(key: str, dest_key: str, generation: Generation, ctx:
     asks_first = options.no_clobber and (multipart or not destination.capabilities.conditional_put)
     if asks_first and await look(destination, dest_key) is not None:
         return skipped(generation.etag, "exists at the destination")
+    # Stores don't agree on conditions of a copy's own destination.
+    one = None if options.no_clobber else ctx.job.one_store
+    if one and (copied := await copy_by_store(key, dest_key, generation, one, ctx)):
+        return copied
     if multipart and ctx.stands_for is not None and generation.size > options.giant_threshold:
         return await share_large(key, dest_key, generation, ctx)
     if multipart:

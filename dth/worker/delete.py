@@ -25,6 +25,7 @@ from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied, Job
+from dth.worker.one_store import OneStore
 from dth.worker.tags import TagCarrier
 
 _CHANGED = "changed at the destination since it was listed"
@@ -95,6 +96,7 @@ async def _move(entry: ObjectEntry, dest_key: str, ctx: CopyContext, copy: Copy)
         mapping=KeyMapping(job.mapping.dest_listing_prefix, job.delete_to, strip=True),
         options=replace(job.options, no_clobber=False),
         tags=TagCarrier(job.destination, job.destination) if job.tags else None,
+        one_store=OneStore(job.destination, job.destination) if job.one_store else None,
     )
     wanted = entry.model_copy(update={"key": dest_key, "reason": Reason.UNCOMPARED})
     moved = await copy(wanted, replace(ctx, job=aside))

@@ -12,6 +12,7 @@ from dth.model import Entry, ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.values import value
+from dth.worker.one_store import OneStore
 from dth.worker.tags import TagCarrier
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
     `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind; `choice`, where
-    all objects are chosen."""
+    all objects are chosen; `one_store`, where no store is to copy by itself."""
 
     job_id: str
     source: ObjectStore
@@ -71,6 +72,7 @@ class Job:
     follows_removals: bool = False
     tags: TagCarrier | None = None
     choice: Choice | None = None
+    one_store: OneStore | None = None
 
     async def tags_of(self, key: str, head: ObjectHead) -> Tags:
         """What the copy of the source's `key` is to carry."""

@@ -126,7 +126,7 @@ def _with_sums(task: UploadTask, told: int, ctx: CopyContext) -> UploadTask:
 
 
 def upload_context(ctx: CopyContext) -> UploadContext:
-    """A new owner's surroundings."""
+    """What an upload of this delivery runs with, under an owner's name of its own."""
     return UploadContext(
         job_id=ctx.job.job_id,
         run_id=ctx.run_id,

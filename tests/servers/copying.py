@@ -21,6 +21,7 @@ from dth.worker.budget import ByteBudget
 from dth.worker.copy import CopyContext
 from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.limiter import Limiter
+from dth.worker.one_store import OneStore
 from dth.worker.tags import TagCarrier
 from tests.servers.memory_store import AWS_LIKE, MemoryStore
 
@@ -53,12 +54,14 @@ class Surroundings:
     slots: int = 8
     lease_seconds: float = 60.0
     job_id: str = "job"
+    one_store: bool = False
     tags: bool = False
 
     def job(self) -> Job:
         mapping = KeyMapping("", "", strip=True)
         tags = TagCarrier(self.source, self.destination) if self.tags else None
-        return Job(self.job_id, self.source, self.destination, mapping, self.options, tags=tags)
+        one = OneStore(self.source, self.destination) if self.one_store else None
+        return Job(self.job_id, self.source, self.destination, mapping, self.options, tags=tags, one_store=one)
 
     def context(self, process: str = "one", *, redelivered: bool = False) -> CopyContext:
         return CopyContext(

@@ -198,6 +198,8 @@ class Generator:
         return Received(size, sha256.hexdigest(), md5.hexdigest())
 
     def _put(self, request: Request) -> Answer:
+        if "x-amz-copy-source" in request.headers:
+            return error(501, "NotImplemented")  # it keeps no bytes to copy
         body = self._receive(request)
         self.landed[request.bucket, request.key] = Landed((body,), body.md5, _kept(request))
         return Answer(headers={"ETag": f'"{body.md5}"'})

@@ -30,7 +30,7 @@ from dth.errors import (
 )
 from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
 from dth.multipart.checksum import Crc, composite, multipart_etag
-from dth.stores.base import Capabilities, KeyRules, OpenUpload, PutOptions, UploadedPart, Written
+from dth.stores.base import Capabilities, KeyRules, OpenUpload, PutOptions, Reader, UploadedPart, Written
 from dth.transport.base import Body
 
 MIB = 1 << 20
@@ -131,6 +131,7 @@ class MemoryStore:
         self.ignores_digests = False
         self.answers_checksums = True
         self.keeps_checksums = False
+        self.copies = False  # by itself, from any other store in memory
         self.damage_puts = 0  # bytes arrive damaged
         self.damage_gets = 0  # bytes leave damaged
         self.composite = ""  # the algorithm of the checksums that multipart objects keep of their parts
@@ -321,6 +322,34 @@ class MemoryStore:
         await self._call("CompleteMultipartUpload.answer", key)
         return Written(etag, self._answer(data, declared=upload.declared != ""))
 
+    async def copies_from(self, source: Reader) -> bool:
+        return self.copies and isinstance(source, MemoryStore)
+
+    async def copy(
+        self, source: Reader, source_key: str, generation: Generation, key: str, options: PutOptions
+    ) -> Written:
+        await self._call("CopyObject", key)
+        data = _copied(source, source_key, generation)
+        etag = self._etag(data)
+        self._store(key, data, options, etag, plain=True)
+        return Written(etag)
+
+    async def copy_part(
+        self,
+        source: Reader,
+        source_key: str,
+        generation: Generation,
+        span: ByteSpan,
+        key: str,
+        upload_id: str,
+        number: int,
+    ) -> Written:
+        await self._call("UploadPartCopy", key)
+        data = _copied(source, source_key, generation)[span.start : span.stop]
+        etag = self._etag(data)
+        self._upload(key, upload_id).parts[number] = (data, etag)
+        return Written(etag)
+
     async def abort_upload(self, key: str, upload_id: str) -> None:
         await self._call("AbortMultipartUpload", key)
         self.uploads.pop(upload_id, None)  # whatever the key: some stores look at nothing but the id
@@ -405,6 +434,16 @@ class MemoryStore:
         if upload is None or upload.key != key:
             raise NoSuchUpload("NoSuchUpload", operation="UploadPart", status=404)
         return upload
+
+
+def _copied(source: Reader, key: str, generation: Generation) -> bytes:
+    assert isinstance(source, MemoryStore)
+    stored = source.objects.get(key)
+    if stored is None:
+        raise NoSuchKey("NoSuchKey", operation="CopyObject", status=404)
+    if generation.etag and stored.etag != generation.etag:
+        raise PreconditionFailed("CopyObject", operation="CopyObject", status=412)
+    return stored.data
 
 
 def _flipped(data: bytes) -> bytes:

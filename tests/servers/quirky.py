@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from xml.sax.saxutils import escape
 
 from .quirky_parts import Uploads, kept, xml_key
@@ -44,7 +44,8 @@ class Quirks:
     nothing; `complete_lost`: it completes and the answer is lost; `put_lost`: likewise; `forgets_uploads`: UploadPart and
     Complete answer 404 NoSuchUpload; `throttle`: 503 SlowDown with Retry-After; `server_error`: 500; `short_get`: GET
     declares all and gives half; `corrupt_get`: GET flips a bit; `corrupt_put`: what is stored differs from what came, as
-    does its ETag; `moved_to`: everything is answered with 301 to that region.
+    does its ETag; `copy_error`, `copy_empty`: a copy answers 200 with an Error, or with nothing; `ignores_copy_source`: it
+    is taken for a PUT of no bytes; `moved_to`: everything is answered with 301 to that region.
     """
 
     stores_chunks_raw: bool = False
@@ -66,6 +67,9 @@ class Quirks:
     short_get: int = 0
     corrupt_get: int = 0
     corrupt_put: int = 0
+    copy_error: int = 0
+    copy_empty: int = 0
+    ignores_copy_source: bool = False
     moved_to: str = ""
 
     def happens(self, name: str) -> bool:
@@ -196,6 +200,44 @@ class Quirky:
         answer = Answer(headers={"ETag": f'"{etag}"'})
         return replace(answer, cut=-1) if self.quirks.happens("put_lost") else answer
 
+    def _copy(self, request: Request, body: bytes) -> Answer:
+        if self.quirks.ignores_copy_source:
+            return self._put(request, body)
+        if self.quirks.happens("copy_error"):
+            return error(200, "InternalError", "We encountered an internal error. Please try again.")
+        if self.quirks.happens("copy_empty"):
+            return Answer(200)
+        item = self._copied(request)
+        if isinstance(item, Answer):
+            return item
+        replaced = request.headers.get("x-amz-metadata-directive") == "REPLACE"
+        headers = kept(request, raw=False) if replaced else item.headers
+        etag = self._etag(item.body)
+        self.objects[request.bucket, self._folded(request.key)] = Stored(item.body, etag, headers)
+        return xml(f"<CopyObjectResult><ETag>&quot;{etag}&quot;</ETag></CopyObjectResult>")
+
+    def _copied(self, request: Request) -> Stored | Answer:
+        """The source of a copy, or why there is none. Its path is encoded once; a `?` outside of that begins the version."""
+        path, _, _version = request.headers["x-amz-copy-source"].removeprefix("/").partition("?")
+        bucket, _, key = unquote(path, errors="surrogateescape").partition("/")
+        item = self.objects.get((bucket, self._folded(key)))
+        if item is None:
+            return error(404, "NoSuchKey")
+        if request.headers.get("x-amz-copy-source-if-match", item.etag).strip('"') != item.etag:
+            return error(412, "PreconditionFailed")
+        return item
+
+    def _part_copy(self, request: Request, body: bytes) -> Answer:
+        item = self._copied(request)
+        if isinstance(item, Answer):
+            return item
+        first, _, last = request.headers["x-amz-copy-source-range"].removeprefix("bytes=").partition("-")
+        piece = item.body[int(first) : int(last) + 1]
+        answer = self.uploads.part(request, piece, self._etag(piece))
+        if answer.status != 200:
+            return answer
+        return xml(f"<CopyPartResult><ETag>&quot;{self._etag(piece)}&quot;</ETag></CopyPartResult>")
+
     def _head(self, request: Request, body: bytes) -> Answer:
         answer = self._get(request, body)
         if answer.status >= 400:
@@ -308,10 +350,11 @@ def _operation(request: Request) -> str:
     query, method = request.query, request.method
     if not request.key:
         return "list_uploads" if "uploads" in query else "bucket" if "location" in query or method != "GET" else "list"
-    with_id = {"GET": "list_parts", "PUT": "part", "POST": "complete", "DELETE": "abort"}
+    copies = "x-amz-copy-source" in request.headers
+    with_id = {"GET": "list_parts", "PUT": "part_copy" if copies else "part", "POST": "complete", "DELETE": "abort"}
     if "uploadId" in query:
         return with_id[method]
-    return "create" if "uploads" in query else method.lower()
+    return "create" if "uploads" in query else "copy" if copies else method.lower()
 
 
 def _unchunked(body: bytes) -> bytes:
