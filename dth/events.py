@@ -216,6 +216,27 @@ class VerifyProgress(Event):
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probed(Event):
+    """One answer of `dth probe`: `verdict` is a `probe.findings.Verdict`, `assumed` what dth takes for granted of this
+    endpoint (None: nothing)."""
+
+    name: str
+    verdict: str
+    detail: str
+    assumed: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOver(Event):
+    """All was asked. `provider` is the profile that dth uses there; `left` names what could not be removed again."""
+
+    provider: str
+    location: str
+    left: list[str]
+    exit_code: int
+
+
 Emit = Callable[[Event], None]
 
 _kinds: dict[str, type[Event]] = {
@@ -223,7 +244,7 @@ _kinds: dict[str, type[Event]] = {
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
         BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
-        Difference, VerifyProgress, Explained,
+        Difference, VerifyProgress, Explained, Probed, ProbeOver,
     )
 }  # fmt: skip
 

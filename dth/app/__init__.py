@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dth.app.image_queue import enqueue_images
     from dth.app.images import ecr_sync, list_images
     from dth.app.oneoff import sync
+    from dth.app.probing import probe
     from dth.app.selecting import explain_key
     from dth.app.verbs import Status, find, status, work
     from dth.app.verifying import verify
@@ -27,6 +28,7 @@ __all__ = [
     "find",
     "init",
     "list_images",
+    "probe",
     "redrive",
     "remove",
     "run_child",
@@ -46,6 +48,7 @@ _MODULES = {
     "enqueue_images": "image_queue",
     "list_images": "images",
     "explain_key": "selecting",
+    "probe": "probing",
     "sync": "oneoff",
     "Status": "verbs",
     "find": "verbs",

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from dth.cli.closing import details, headline
 from dth.cli.comparing import difference, findings, verdict
+from dth.cli.probing import answer, probed
 from dth.cli.progress import Meter
 from dth.cli.text import shown_bytes, shown_key
 from dth.events import (
@@ -27,6 +28,8 @@ from dth.events import (
     Notice,
     ObjectFailed,
     Planned,
+    Probed,
+    ProbeOver,
     RunAbandoned,
     RunStarted,
     SortProgress,
@@ -70,6 +73,10 @@ class PlainFace:
             _out(f"{event.action} {shown_key(event.key)} -> {shown_key(event.dest_key)}: {event.rule}")
         elif isinstance(event, Difference):
             _out(difference(event))
+        elif isinstance(event, Probed):
+            _out(answer(event))
+        elif isinstance(event, ProbeOver):
+            _out(probed(event))
         elif line := self._line(event):
             self._say(*line)
 

@@ -13,6 +13,7 @@ from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
 from dth.cli.init import init
+from dth.cli.probe import probe
 from dth.cli.redrive import redrive
 from dth.cli.status import status
 from dth.cli.sync import sync
@@ -65,7 +66,7 @@ def main(
     """
 
 
-for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, demo):
+for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, probe, demo):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

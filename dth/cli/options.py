@@ -16,8 +16,8 @@ from dth.settings import NOT_YET, JobBase, Setting, TransferJob, folder, format_
 _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
 _PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
 LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
-_PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing", "proxy")
-IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in _PLACE))
+PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing", "proxy")
+IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in PLACE))
 
 
 @dataclass(frozen=True, slots=True)

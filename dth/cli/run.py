@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, TypeVar
 
 import typer
@@ -20,7 +20,7 @@ from dth.cli.garbage import collect_less
 from dth.cli.options import Common
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
-from dth.settings import TransferJob, load_settings
+from dth.settings import BUCKETS, TransferJob, load_settings
 from dth.summary import ExitCode, Summary, Verified
 
 T = TypeVar("T")
@@ -35,9 +35,17 @@ def load(
     *,
     origins: dict[str, str] | None = None,
     locations_required: bool = True,
+    required: Sequence[str] = BUCKETS,
 ) -> TransferJob:
     """The job of a command: its flags, this process's environment, the job file."""
-    return load_settings(flags, os.environ, common.job_file, origins=origins, locations_required=locations_required)
+    return load_settings(
+        flags,
+        os.environ,
+        common.job_file,
+        origins=origins,
+        locations_required=locations_required,
+        required=required,
+    )
 
 
 def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -> NoReturn:

@@ -23,12 +23,13 @@ from dth.settings.image import (
     image_run_settings_json,
     image_settings_json,
 )
-from dth.settings.load import load_image_settings, load_settings
+from dth.settings.load import BUCKETS, load_image_settings, load_settings
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.units import format_size, parse_size
 from dth.settings.urls import S3Url, folder, parse_s3_url
 
 __all__ = [
+    "BUCKETS",
     "IMAGE_NOT_YET",
     "NOT_YET",
     "ImageJob",

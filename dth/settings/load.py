@@ -8,7 +8,7 @@ each.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +24,8 @@ from dth.settings.transfer import JobBase, TransferJob, default_state, settings_
 from dth.settings.urls import redacted
 
 _PREFIX = "DTH_"
+BUCKETS = ("src_bucket", "dest_bucket")
+"""What a job cannot be without."""
 _MODELS: tuple[type[JobBase], ...] = (TransferJob, ImageJob)
 
 J = TypeVar("J", bound=JobBase)
@@ -42,6 +44,7 @@ def load_settings(
     *,
     origins: Mapping[str, str] | None = None,
     locations_required: bool = True,
+    required: Sequence[str] = BUCKETS,
 ) -> TransferJob:
     """The job. `flags` maps setting names to raw values (None: not given); `origins` renames where some of them came
     from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets."""
@@ -51,7 +54,7 @@ def load_settings(
         known = settings_of(TransferJob)
         found += [
             f"{name} is required: {known[name].flag}, {known[name].env}, or {name} in a job file"
-            for name in ("src_bucket", "dest_bucket")
+            for name in required
             if not getattr(job, name)
         ]
     if found:

@@ -41,6 +41,11 @@ async def probe(bucket: Bucket, prefix: str) -> None:
     await _fetch(bucket, prefix, "", "", 1)
 
 
+async def first_page(bucket: Bucket, prefix: str, after: str) -> list[Entry]:
+    """One page as the store gives it: nothing sorted, filtered or followed."""
+    return (await _fetch(bucket, prefix, after, "", 1000)).entries
+
+
 async def _fetch(bucket: Bucket, prefix: str, begin: str, token: str, max_keys: int) -> ListPage:
     """One page. `begin` is the key after which it starts; `token` wins over it."""
     second = bucket.profile.list_version != 1

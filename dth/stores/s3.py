@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
 from dth.retry import RetryPolicy
@@ -11,7 +13,7 @@ from dth.states import RestoreState
 from dth.stores.base import Capabilities, OpenUpload, PutOptions, Reader, UploadedPart, Written
 from dth.stores.bucket import Bucket, Connect
 from dth.stores.credentials import CredentialsProvider, credentials_for
-from dth.stores.listing import list_pages, probe
+from dth.stores.listing import first_page, list_pages, probe
 from dth.stores.providers import (
     AMAZON_S3,
     S3_COMPATIBLE,
@@ -47,6 +49,7 @@ class S3Store:
         retry: RetryPolicy = RETRY,
     ) -> None:
         self._location = location
+        self._parts = credentials, connect
         self._bucket = Bucket(location, profile, credentials, connect=connect, retry=retry)
         self._writing = Writing(self._bucket)
         self._use(profile)
@@ -124,6 +127,27 @@ class S3Store:
         self._capabilities = capabilities(profile, origin_of(endpoint).scheme, self._location.bucket)
         self._bucket.profile = profile
         self._reading = Reading(self._bucket, md5_etag=self._capabilities.md5_etag)
+
+    def variant(self, retry: RetryPolicy, *, addressing: str = "", **changes: Any) -> S3Store:
+        """The same place with connections of its own, asked as if its profile were changed so: to find out what is true."""
+        credentials, connect = self._parts
+        location = replace(self._location, addressing=addressing or self._location.addressing)
+        profile = replace(self._bucket.profile, **changes)
+        return S3Store(location, profile, credentials, connect=connect, retry=retry)
+
+    @property
+    def addressing(self) -> str:
+        """`path` or `virtual`."""
+        return self._location.addressing or self._bucket.profile.addressing
+
+    @property
+    def list_version(self) -> int:
+        """Of ListObjects."""
+        return self._bucket.profile.list_version
+
+    async def first_page(self, prefix: str, *, after: str = "") -> Sequence[Entry]:
+        """What the store itself lists first after `after`, in its order, unfiltered."""
+        return await first_page(self._bucket, prefix, after)
 
     async def close(self) -> None:
         """See `ObjectStore`."""

@@ -44,8 +44,8 @@ def missing() -> str:
     return "" if program() else "ministack is not installed (pip: ministack==1.5.33, in an environment of its own)"
 
 
-def start() -> Ministack:
-    """Start it on a free port of loopback. Returns when it is healthy."""
+def start(*, auth: bool = False) -> Ministack:
+    """Start it on a free port of loopback; with `auth` it enforces IAM (root: test, test). Returns when it is healthy."""
     folder = Path(tempfile.mkdtemp(prefix="dth-ministack-"))
     (port,) = free_ports(1)
     log = folder / "output"
@@ -63,6 +63,7 @@ def start() -> Ministack:
             "LAMBDA_EXECUTOR": "local",
             "SFN_WAIT_SCALE": "0.02",
             "TMPDIR": str(folder),
+            **({"AUTH": "true"} if auth else {}),
         },
     )
     process.returncode = 0  # ended by pid, see processes.end: nothing for Popen to warn about

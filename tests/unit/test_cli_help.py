@@ -16,7 +16,20 @@ from dth.settings import NOT_YET, TransferJob, settings_of
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("GOLDEN") == "write"
-COMMANDS = ["", "sync", "ecr-sync", "verify", "find", "work", "status", "init", "redrive", "complete-multipart", "demo"]
+COMMANDS = [
+    "",
+    "sync",
+    "ecr-sync",
+    "verify",
+    "find",
+    "work",
+    "status",
+    "init",
+    "redrive",
+    "complete-multipart",
+    "probe",
+    "demo",
+]
 
 
 def help_text(command: str) -> str:

@@ -17,9 +17,10 @@ ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "worker", "multipart", *BASES},
     "cli": {"app", "children", "embedded", "demo", *BASES},
+    "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "ecr", "verify", "multipart", "stores", "queues", "ledgers", "transport",
+        "children", "embedded", "finder", "worker", "ecr", "verify", "probe", "multipart", "stores", "queues", "ledgers", "transport",
         *BASES,
     },
     "children": set(),

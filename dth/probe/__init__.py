@@ -1,0 +1,1 @@
+"""Measures what one endpoint can do, by asking it."""
