@@ -124,7 +124,7 @@ class WriteQuestions:
         key, upload_id = await self.canary.create_upload(name, options)
         part = await self.store.upload_part(key, upload_id, 1, BODY, len(BODY), PLAIN)
         parts = [UploadedPart(1, len(BODY), part.etag)]
-        return (await self.store.complete_upload(key, upload_id, parts)).etag
+        return (await self.canary.unbroken(self.store.complete_upload(key, upload_id, parts))).etag
 
     async def _multipart_etag(self) -> Answer:
         """Of two parts: one part's may be right by chance."""
@@ -134,7 +134,7 @@ class WriteQuestions:
         for number, body in enumerate((first, BODY), 1):
             written = await self.store.upload_part(key, upload_id, number, body, len(body), PLAIN)
             parts.append(UploadedPart(number, len(body), written.etag))
-        said = (await self.store.complete_upload(key, upload_id, parts)).etag
+        said = (await self.canary.unbroken(self.store.complete_upload(key, upload_id, parts))).etag
         listed = (await self.store.first_page(key))[0].etag
         wanted = multipart_etag([hashlib.md5(first, usedforsecurity=False).hexdigest(), MD5])
         wrong = [etag for etag in (said, listed) if etag != wanted]

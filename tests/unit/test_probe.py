@@ -36,9 +36,9 @@ class Store:
             raise self.refuses[name]
 
     async def put(self, key: str, body: bytes, length: int, options: PutOptions) -> Written:
+        await self.holds.wait()
         self.keys.add(key)  # it lands, whatever becomes of the answer
         await self._call("put")
-        await self.holds.wait()
         return Written("e")
 
     async def create_upload(self, key: str, options: PutOptions) -> str:
@@ -99,12 +99,13 @@ async def test_an_interrupted_canary_is_removed_however_often_it_is_cancelled() 
             await canary.remove()
 
     working = asyncio.create_task(work())
-    while not store.keys:
-        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     for _ in range(3):
         working.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+    store.holds.set()  # only now the store lands what it had received
     await asyncio.gather(working, return_exceptions=True)
+    assert (store.calls["put"], store.calls["delete"]) == (1, 1)
     assert not store.keys
 
 
