@@ -18,6 +18,8 @@ from typing import Protocol
 import pytest
 
 from dth.errors import LeaseLost, LedgerError, RunUnderWay
+from dth.finder.checkpoint import TEXT_MAX, beginning, forget, keep, take_over
+from dth.finder.ranges import KeyRange
 from dth.ledgers.base import Ledger, MovedPart, OutcomeRow, PartsRow, Run, Sharing, UploadRow
 from dth.ledgers.dynamodb import DynamoLedger
 from dth.ledgers.sqlite import SqliteLedger
@@ -462,6 +464,25 @@ async def test_notes_are_kept_per_job_and_name_replaced_and_removed(ledger: Ledg
         await ledger.put_note("job", "n", "")
     assert await ledger.get_note("job", "n") is None
     assert await ledger.get_note("job", "m") == "other"
+
+
+async def test_a_finders_checkpoint_of_any_size_is_kept_and_taken_over_where_nothing_failed(ledger: Ledger) -> None:
+    bounds = [chr(0x4E00 + n) * 300 for n in range(200)]
+    left = [KeyRange(after, until) for after, until in zip(bounds[::2], bounds[1::2], strict=True)]
+    stored = beginning("{}", "r1", 1_000.0).reached(left, 3)
+    assert TEXT_MAX / 3 < len(stored.to_json()) <= TEXT_MAX
+    await ledger.start_run(a_run())
+    await keep(ledger, "job", stored)
+    fresh = beginning("{}", "r2", 2_000.0)
+    assert (await take_over(ledger, "job", fresh)).taken is None  # it lists yet
+    await ledger.abandon_run("r1")
+    taken = (await take_over(ledger, "job", fresh)).taken
+    assert taken
+    assert (taken.runs, taken.ranges[0].after, taken.ranges[-1].until) == (("r1", "r2"), bounds[0], bounds[-1])
+    await ledger.record(replace(a_row(), counts=Counts(failed=1)), "p")
+    assert (await take_over(ledger, "job", fresh)).taken is None
+    await forget(ledger, "job")
+    assert not (await take_over(ledger, "job", fresh)).stored
 
 
 async def test_rows_outlive_every_handle(ledger_factory: LedgerFactory) -> None:
