@@ -24,12 +24,13 @@ from dth.stores.base import UploadedPart
 
 PARTS_BYTES = 128 * MIB  # of one message: what a worker's death sends again at most, unless one part is larger
 PARTS_MOST = 16
+MESSAGES_AT_LEAST = 32  # of one upload, where it has so many parts: so that a whole fleet finds work in it
 GROUP = 64  # messages; who moves the last of a group looks at all groups, the others at their own
 
 
 def parts_a_message(plan: PartPlan) -> int:
     """How many parts one `parts` message names."""
-    return max(1, min(PARTS_BYTES // plan.part_size, PARTS_MOST))
+    return max(1, min(PARTS_BYTES // plan.part_size, PARTS_MOST, plan.count // MESSAGES_AT_LEAST))
 
 
 def plan_of(row: UploadRow) -> PartPlan:

@@ -37,7 +37,7 @@ class PartsWorker:
     async def work(self, held: Held, message: PartsMessage) -> None:
         """When this returns, the message is acknowledged or given back. Raises `TROUBLES`, with it still leased."""
         process = self._process
-        process.load.begin(held, 1)
+        process.load.begin(held, 1 if is_whole(message) else message.stop - message.first)
         job = await process.job(message.run_id)
         if job is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")

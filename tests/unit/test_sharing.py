@@ -63,7 +63,7 @@ def test_the_messages_of_an_upload_name_each_part_once_and_in_order(parts: int, 
     plan = PartPlan(parts * part_size, part_size, parts)
     count = parts_a_message(plan)
     assert 1 <= count <= 16
-    assert count == 1 or count * part_size <= 128 * MIB
+    assert count == 1 or (count * part_size <= 128 * MIB and parts // count >= 32)
     assert [number for part in stretches(plan, count) for number in part] == list(range(1, parts + 1))
 
 
@@ -92,7 +92,7 @@ def test_only_a_lone_object_that_is_no_event_may_be_shared() -> None:
     assert sharable(ObjectsMessage(**envelope, objects=[event])) is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("parts", "a_message"), [(1, 2), (7, 2), (2 * GROUP, 2), (5 * GROUP + 3, 2), (1000, 1)])
+@pytest.mark.parametrize(("parts", "a_message"), [(1, 2), (7, 2), (2 * GROUP, 2), (5 * GROUP + 3, 2), (200, 1)])
 async def test_of_those_who_write_rows_in_any_order_the_last_sees_all(
     parts: int, a_message: int, ledger: SqliteLedger
 ) -> None:
