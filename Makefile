@@ -8,7 +8,7 @@ PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 
-.PHONY: demo test test-tree scenarios fleet-faults quick lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ fleet-faults: servers build/wheel.installed build/services.installed  ## Workers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_SEEDS=$(or $(SEEDS),5) DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_fleet.py
+
+giant-faults: servers build/wheel.installed build/services.installed  ## One object of 200 parts, and all that can befall it (SEEDS=100)
+	$(MAKE) test-tree
+	cd $(TREE) && DTH_TEST_SEEDS=$(or $(SEEDS),100) \
+		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_giant.py
 
 bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says

@@ -32,7 +32,7 @@ def _finder_settings(
         compare=CompareMode(job.compare),
         skip_compare=job.skip_compare,
         pack_objects=job.pack_objects,
-        pack_bytes=job.pack_bytes,
+        pack_bytes=min(job.pack_bytes, job.giant_threshold),  # only an object that travels alone can be shared
         high_water=job.high_water,
         sort_memory=job.sort_memory,
         sort_directory=sort_directory,

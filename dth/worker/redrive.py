@@ -23,6 +23,7 @@ from dth.worker.letters import BURIED, LOOKED_AT, names_in
 from dth.worker.outcomes import failed_in, refused_row
 
 PACKED = 100  # entries a message
+PACKED_BYTES = 4 << 20  # of content; a larger object travels alone, because only then all workers may share it
 ENVELOPE_BYTES = 1024
 
 
@@ -127,7 +128,9 @@ class Redrive:
             return
         entries = [message.objects[index] for index in failed]
         size = sum(map(entry_size, entries))
-        if again.entries and (len(again.entries) + len(entries) > PACKED or size > again.room):
+        content = sum(entry.size for entry in entries + again.entries)
+        full = len(again.entries) + len(entries) > PACKED or size > again.room or content > PACKED_BYTES
+        if again.entries and full:
             await self._flush(again)
         again.room -= size
         again.entries += [entry.model_copy(update={"attempt": 0}) for entry in entries]
