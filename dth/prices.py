@@ -27,7 +27,9 @@ _FREE = frozenset(
     {"DeleteObject", "AbortMultipartUpload", "RestoreObject"}
 )  # the last is no request's price: see above
 _READS = frozenset({"GetObject", "HeadObject", "HeadBucket", "GetObjectAttributes", "GetObjectTagging"})
-_WRITES = frozenset({"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
+_WRITES = frozenset(
+    {"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"}
+)
 
 
 def estimate(requests: Mapping[str, int], storage_class: str) -> float:

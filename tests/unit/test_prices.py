@@ -19,7 +19,7 @@ from dth.summary import Tally
 def test_requests_are_priced_by_what_they_do_and_the_class_that_they_write() -> None:
     asked = {"ListObjectsV2": 1000, "GetObject": 2000, "HeadObject": 1000, "DeleteObject": 5000, "RestoreObject": 1000}
     assert estimate(asked, "") == pytest.approx(0.005 + 3 * 0.0004)
-    written = {"PutObject": 1000, "UploadPart": 1000, "CompleteMultipartUpload": 1000, "AbortMultipartUpload": 9}
+    written = {"PutObject": 1000, "UploadPartCopy": 1000, "CompleteMultipartUpload": 1000, "AbortMultipartUpload": 9}
     assert estimate(written, "") == pytest.approx(0.015)
     assert estimate(written, "DEEP_ARCHIVE") == pytest.approx(0.15)
     assert estimate({"ListObjectsV2": 1000}, "DEEP_ARCHIVE") == pytest.approx(0.005)
