@@ -125,7 +125,9 @@ async def preview(
     async def accept(changes: Sequence[Change]) -> None:
         for change in changes:
             entry = change.entry
-            action = "copy" if change.reason is not Reason.ARCHIVED else "restore" if restores else "skip"
+            action = "copy"
+            if change.reason is Reason.ARCHIVED:
+                action = "restore" if restores and restores.would_ask(entry.key) else "skip"
             emit(Planned(action, entry.key, settings.mapping.dest_key(entry.key), entry.size, change.reason))
         progress.note()
 

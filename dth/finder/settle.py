@@ -121,12 +121,20 @@ class Restores:
         self._rules = rules
         self._slots = asyncio.Semaphore(HEADS)
         self._tally = tally
+        self._on_their_way: set[str] = set()  # while only looking: of batches that nobody has asked about yet
         self.error: DthError | None = None
 
     @property
     def asks(self) -> bool:
         """Whether restores are asked for; otherwise it only looks."""
         return self._rules.ask
+
+    def would_ask(self, key: str) -> bool:
+        """Whether a restore would be asked for, of a key that stayed archived; once for each."""
+        if key in self._on_their_way:
+            self._on_their_way.remove(key)
+            return False
+        return True
 
     async def __call__(self, changes: Sequence[Change]) -> Sequence[Change]:
         """See `Settle`."""
@@ -146,6 +154,8 @@ class Restores:
             state = head.restore
             if state is RestoreState.UNDER_WAY:
                 self._tally.restores_under_way += 1
+                if not self._rules.ask:
+                    self._on_their_way.add(key)
             if state is RestoreState.NONE:
                 if self._rules.ask:
                     state = await self._source.restore(key, days=self._rules.days, tier=self._rules.tier)

@@ -183,7 +183,7 @@ async def test_a_dry_run_names_what_it_would_restore_and_asks_for_nothing() -> N
     settings = finder_settings(restore=RULES, skip_compare=True)
     await preview(FakeLister([COLD]), FakeLister([]), settings, events.append, both(asked, Asked({})))
     planned = [(e.key, e.action) for e in events if isinstance(e, Planned)]
-    assert planned == [("asleep", "restore"), ("awake", "copy"), ("plain", "copy"), ("waking", "restore")]
+    assert planned == [("asleep", "restore"), ("awake", "copy"), ("plain", "copy"), ("waking", "skip")]
     assert asked.restored == []
 
 
