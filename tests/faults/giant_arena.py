@@ -95,7 +95,8 @@ class Schedule:
 
 @dataclass
 class Places:
-    """Where the object is and shall be. `overwrite` writes the n-th later generation at the source, `delete` removes it."""
+    """Where the object is and shall be. `overwrite` writes the n-th later generation at the source, `delete` removes it.
+    `fails_by_itself`: the destination's server sees to what befalls Complete, on the wire."""
 
     source: ObjectStore
     destination: ObjectStore
@@ -103,6 +104,7 @@ class Places:
     part_size: int
     overwrite: Callable[[int], Awaitable[None]]
     delete: Callable[[], Awaitable[None]]
+    fails_by_itself: bool = False
 
 
 @dataclass
@@ -129,16 +131,21 @@ class FaultySource:
         return getattr(self._places.source, name)
 
     async def get(self, key: str, *, pinned: Any, span: Any = None) -> Any:
-        happened, schedule = self._happened, self._happened.schedule
+        schedule = self._happened.schedule
         if span is not None and span.start == (schedule.part - 1) * self._places.part_size:
-            async with happened.lock:
-                if happened.overwritten < schedule.generations:
-                    happened.overwritten += 1
-                    await self._places.overwrite(happened.overwritten)
-                if schedule.trouble is Trouble.DELETED and not happened.deleted:
-                    happened.deleted = True
-                    await self._places.delete()
+            await asyncio.shield(self._befall())  # it happens, whether or not this worker lives to see it
         return await self._places.source.get(key, pinned=pinned, span=span)
+
+    async def _befall(self) -> None:
+        """What the schedule has for the source, once; nobody reads the part before it has happened."""
+        happened, schedule = self._happened, self._happened.schedule
+        async with happened.lock:
+            if happened.overwritten < schedule.generations:
+                await self._places.overwrite(happened.overwritten + 1)
+                happened.overwritten += 1
+            if schedule.trouble is Trouble.DELETED and not happened.deleted:
+                await self._places.delete()
+                happened.deleted = True
 
 
 class FaultyDestination:
@@ -146,6 +153,7 @@ class FaultyDestination:
 
     def __init__(self, places: Places, happened: Happened, part_min: int) -> None:
         self._store = places.destination
+        self._by_itself = places.fails_by_itself
         self._happened = happened
         self.capabilities = replace(places.destination.capabilities, part_min=part_min)
 
@@ -164,7 +172,7 @@ class FaultyDestination:
 
     async def complete_upload(self, key: str, upload_id: str, parts: Any, **options: Any) -> Written:
         happened, schedule = self._happened, self._happened.schedule
-        again = happened.lost_answers < schedule.times
+        again = happened.lost_answers < schedule.times and not self._by_itself
         if again and schedule.trouble is Trouble.COMPLETE_ERROR:
             happened.lost_answers += 1
             raise AnswerInvalid("200 with an error inside")

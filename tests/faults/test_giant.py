@@ -19,13 +19,14 @@ from dth.stores.credentials import fixed
 from dth.stores.s3 import S3Store
 from dth.stores.sign import Credentials
 from tests.faults.giant_arena import KEY, Arena, Places, Schedule, Trouble
-from tests.servers.quirky import Quirky
+from tests.servers.quirky import Quirks, Quirky
 from tests.servers.s3server import S3Server
 
 SEEDS = int(os.environ.get("DTH_TEST_SEEDS", "0"))  # `make giant-faults SEEDS=100`; two without
 OWN_SEEDS = list(range(SEEDS)) if SEEDS else [3, 6]
 RGW_SEEDS = [3, 5, 6] if SEEDS else [3]
 OWN_PARTS, OWN_PART = 200, 2048
+ANSWERS = (Trouble.COMPLETE_LOST, Trouble.COMPLETE_ERROR)
 RGW_PARTS, RGW_PART = 200 if SEEDS else 20, 5 << 20
 
 
@@ -64,7 +65,8 @@ async def assert_ends_as_demanded(schedule: Schedule, arena: Arena) -> None:
 async def test_a_giant_object_ends_as_its_schedule_demands(seed: int, tmp_path: Path) -> None:
     schedule = Schedule.of(seed, OWN_PARTS)
     bodies = [content(seed, n, size_of(seed, n, OWN_PARTS, OWN_PART)) for n in range(schedule.generations + 1)]
-    with Quirky(part_min=OWN_PART) as quirky:
+    lost, error = (schedule.times if schedule.trouble is each else 0 for each in ANSWERS)
+    with Quirky(Quirks(complete_lost=lost, complete_error=error), part_min=OWN_PART) as quirky:
         held = quirky.hold("source", KEY, bodies[0], content_type="x/y")
 
         async def overwrite(generation: int) -> None:
@@ -76,13 +78,14 @@ async def test_a_giant_object_ends_as_its_schedule_demands(seed: int, tmp_path: 
         provider = "MinIO" if seed % 2 else "S3_Compatible"
         async with stores(quirky.server, "source", "destination", provider) as (source, destination):
             entry = ObjectEntry(key=KEY, size=len(bodies[0]), etag=held.etag, reason=Reason.MISSING)
-            places = Places(source, destination, entry, OWN_PART, overwrite, delete)
+            places = Places(source, destination, entry, OWN_PART, overwrite, delete, fails_by_itself=True)
             arena = Arena(tmp_path, places, schedule, part_min=1)
             await assert_ends_as_demanded(schedule, arena)
         stored = quirky.objects.get(("destination", KEY))
         newest = bodies[arena.happened.overwritten]  # a later generation may lack the part whose reading overwrites it
         assert (stored.body if stored else None) == (newest if schedule.outcome is Outcome.DONE else None)
         assert quirky.uploads.open == {}
+        assert quirky.quirks.complete_lost == quirky.quirks.complete_error == 0
 
 
 @pytest.mark.slow
@@ -92,16 +95,14 @@ async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rg
     client = rgw.client("a")
     here, there = rgw.make_bucket("a"), rgw.make_bucket("a")
 
-    async def write(generation: int) -> str:
+    async def write(generation: int) -> None:
         path = tmp_path / f"generation-{generation}"
         path.write_bytes(content(seed, generation, size_of(seed, generation, RGW_PARTS, RGW_PART)))
+        hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
         await asyncio.to_thread(client.upload_file, str(path), here, KEY)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    hashes = [await write(0)]
-
-    async def overwrite(generation: int) -> None:
-        hashes.append(await write(generation))
+    hashes: list[str] = []
+    await write(0)
 
     async def delete() -> None:
         await asyncio.to_thread(client.delete_object, Bucket=here, Key=KEY)
@@ -109,7 +110,7 @@ async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rg
     head = client.head_object(Bucket=here, Key=KEY)
     entry = ObjectEntry(key=KEY, size=head["ContentLength"], etag=head["ETag"].strip('"'), reason=Reason.MISSING)
     async with stores(rgw, here, there, "Ceph_RGW") as (source, destination):
-        places = Places(source, destination, entry, RGW_PART, overwrite, delete)
+        places = Places(source, destination, entry, RGW_PART, write, delete)
         arena = Arena(tmp_path, places, schedule, part_min=RGW_PART)
         await assert_ends_as_demanded(schedule, arena)
     assert client.list_multipart_uploads(Bucket=there).get("Uploads", []) == []
@@ -118,7 +119,7 @@ async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rg
         digest = hashlib.sha256()
         for chunk in body.iter_chunks(1 << 20):
             digest.update(chunk)
-        assert digest.hexdigest() == hashes[-1]
+        assert digest.hexdigest() == hashes[arena.happened.overwritten]
     else:
         assert "Contents" not in client.list_objects_v2(Bucket=there)
 
