@@ -192,6 +192,7 @@ class RunOver(Event):
     skipped: int
     failed: int
     bytes: int
+    noun: str = "object"
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,7 @@ class Tally:
                 self._pay("source", event.source_usd)
                 self._pay("destination", event.destination_usd)
             case RunOver():
+                self.noun = event.noun
                 self._over(event)
             case _:
                 pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dth import settings
 from dth.events import Emit, Event, RunOver
 from dth.ledgers.base import Ledger
 from dth.states import RunState
@@ -25,12 +26,9 @@ class Record:
         for run_id in list(self._tally.runs):
             run = await ledger.run(run_id)
             if run is not None:
-                counts = run.counts
-                self.note(
-                    RunOver(
-                        run_id, run.state.value, run.found, counts.done, counts.skipped, counts.failed, counts.bytes
-                    )
-                )
+                counts, noun = run.counts, settings.noun_of(run.job_settings)
+                ends = counts.done, counts.skipped, counts.failed, counts.bytes
+                self.note(RunOver(run_id, run.state.value, run.found, *ends, noun))
 
     def summary(self, *, interrupted: bool, newest_speaks: bool = False) -> Summary:
         """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again; so were

@@ -22,6 +22,7 @@ from dth.settings.image import (
     image_job_id,
     image_run_settings_json,
     image_settings_json,
+    noun_of,
 )
 from dth.settings.load import BUCKETS, load_image_settings, load_settings
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
@@ -51,6 +52,7 @@ __all__ = [
     "load_image_settings",
     "load_settings",
     "mapping",
+    "noun_of",
     "on_one_machine",
     "parse_s3_url",
     "parse_size",

@@ -207,6 +207,11 @@ def from_image_run_settings(text: str, process: JobBase | None = None) -> ImageJ
     return ImageJob(**own, **fields)
 
 
+def noun_of(text: str) -> str:
+    """What a run with these stored settings counts: object or image."""
+    return "image" if "src_list" in json.loads(text) else "object"
+
+
 def image_contradicted(given: JobBase, text: str) -> list[str]:
     """Names of job settings that were set for this process and differ from those stored with an image run, or mean nothing
     for images. Settings left at their defaults contradict nothing."""

@@ -18,6 +18,7 @@ from dth.ledgers.base import Ledger, Run
 from dth.messages import ImageMessage, Message, MessageInvalid, ObjectEntry, ObjectsMessage, decode, encode, entry_size
 from dth.model import Counts
 from dth.queues.base import DeadLetter, Queue
+from dth.settings import noun_of
 from dth.states import RunState
 from dth.worker.letters import BURIED, LOOKED_AT, names_in
 from dth.worker.outcomes import failed_in, refused_row
@@ -165,7 +166,7 @@ class Redrive:
             counts=Counts(),
         )
         await self._ledger.start_run(run, overlap=True)
-        self._emit(RunStarted(run.run_id, f"dead letters of run {old.run_id}", ""))
+        self._emit(RunStarted(run.run_id, f"dead letters of run {old.run_id}", "", noun_of(old.job_settings)))
         again = self._runs[old.run_id] = _Again(run, room=self._queue.message_bytes - ENVELOPE_BYTES)
         return again
 

@@ -66,7 +66,7 @@ async def test_what_was_enqueued_workers_bring_byte_for_byte_and_a_second_plan_s
     with pytest.raises(RunUnderWay):
         await enqueue_images(tmp_path, source.address, destination.address)
     worked = await work_images(tmp_path)
-    assert (worked.summary.done, worked.summary.failed) == (6, 0)
+    assert (worked.summary.done, worked.summary.failed, worked.summary.noun) == (6, 0, "image")
     assert destination.content() == source.content()
     assert sum(line["moved_bytes"] for line in worked.report) == destination.received
     assert sum(line["blobs_mounted"] for line in worked.report) == 4, "one process knows what it has brought already"

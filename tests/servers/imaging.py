@@ -10,6 +10,7 @@ from dth import app
 from dth.app.record import Record
 from dth.embedded import process_name
 from dth.events import Event, Notice, ObjectFailed, Requests
+from dth.ledgers.sqlite import SqliteLedger
 from dth.settings import ImageJob, TransferJob, load_image_settings
 from dth.summary import Summary
 
@@ -82,6 +83,11 @@ async def work_images(folder: Path, **given: Any) -> Ran:
             job.model_dump_json(exclude_unset=True), process_name(), strict=True, until_empty=True, emit=record.note,
             stop=asyncio.Event(),
         )  # fmt: skip
+    ledger = await SqliteLedger.open(folder / JOB / "ledger.db")
+    try:
+        await record.read_runs(ledger)
+    finally:
+        await ledger.close()
     return _ran(record.summary(interrupted=False), events, report)
 
 
