@@ -31,7 +31,8 @@ def ecr_sync(
     """Copy container images from registry to registry, as digests say.
 
     Every platform of an image, its signatures and other referrers; nothing that the destination has already. From ECR or
-    any registry to ECR or any registry, across accounts and partitions. Run it again after anything at all.
+    any registry to ECR or any registry, across accounts and partitions. Run it again after anything at all. With `--enqueue` it
+    only plans: `dth work --job-id ...` copies.
 
     Example: `dth ecr-sync --src-region us-east-1 --dest-region cn-north-1 --dest-profile china
     --dest-repository-prefix mirror`

@@ -21,10 +21,10 @@ def work(
     verbose: Verbose = False,
     flags: dict[str, Any],
 ) -> None:
-    """Copy what `dth find` queued, until stopped.
+    """Copy what `dth find` or `dth ecr-sync --enqueue` queued, until stopped.
 
-    How to copy comes from the run's own settings, so a worker needs only the job: its id, or its two locations. Ctrl-C or
-    SIGTERM: what is in flight is finished or given back, exit code 0.
+    How to copy comes from the run's own settings, so a worker needs only the job: its id, or its two locations (of images: its
+    id). Ctrl-C or SIGTERM: what is in flight is finished or given back, exit code 0.
 
     Example: `dth work --src-bucket photos --dest-bucket backup --until-empty`
     """

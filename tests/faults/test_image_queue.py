@@ -6,17 +6,19 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dth.app.image_queue import enqueue_images as enqueue
 from dth.errors import ConnectFailed, RunUnderWay, SettingsError, WrongJob
-from dth.events import RunSealed
+from dth.events import ListingProgress, RunSealed
 from dth.ledgers.base import Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.queues.sqlite import SqliteQueue
 from dth.settings import load_image_settings
 from dth.states import RunState
+from dth.summary import ExitCode
 from tests.servers.imaging import JOB, enqueue_images, sync_images, work_images
 from tests.servers.registry import Pattern, Registry, digest_of
 
@@ -103,7 +105,7 @@ async def test_an_image_that_cannot_be_compared_is_sent_and_fails_where_the_ledg
     source: Registry, destination: Registry, tmp_path: Path
 ) -> None:
     source.add_image("app", "v1")
-    given = {"src_list": "SELECTED", "src_image_list": "app:v1, app:never, nowhere:v1"}
+    given: dict[str, Any] = {"src_list": "SELECTED", "src_image_list": "app:v1, app:never, nowhere:v1"}
     planned = await enqueue_images(tmp_path, source.address, destination.address, **given)
     assert (planned.summary.found, len(planned.warnings)) == (3, 2)
     worked = await work_images(tmp_path)
@@ -119,7 +121,7 @@ async def test_a_tag_that_moved_or_went_since_the_plan_ends_as_the_source_has_it
     source.add_image("app", "goes", layers=(b"gone",))
     pinned = source.add_image("app", "kept", layers=(b"kept",))
     names = f"app:moves, app:goes, app:kept@{pinned['digest']}"
-    given = {"src_list": "SELECTED", "src_image_list": names}
+    given: dict[str, Any] = {"src_list": "SELECTED", "src_image_list": names}
     assert (await enqueue_images(tmp_path, source.address, destination.address, **given)).summary.found == 3
     moved = source.add_image("app", "moves", layers=(b"new",))
     source.add_image("app", "kept", layers=(b"another",))
@@ -131,7 +133,7 @@ async def test_a_tag_that_moved_or_went_since_the_plan_ends_as_the_source_has_it
 
 async def test_images_without_a_tag_go_by_digest(source: Registry, destination: Registry, tmp_path: Path) -> None:
     image = source.add_image("app", layers=(b"untagged",))
-    given = {"src_list": "SELECTED", "src_image_list": f"app@{image['digest']}"}
+    given: dict[str, Any] = {"src_list": "SELECTED", "src_image_list": f"app@{image['digest']}"}
     assert (await enqueue_images(tmp_path, source.address, destination.address, **given)).summary.found == 1
     assert (await work_images(tmp_path)).summary.done == 1
     assert image["digest"] in destination.repositories["app"].manifests
@@ -174,7 +176,7 @@ async def test_platforms_and_prefix_come_from_the_run_not_from_the_worker(
         for name in ("amd64", "arm64")
     ]
     source.add_index("app", "v1", ones)
-    given = {"platforms": "linux/amd64", "dest_repository_prefix": "mirror"}
+    given: dict[str, Any] = {"platforms": "linux/amd64", "dest_repository_prefix": "mirror"}
     await enqueue_images(tmp_path, source.address, destination.address, **given)
     assert (await work_images(tmp_path)).summary.done == 1
     assert set(destination.repositories["mirror/app"].manifests) >= {ones[0]["digest"]}
@@ -189,7 +191,7 @@ async def test_images_of_several_registries_need_not_all_answer(
         source.add_image("app", "v1", layers=(b"one",))
         other.add_image("lib", "v1", layers=(b"two",))
         other.add_image("lib", "v2", layers=(b"three",))
-        given = {
+        given: dict[str, Any] = {
             "src_list": "SELECTED", "src_image_list": f"app:v1, {other.host}/lib:v1, {other.host}/lib:v2",
             "insecure_registry": other.address,
         }  # fmt: skip
@@ -232,6 +234,20 @@ async def test_a_plan_that_fails_leaves_its_run_abandoned_and_what_it_sent_is_co
     assert worked.summary.failed == 0
     source.faults.circle = False
     await enqueue_images(tmp_path, source.address, destination.address)
+    await work_images(tmp_path)
+    assert destination.content() == source.content()
+
+
+async def test_a_plan_that_is_stopped_is_abandoned_and_the_next_one_sends_the_rest(
+    source: Registry, destination: Registry, tmp_path: Path
+) -> None:
+    for number in range(5):
+        source.add_image(f"app{number}", "v1")
+    stopped = await enqueue_images(tmp_path, source.address, destination.address, stop_at=ListingProgress)
+    assert stopped.summary.exit_code == ExitCode.INTERRUPTED
+    (run,) = await runs(tmp_path)
+    assert (run.state, run.found) == (RunState.ABANDONED, None)
+    assert (await enqueue_images(tmp_path, source.address, destination.address)).summary.found == 5
     await work_images(tmp_path)
     assert destination.content() == source.content()
 

@@ -62,12 +62,21 @@ async def list_images(folder: Path, source: str, **given: Any) -> Ran:
     return _ran(summary, events, report)
 
 
-async def enqueue_images(folder: Path, source: str, destination: str, **given: Any) -> Ran:
-    """`dth ecr-sync --enqueue`: the job is called `images`."""
+async def enqueue_images(
+    folder: Path, source: str, destination: str, *, stop_at: type[Event] | None = None, **given: Any
+) -> Ran:
+    """`dth ecr-sync --enqueue`: the job is called `images`. `stop_at`: as if Ctrl-C came with the first such event."""
     job, report = _job(folder, source, destination, {"job_id": JOB, **given})
     events: list[Event] = []
+    stop = asyncio.Event()
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        if stop_at is not None and isinstance(event, stop_at):
+            stop.set()
+
     async with asyncio.timeout(HANG_SECONDS):
-        summary = await app.enqueue_images(job, events.append, asyncio.Event())
+        summary = await app.enqueue_images(job, hear, stop)
     return _ran(summary, events, report)
 
 
