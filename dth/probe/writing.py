@@ -7,8 +7,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
-from dth.errors import DigestRefused, KeyRefused, PreconditionFailed, RequestRefused, ServerFault
-from dth.model import Entry
+from dth.errors import (
+    AnswerInvalid,
+    BodyMismatch,
+    DigestRefused,
+    KeyRefused,
+    PreconditionFailed,
+    RequestRefused,
+    ServerFault,
+)
+from dth.model import ByteSpan, Entry, Generation
 from dth.multipart.checksum import Crc, multipart_etag
 from dth.probe.canary import Canary
 from dth.probe.findings import Answer, Findings, Verdict
@@ -60,6 +68,10 @@ class WriteQuestions:
             await findings.ask("multipart_etag", self._multipart_etag, assumed=assumed.multipart_etag)
             await findings.ask("list_parts", self._list_parts)
             await findings.ask("abort_upload", self._abort)
+        await findings.ask("server_side_copy", self._copy, assumed=assumed.server_side_copy)
+        if findings.verdicts["server_side_copy"] is Verdict.YES:
+            await findings.ask("copy_if_match", self._copy_if_match)
+        await findings.ask("copies_parts", self._copy_part, assumed=assumed.copies_parts)
         await findings.ask("ordered", self._ordered, assumed=assumed.ordered)
         await findings.ask("start_after", self._start_after, assumed=assumed.start_after)
         await findings.ask("keeps_empty_segments", self._segments, assumed=not assumed.key_rules.folds_empty_segments)
@@ -150,6 +162,43 @@ class WriteQuestions:
         key, upload_id = await self.canary.create_upload("aborted", PLAIN)
         await self.store.abort_upload(key, upload_id)
         return True, ""
+
+    async def _copy(self) -> Answer:
+        """Of a plain key: radosgw 16.2.15 dies of a part's copy whose source has a `%` in it."""
+        written = await self.canary.put("plain", BODY, len(BODY), PLAIN)
+        try:
+            await self._copied(written.etag)
+            stream = await self.store.get(self.canary.key("copied"), pinned=None)
+            try:
+                same = await stream.read() == BODY
+            finally:
+                stream.close()
+        except (RequestRefused, ServerFault, AnswerInvalid, BodyMismatch) as error:
+            return False, str(error)
+        return same, "" if same else "the copy has other bytes"
+
+    async def _copied(self, etag: str) -> None:
+        source, key = self.canary.key("plain"), self.canary.key("copied")
+        copying = self.store.copy(self.store, source, Generation(etag, len(BODY)), key, PLAIN)
+        await self.canary.unbroken(copying)
+
+    async def _copy_if_match(self) -> Answer:
+        try:
+            await self._copied(WRONG_ETAG)
+        except PreconditionFailed:
+            return True, ""
+        return False, "another generation was copied than was asked for"
+
+    async def _copy_part(self) -> Answer:
+        written = await self.canary.put("plain", BODY, len(BODY), PLAIN)
+        key, upload_id = await self.canary.create_upload("copied-parts", PLAIN)
+        generation, span = Generation(written.etag, len(BODY)), ByteSpan(0, len(BODY))
+        try:
+            await self.store.copy_part(self.store, self.canary.key("plain"), generation, span, key, upload_id, 1)
+        except (RequestRefused, ServerFault, AnswerInvalid) as error:
+            return False, str(error)
+        found = [part.size async for part in self.store.uploaded_parts(key, upload_id)]
+        return found == [len(BODY)], ""
 
     async def _ordered(self) -> Answer:
         for name in IN_ORDER:

@@ -25,9 +25,10 @@ STRICT = {
     "list", "list_other_version", "list_uploads", "put", "md5_etag", "get", "range", "if_match", "head", "get_tags",
     "content_md5_verified", "unsigned_payload", "conditional_put", "multipart", "list_parts", "abort_upload", "tags", "delete",
 }  # fmt: skip
-RGW = STRICT | {"ordered", "start_after", "multipart_etag", "keeps_empty_segments"}
+RGW = STRICT | {"ordered", "start_after", "multipart_etag", "keeps_empty_segments", "server_side_copy", "copies_parts"}
 SEAWEED = STRICT | {
     "crc64nvme_verified", "crc32c_verified", "crc32_verified", "uploads_keep_tags", "conditional_delete", "multipart_etag",
+    "server_side_copy", "copies_parts", "copy_if_match",
 }  # fmt: skip
 
 
