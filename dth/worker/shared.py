@@ -163,6 +163,10 @@ class SharedUploads:
         self, row: UploadRow, rows: Sequence[PartsRow], task: UploadTask, ctx: UploadContext
     ) -> Uploaded:
         sent = sent_parts(rows, row)
+        if sum(part.part.size for part in sent) != row.generation.size:
+            raise BodyMismatch(
+                f"the known parts of {row.dest_key!r} are not the {row.generation.size} bytes of the source"
+            )
         try:
             return await complete(row.upload_id, sent, task, ctx)
         except RequestRefused as error:

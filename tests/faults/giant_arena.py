@@ -57,16 +57,27 @@ class Trouble(StrEnum):
     MESSAGES_LOST = "messages_lost"
 
 
+Trap = tuple[str, int, bool]
+
+TRAPS = (
+    ("claim_upload", 1), ("create_upload", 1), ("update_upload", 1), ("update_upload", 2), ("record", 1), ("send", 1),
+    ("send", 2), ("ack", 1), ("put_parts", 1), ("put_parts", 9), ("put_note", 1), ("complete_upload", 1), ("record", 2),
+    ("record", 3), ("close_upload", 1), ("abort_upload", 1), ("bury", 1), ("put_note", 2), ("update_upload", 3),
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Everything that will go wrong; the same for the same seed. `deaths` are the steps after which a worker dies, and
-    whether that step still acts; the leases of every second are left to lapse."""
+    """Everything that will go wrong; the same for the same seed. `deaths` are the steps at which a worker dies, and
+    whether that step still acts; the leases of every second are left to lapse. `traps` kill whoever comes to the n-th call of
+    that name, so that the few steps which end an upload are met as often as the many which move it."""
 
     seed: int
     trouble: Trouble
     part: int
     times: int
     deaths: tuple[tuple[int, bool], ...]
+    traps: tuple[Trap, ...]
     doubled: float
 
     @classmethod
@@ -79,6 +90,7 @@ class Schedule:
             part=dice.randint(1, parts),
             times=dice.randint(1, 4),
             deaths=tuple((dice.randint(3, 120), dice.random() < 0.5) for _ in range(dice.randint(2, 8))),
+            traps=tuple((*dice.choice(TRAPS), dice.random() < 0.5) for _ in range(2)),
             doubled=dice.choice([0.0, 0.1, 0.5]),
         )
 
@@ -118,6 +130,8 @@ class Happened:
     lost_answers: int = 0
     lost: Counter[str] = field(default_factory=Counter)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    steps: Counter[str] = field(default_factory=Counter)
+    sprung: set[Trap] = field(default_factory=set)
 
 
 class FaultySource:
@@ -181,6 +195,36 @@ class FaultyDestination:
             happened.lost_answers += 1
             raise ConnectionLost("the answer to Complete is lost")
         return written
+
+
+class Mortality(Fuse):
+    """A worker's: it dies at its own n-th step, or in a trap, which kills once."""
+
+    def __init__(self, at: int, *, after: bool, happened: Happened) -> None:
+        super().__init__(at, after=after)
+        self._happened = happened
+
+    def wrap(self, target: Any, names: Sequence[str]) -> Any:
+        mortality = self
+
+        class Wrapped:
+            def __getattr__(self, name: str) -> Any:
+                attribute = getattr(target, name)
+                return mortality.named(name, attribute) if name in names else attribute
+
+        return Wrapped()
+
+    def named(self, name: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def step(*args: Any, **kwargs: Any) -> Any:
+            happened = self._happened
+            happened.steps[name] += 1
+            for trap in happened.schedule.traps:
+                if trap[:2] == (name, happened.steps[name]) and trap not in happened.sprung and not self.blown:
+                    happened.sprung.add(trap)
+                    self.at, self.after = self.calls + 1, trap[2]
+            return await self.guard(call)(*args, **kwargs)
+
+        return step
 
 
 class UnreliableQueue:
@@ -285,7 +329,7 @@ class Arena:
             life += 1
             name = f"worker-{number}-{life}"
             at, after = self._deaths.pop() if self._deaths else (1 << 60, False)
-            fuse = Fuse(at, after=after)
+            fuse = Mortality(at, after=after, happened=self.happened)
             queue = await self._open_queue(name, stack)
             with suppress(Died):
                 await self._work(name, fuse, queue, until_empty=True)
