@@ -69,7 +69,8 @@ async def redrive(
         done = await again.run(stop.is_set)
         if done.left:
             text = (
-                f"{done.left} dead letters stay: they are no messages of dth, or of runs that the ledger does not know"
+                f"{done.left} dead letters stay: they are no messages of dth, deletes (which a next run decides anew), or of "
+                "runs that the ledger does not know"
             )
             record.note(Notice("warning", "letters_left", text))
     return record.summary(interrupted=False)
@@ -116,6 +117,8 @@ async def _mend(here: Embedded, process: WorkerProcess, record: Record, older_th
         waits = depth.visible or depth.leased
         if not run.counted and (waits or run.state is RunState.LISTING):
             spared.add(run_id)  # its message comes again and goes on with the parts that are there
+    if not newest and [row async for row in here.ledger.uploads(here.job_id) if row.sharing is None]:
+        newest = next((run.run_id for run in await here.ledger.runs(here.job_id, 1)), "")  # theirs are forgotten
     if newest:
         swept = await sweep_uploads(
             await process.open_job(newest),

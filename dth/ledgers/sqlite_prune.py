@@ -17,6 +17,7 @@ _DAY = 86_400
 _OLDEST = """
     SELECT run_id FROM runs LEFT JOIN counters USING (run_id)
     WHERE job_id = :job_id AND state IN ('sealed', 'abandoned')
+      AND run_id NOT IN (SELECT run_id FROM uploads)  -- whoever ends those needs its settings
       AND started_at < CASE state WHEN 'sealed' THEN :counted_before ELSE :abandoned_before END
       AND sequence NOT IN (
           SELECT sequence FROM runs WHERE job_id = :job_id ORDER BY started_at DESC, sequence DESC LIMIT :kept)

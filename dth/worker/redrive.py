@@ -36,9 +36,9 @@ class Wanted:
     prefix: str = ""
     reason: str = ""
 
-    def takes(self, message: Message, letter: DeadLetter) -> bool:
+    def takes(self, message: ObjectsMessage | ImageMessage, letter: DeadLetter) -> bool:
         """Whether the letter is meant. A message of several objects is, where one of them is."""
-        keys = [name for name, _ in names_in(message)] if isinstance(message, ObjectsMessage | ImageMessage) else []
+        keys = [name for name, _ in names_in(message)]
         return (
             (not self.run_id or message.run_id == self.run_id)
             and any(key.startswith(self.prefix) for key in keys)
@@ -62,7 +62,7 @@ class _Again:
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """`runs` are the new ones; `left` letters were no messages of ours, or of no run that the ledger knows."""
+    """`runs` are the new ones; `left` letters were no messages of ours, deletes (a next run decides those anew), or of no run that the ledger knows."""
 
     runs: tuple[str, ...]
     objects: int
@@ -112,9 +112,11 @@ class Redrive:
         except MessageInvalid:
             self._left += 1
             return
+        if not isinstance(message, ObjectsMessage | ImageMessage):  # deletes: what they were decided on is old by now
+            self._left += 1
+            return
         if not self._wanted.takes(message, letter):
             return
-        assert isinstance(message, ObjectsMessage | ImageMessage)
         old = await self._ledger.run(message.run_id)
         if old is None:
             self._left += 1

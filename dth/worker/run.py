@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from dth.errors import LedgerError, QueueError
-from dth.events import Emit, Notice, RunAbandoned, WorkerStarted
+from dth.events import Emit, Event, Moved, Notice, ObjectFailed, RunAbandoned, WorkerStarted
 from dth.ledgers.base import Ledger
 from dth.model import Counts
 from dth.queues.base import Queue, QueueDepth
@@ -155,10 +155,16 @@ class Ending:
         if depth.dead != self._letters_seen and (short or depth.exact):
             self._letters_seen = depth.dead
             await count_dead_letters(
-                self._queue, self._ledger, self._settings.process, self._emit, give_up=self._give_up
+                self._queue, self._ledger, self._settings.process, self._tell, give_up=self._give_up
             )
             return False
         return not short or self._stalled(short)
+
+    def _tell(self, event: Event) -> None:
+        """What is counted here belongs to this worker's totals."""
+        self._emit(event)
+        if isinstance(event, ObjectFailed):
+            self._emit(Moved(event.run_id, 0, 0, 1, 0))
 
     async def _cleared(self) -> bool:
         depth = await self._queue.depth()

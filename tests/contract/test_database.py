@@ -20,7 +20,7 @@ from dth.ledgers.base import OutcomeRow, UploadRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, Generation
 from dth.queues.sqlite import LONGEST_LEASE_SECONDS, SqliteQueue
-from tests.contract.test_ledger import a_run
+from tests.contract.test_ledger import a_run, an_upload
 
 SCHEMA = Schema("ledger", 0x1234, 2, ("CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE) STRICT",), LedgerError)
 
@@ -290,7 +290,7 @@ async def test_old_runs_are_forgotten_whole_and_nothing_that_may_be_asked_for(
 ) -> None:
     monkeypatch.setattr(sqlite_prune, "_ROWS", 2)
     ledger, days = await SqliteLedger.open(tmp_path / "ledger"), 86_400
-    ages = {"old": 40, "short": 39, "abandoned": 38, "older-abandoned": 100, "kept": 37, "new": 1}
+    ages = {"old": 40, "old-upload": 41, "short": 39, "abandoned": 38, "older-abandoned": 100, "kept": 37, "new": 1}
     for run_id, age in ages.items():
         started = replace(a_run(run_id, age=age * days), started_at=time.time() - age * days)
         await ledger.start_run(started, overlap=True)
@@ -300,12 +300,13 @@ async def test_old_runs_are_forgotten_whole_and_nothing_that_may_be_asked_for(
             await ledger.abandon_run(run_id)
         else:
             await ledger.seal_run(run_id, "finder-1", 6 if run_id == "short" else 5, 0, {})
+    await ledger.claim_upload(replace(an_upload(owner="dead"), run_id="old-upload"))
     monkeypatch.setattr(sqlite_prune, "KEPT_RUNS", 3)
     await ledger.start_run(a_run("another", job_id="another"), overlap=True)
     assert len(await ledger.runs("job", 99)) == len(ages)
     await ledger.start_run(a_run("next"), overlap=True)
     left = {run.run_id for run in await ledger.runs("job", 99)}
-    assert left == {"next", "new", "kept", "abandoned", "short"}
+    assert left == {"next", "new", "kept", "abandoned", "short", "old-upload"}
     for run_id in ages:
         run = await ledger.run(run_id)
         assert (run is not None) == (run_id in left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 
 from tests.servers.aws import REGION, Aws
 from tests.servers.s3server import S3Server
-from tests.unit.test_foreign import s3_record
+from tests.unit.test_foreign import OSS_EVENT, s3_record
 
 from .harness import Dth
 from .test_fleet import fleet
@@ -123,6 +124,11 @@ def test_what_happens_in_the_source_bucket_happens_in_the_destination(
         s3.delete_object(Bucket=bucket, Key=ODD)  # which makes a delete marker
         s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "in/copied"}]})
         s3.put_object(Bucket=bucket, Key="in/copied", Body=b"back again")
+        oss = copy.deepcopy(OSS_EVENT)
+        oss["events"][0]["oss"]["bucket"]["name"] = bucket
+        oss["events"][0]["oss"]["object"]["key"] = "in/copied"
+        expired = here(s3_record("LifecycleExpiration:Delete", "in/parts"), bucket)  # it is there: so nothing happens
+        wiring.send(oss, expired, {"key": "in/cold", "size": 4}, "neither a message nor an event")
         work(dth, bucket, destination, "--src-event", "CreateAndDelete")
         assert contents(rgw, destination) == {
             "out/copied": b"back again",
@@ -134,7 +140,14 @@ def test_what_happens_in_the_source_bucket_happens_in_the_destination(
         assert standing["state"] == "standing"
         assert standing["failed"] == 0
         assert standing["skipped"] > 0  # other prefixes, older events, the archived one
-        assert dth("status", *where(bucket, destination)).events[-1]["dead"] == 0
+        assert dth("status", *where(bucket, destination)).events[-1]["dead"] == 1
+        client = ministack.client("sqs")
+        (letter,) = client.receive_message(QueueUrl=made["dead_letter_queue"], MessageAttributeNames=["All"])[
+            "Messages"
+        ]
+        client.close()
+        assert letter["Body"] == "neither a message nor an event"
+        assert "not a message of ours" in letter["MessageAttributes"]["reason"]["StringValue"]
 
 
 def multipart(s3: Any, bucket: str, key: str) -> None:

@@ -473,6 +473,7 @@ async def test_a_message_that_killed_its_workers_is_counted_as_failed_and_the_ru
     await stage.work(Script(), stall_seconds=3600.0)
     assert await stage.counts() == Counts(done=1, failed=1, bytes=1)
     assert [(event.key, event.error_code) for event in stage.heard(ObjectFailed)] == [("killer", "dead_letter")]
+    assert sum(event.failed for event in stage.heard(Moved)) == 1
     assert stage.heard(Notice) == []
 
 

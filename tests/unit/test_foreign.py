@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import Any
 
@@ -148,20 +149,23 @@ def test_eventbridge_inside_sns() -> None:
     assert one(sns(json.dumps(EVENTBRIDGE))).key == "100%+é/key"
 
 
+OSS_EVENT: dict[str, Any] = {
+    "events": [{
+        "eventName": "ObjectCreated:PutObject", "eventSource": "acs:oss", "eventTime": "2026-04-22T08:36:20.000Z",
+        "eventVersion": "1.0", "region": "cn-hangzhou", "requestParameters": {"sourceIPAddress": "140.205.128.1"},
+        "oss": {
+            "bucket": {"arn": "acs:oss:cn-hangzhou:123456789:bucketname", "name": "bucketname", "ownerIdentity": "1"},
+            "object": {"deltaSize": 122539, "eTag": "688A7BF4F233DC9C88A80BF985AB7329", "key": "image/a b.jpg", "size": 122539},
+            "ossSchemaVersion": "1.0", "ruleId": "9adac8e253828f4f7c0466d941fa3db81161e853",
+        },
+        "responseElements": {"requestId": "58F9FF2D3DF792092E12044C"},
+        "userIdentity": {"principalId": "262561392693583141"},
+    }]
+}  # fmt: skip
+
+
 def test_an_oss_event_as_message_service_delivers_it() -> None:
-    body = {
-        "events": [{
-            "eventName": "ObjectCreated:PutObject", "eventSource": "acs:oss", "eventTime": "2026-04-22T08:36:20.000Z",
-            "eventVersion": "1.0", "region": "cn-hangzhou", "requestParameters": {"sourceIPAddress": "140.205.128.1"},
-            "oss": {
-                "bucket": {"arn": "acs:oss:cn-hangzhou:123456789:bucketname", "name": "bucketname", "ownerIdentity": "1"},
-                "object": {"deltaSize": 122539, "eTag": "688A7BF4F233DC9C88A80BF985AB7329", "key": "image/a b.jpg", "size": 122539},
-                "ossSchemaVersion": "1.0", "ruleId": "9adac8e253828f4f7c0466d941fa3db81161e853",
-            },
-            "responseElements": {"requestId": "58F9FF2D3DF792092E12044C"},
-            "userIdentity": {"principalId": "262561392693583141"},
-        }]
-    }  # fmt: skip
+    body = copy.deepcopy(OSS_EVENT)
     assert one(body) == KeyEvent(CREATED, "bucketname", "image/a b.jpg", 122539, "688a7bf4f233dc9c88a80bf985ab7329", "")
     body["events"][0]["eventName"] = "ObjectRemoved:DeleteObject"
     assert one(body).happened is REMOVED
