@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench import build, bulk, listing, medium, small, unchanged
+from bench import build, bulk, listing, medium, small, unchanged, verify
 from bench.compare import Result, Workload, measure
 from bench.table import show
 
@@ -29,6 +29,8 @@ SIZES = (
     Size(small.workload, full=20_000, quick=2_000),
     Size(medium.workload, full=400, quick=60),
     Size(bulk.workload, full=8, quick=4),
+    Size(verify.single, full=400, quick=60),
+    Size(verify.parts, full=8, quick=4),
     Size(unchanged.workload, full=300_000, quick=30_000),
     Size(listing.workload, full=300_000, quick=50_000),
 )
@@ -51,6 +53,7 @@ def main() -> None:
         schemes.append(True)
     start = time.monotonic()
     results = _results(schemes, quick=args.quick, rounds=args.rounds or (1 if args.quick else 5))
+    notes += filter(None, map(verify.cost, results))
     notes.append(f"took {time.monotonic() - start:,.0f} s")
     show(results, "quick" if args.quick else "all", notes=notes)
 

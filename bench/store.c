@@ -16,7 +16,7 @@
  * CRC64NVME are right and verified for any body, and nearly free for bodies that were read from here.
  *
  * Speaks: ListBuckets, ListObjects V1 and V2 (prefix, delimiter, marker, start-after, continuation-token, max-keys,
- * encoding-type), GET and HEAD (Range, If-Match, If-None-Match), PUT (also aws-chunked), DELETE, DeleteObjects, multipart
+ * encoding-type), GET and HEAD (Range, If-Match, If-None-Match; HEAD with a CRC64NVME of the whole, if asked), PUT (also aws-chunked), DELETE, DeleteObjects, multipart
  * uploads with ListParts and ListMultipartUploads, HeadBucket, GetBucketLocation. Path style. Doesn't: check signatures
  * or payload hashes, copy, versions, tags. GET /-/stats answers counters as JSON, POST /-/reset forgets everything.
  * One thread, edge-triggered epoll; one read and one write per small request. */
@@ -87,7 +87,7 @@ typedef struct Conn {
   int fd, state, close, queued; struct Conn *next; u64 due;
   char in[IN_SIZE]; size_t in_n, head_n;
   char *method, *bucket, *key, *name_end, *query[24][2]; int queries;
-  u64 length, left, decoded; int chunked, asked[CRCS], bad_request;
+  u64 length, left, decoded; int chunked, mode, asked[CRCS], bad_request;
   char *range, *if_match, *if_none, *content_md5, *copy_source, *crc_value[CRCS];
   Buf headers, post, out; size_t out_at; u64 send_from, send_left;
   Digest digest; int chunk_state; u64 chunk_left; char name[1400];
@@ -226,7 +226,14 @@ reseek:
 }
 
 /* ---- objects ---- */
+static void kept_crc(Conn *c, u64 size) { /* of a whole object, for who asks HEAD for it */
+  Digest d; char text[40];
+  digest_init(&d); d.n = size;
+  crc_text(CRC64, digest_crc(&d, CRC64), text);
+  addf(&c->out, "x-amz-checksum-crc64nvme: %s\r\nx-amz-checksum-type: FULL_OBJECT\r\n", text);
+}
 static void get(Conn *c, int head) {
+  if (arg(c, "attributes")) { stats.other++; fail(c, 501, "NotImplemented"); return; }
   Object *o = object_find(c->name);
   Space *s = o ? NULL : space_find(c->bucket, c->key);
   if (head) stats.head++; else stats.get++;
@@ -250,6 +257,7 @@ static void get(Conn *c, int head) {
   begin(c, part ? 206 : 200, part ? "Partial Content" : "OK");
   addf(&c->out, "Last-Modified: %s\r\nETag: \"%s\"\r\nAccept-Ranges: bytes\r\nContent-Length: %llu\r\n", http_date(o ? o->time : space_time), etag, (long long)(to - from));
   if (part) addf(&c->out, "Content-Range: bytes %llu-%llu/%llu\r\n", (long long)from, (long long)to - 1, (long long)size);
+  if (head && c->mode && !(o && o->odd)) kept_crc(c, size);
   if (o) adds(&c->out, o->headers);
   if (!o || !strcasestr(o->headers, "\r\ncontent-type:")) adds(&c->out, "Content-Type: binary/octet-stream\r\n");
   adds(&c->out, "\r\n");
@@ -493,7 +501,7 @@ static int parse(Conn *c) { /* 0: more is needed; 1: a head is here; -1: this is
   c->method = c->in;
   if (!(target = strchr(c->in, ' ')) || !(p = strchr(target + 1, ' '))) return -1;
   *target++ = *p = 0;
-  c->queries = c->length = c->chunked = c->bad_request = c->decoded = c->headers.n = c->post.n = c->close = 0;
+  c->queries = c->length = c->chunked = c->mode = c->bad_request = c->decoded = c->headers.n = c->post.n = c->close = 0;
   c->range = c->if_match = c->if_none = c->content_md5 = c->copy_source = NULL;
   memset(c->asked, 0, sizeof c->asked); memset(c->crc_value, 0, sizeof c->crc_value);
   if ((p = strchr(target, '?'))) {
@@ -519,6 +527,7 @@ static int parse(Conn *c) { /* 0: more is needed; 1: a head is here; -1: this is
     else if (!strcasecmp(line, "range")) c->range = v;
     else if (!strcasecmp(line, "if-match")) c->if_match = v;
     else if (!strcasecmp(line, "if-none-match")) c->if_none = v;
+    else if (!strcasecmp(line, "x-amz-checksum-mode")) c->mode = 1;
     else if (!strcasecmp(line, "content-md5")) c->content_md5 = v;
     else if (!strcasecmp(line, "x-amz-copy-source")) c->copy_source = v;
     else if (!strcasecmp(line, "x-amz-decoded-content-length")) c->decoded = strtoull(v, NULL, 10);

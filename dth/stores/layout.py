@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import assert_never
 
-from dth.errors import AccessDenied, NotFound, PreconditionFailed, RequestRefused, ServerFault
+from dth.errors import AccessDenied, NotFound, PreconditionFailed, ProtocolViolation, RequestRefused, ServerFault
 from dth.model import Generation
 from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_query
@@ -82,10 +82,12 @@ async def _attributes(bucket: Bucket, key: str, after: int) -> Element:
     call = Call("GetObjectAttributes", "GET", key, "attributes=", headers)
 
     async def read(response: Response) -> Element:
-        body = await response.read(_PAGE_LIMIT)
         try:
-            return parse(body.lstrip())
-        except XmlInvalid:
+            if (response.length or 0) > _PAGE_LIMIT:  # who ignores the question sends the object
+                raise ProtocolViolation("no answer to this question is so long")
+            return parse((await response.read(_PAGE_LIMIT)).lstrip())
+        except (XmlInvalid, ProtocolViolation):
+            response.close()
             return Element("")
 
     return await bucket.call(call, read)

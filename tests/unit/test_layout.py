@@ -62,6 +62,7 @@ async def test_a_head_of_part_one_that_does_not_fit_the_object_teaches_nothing(a
         ([attributes()], 0),
         ([attributes(7, 7, 6, etag="e" * 32 + "-3")], 0),
         ([FakeAnswer(200, {}, b"<odd>")], 0),
+        ([FakeAnswer(200, {"content-length": str(2 << 20)}, bytes(2 << 20))], 0),  # the object itself
         ([FakeAnswer(200, {}, b"<GetObjectAttributesResponse/>")], 0),
         ([error(403, "AccessDenied")], 0),
         ([error(501, "NotImplemented")] * 3, 0),
