@@ -21,7 +21,9 @@ from dth.verify.run import verify as compare
 from dth.worker.report import ReportLevel
 
 
-async def verify(job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool) -> Verified:
+async def verify(
+    job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool, tags: bool
+) -> Verified:
     """Compare both sides and write to neither. Raises what a listing raises: a side that cannot be listed is not equal.
 
     `stop` ends it at once; what was found by then is in the report.
@@ -34,17 +36,20 @@ async def verify(job: TransferJob, emit: Emit, stop: asyncio.Event, *, download:
     with CompareReport(path, ReportLevel(job.report_level or ReportLevel.FAILED)) as report:
         async with open_sides(job, connections=MOVING_CONNECTIONS, pace=open_pace(job)) as sides:
             await sides.check(job)
-            options = _verify_settings(job, folder, download=download, metadata=metadata)
+            options = _verify_settings(job, folder, download=download, metadata=metadata, tags=tags)
             comparing = compare(sides.source, sides.destination, options, report, findings, emit)
             await unless_stopped(comparing, stop)
             return _summary(findings, sides, report, time.monotonic() - began)
 
 
-def _verify_settings(job: TransferJob, folder: StateFolder, *, download: bool, metadata: bool) -> VerifySettings:
+def _verify_settings(
+    job: TransferJob, folder: StateFolder, *, download: bool, metadata: bool, tags: bool
+) -> VerifySettings:
     return VerifySettings(
         mapping=settings.mapping(job),
         download=download,
         metadata=metadata,
+        tags=tags,
         in_flight=job.worker_number,
         memory_budget=job.memory_budget,
         sort_memory=job.sort_memory,

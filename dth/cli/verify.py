@@ -22,6 +22,7 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="s3://bucket or s3
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="s3://bucket or s3://bucket/prefix.", show_default=False)]
 Download = Annotated[bool, typer.Option("--download", help="Read both sides and compare every byte.")]
 Metadata = Annotated[bool, typer.Option("--metadata", help="Compare content headers and user metadata too.")]
+Tags = Annotated[bool, typer.Option("--tags", help="Compare object tags too; a request more for each side.")]
 
 
 @with_settings(without=(*LOCATION, *_NOT_ASKED))
@@ -31,6 +32,7 @@ def verify(
     *,
     download: Download = False,
     metadata: Metadata = False,
+    tags: Tags = False,
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -51,6 +53,6 @@ def verify(
         settings = load(common, {**flags, **places}, origins=origins)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.verify(settings, emit, stop, download=download, metadata=metadata)
+        return lambda emit, stop: app.verify(settings, emit, stop, download=download, metadata=metadata, tags=tags)
 
     execute(common, make)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dth.errors import Archived, DthError, NoSuchKey, ObjectChanged, PreconditionFailed
 from dth.finder.evidence import EQUAL_BY_BYTES, Evidence, Judgement, by_heads, by_listing, sizes_differ
@@ -11,16 +12,19 @@ from dth.model import Entry, Generation, KeyMapping, ObjectHead
 from dth.multipart.context import Flow
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import Reader
-from dth.verify.judge import with_attributes
+from dth.verify.judge import with_attributes, with_tags
 from dth.verify.reading import Gone, Held, compare_bytes
 from dth.worker.breaker import Breaker
+
+T = TypeVar("T")
 
 READINGS = 4  # an object that changes faster than it can be read is CHANGED
 
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Judges pairs as deeply as asked: `download` reads both sides, `metadata` compares what a copy carries."""
+    """Judges pairs as deeply as asked: `download` reads both sides, `metadata` compares what a copy carries, `tags` its tags,
+    at a request more for each side."""
 
     source: Reader
     destination: Reader
@@ -28,6 +32,7 @@ class Checker:
     evidence: Evidence
     download: bool
     metadata: bool
+    tags: bool
     flow: Flow
     breaker: Breaker
     passed: Callable[[int], None]
@@ -35,7 +40,7 @@ class Checker:
     def at_once(self, ours: Entry, theirs: Entry) -> Judgement | None:
         """The judgement, where the listings suffice for it; no request is sent."""
         judgement = by_listing(ours, theirs, self.evidence)
-        if (self.metadata or (self.download and ours.size)) and ours.size == theirs.size:
+        if (self.metadata or self.tags or (self.download and ours.size)) and ours.size == theirs.size:
             return None
         return judgement
 
@@ -61,7 +66,10 @@ class Checker:
         pinned = listed if all(generation.etag for generation in listed) else None
         for _ in range(READINGS):
             try:
-                return await self._judged(ours.key, theirs.key, pinned)
+                judgement = await self._judged(ours.key, theirs.key, pinned)
+                if self.tags and judgement.comparison is not Comparison.SIZE:
+                    judgement = await self._with_tags(judgement, ours.key, theirs.key)
+                return judgement
             except (ObjectChanged, PreconditionFailed):
                 pinned = None
         return Judgement(Comparison.CHANGED, f"it changed each time it was read, {READINGS} times")
@@ -92,16 +100,22 @@ class Checker:
             judgement = Judgement(Comparison.CONTENT, text, VerifiedBy.COMPARED, read.offset)
         return with_attributes(judgement, read.ours.attributes, read.theirs.attributes) if self.metadata else judgement
 
+    async def _with_tags(self, judgement: Judgement, key: str, dest_key: str) -> Judgement:
+        async with self.flow.limiter.slot():
+            ours = await _there(self.source.tags(key), Side.SOURCE)
+            theirs = await _there(self.destination.tags(dest_key), Side.DESTINATION)
+        return with_tags(judgement, ours, theirs)
+
     async def _heads(self, key: str, dest_key: str) -> tuple[ObjectHead, ObjectHead]:
         async with self.flow.limiter.slot():
             return (
-                await _head(self.source, Side.SOURCE, key),
-                await _head(self.destination, Side.DESTINATION, dest_key),
+                await _there(self.source.head(key), Side.SOURCE),
+                await _there(self.destination.head(dest_key), Side.DESTINATION),
             )
 
 
-async def _head(reader: Reader, side: Side, key: str) -> ObjectHead:
+async def _there(asking: Awaitable[T], side: Side) -> T:
     try:
-        return await reader.head(key)
+        return await asking
     except NoSuchKey as error:
         raise Gone(side) from error

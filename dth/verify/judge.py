@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dth.finder.evidence import Judgement
-from dth.model import Attributes
+from dth.model import Attributes, Tags
 from dth.states import Comparison
 
 _DEFAULT_TYPES = frozenset({"", "binary/octet-stream", "application/octet-stream"})
@@ -22,7 +22,11 @@ def attributes_differ(ours: Attributes, theirs: Attributes) -> str:
         *_differing(_headers(ours), _headers(theirs), ""),
         *_differing(_names_lowered(ours.metadata), _names_lowered(theirs.metadata), "x-amz-meta-"),
     ]
-    return ", ".join(f"{name} is {first} at the source, {second} at the destination" for name, first, second in pairs)
+    return ", ".join(_said(*pair) for pair in pairs)
+
+
+def _said(name: str, first: str, second: str) -> str:
+    return f"{name} is {first} at the source, {second} at the destination"
 
 
 def _differing(ours: Mapping[str, str], theirs: Mapping[str, str], prefix: str) -> list[tuple[str, str, str]]:
@@ -54,7 +58,16 @@ def _names_lowered(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 def with_attributes(judgement: Judgement, ours: Attributes, theirs: Attributes) -> Judgement:
     """The judgement, and what the attributes add to it."""
-    found = attributes_differ(ours, theirs)
+    return _with(judgement, attributes_differ(ours, theirs))
+
+
+def with_tags(judgement: Judgement, ours: Tags, theirs: Tags) -> Judgement:
+    """The judgement, and what the tags add to it."""
+    pairs = _differing(dict(ours), dict(theirs), "tag ")
+    return _with(judgement, ", ".join(_said(*pair) for pair in pairs))
+
+
+def _with(judgement: Judgement, found: str) -> Judgement:
     if not found:
         return judgement
     if judgement.comparison.differs:

@@ -47,6 +47,7 @@ class VerifySettings:
     sort_memory: int
     sort_directory: str
     select: Selection | None = None
+    tags: bool = False
 
 
 @dataclass(slots=True)
@@ -127,6 +128,7 @@ class _Comparing:
             Evidence.of(source.capabilities, destination.capabilities),
             settings.download,
             settings.metadata,
+            settings.tags,
             Flow(limiter, ByteBudget(settings.memory_budget)),
             Breaker(),
             self._passed,

@@ -47,6 +47,11 @@ def test_tags_arrive_with_their_objects_by_put_and_by_parts(server: S3Server, tm
     assert {key: tags_of(client, destination, key) for key in OBJECTS} == dict.fromkeys(OBJECTS, TAGS)
     assert tags_of(client, destination, "untagged") == {}
     assert done.summary["requests"]["source"]["GetObjectTagging"] <= len(OBJECTS) + 1
+    dth = between(tmp_path, server, server, "--src-type", kind, "--dest-type", kind)
+    dth("verify", f"s3://{source}", f"s3://{destination}", "--tags")
+    client.put_object_tagging(Bucket=destination, Key="small", Tagging={"TagSet": [{"Key": "empty", "Value": "no"}]})
+    differing = dth("verify", f"s3://{source}", f"s3://{destination}", "--tags", expect=3)
+    assert [event["key"] for event in differing.events if event["event"] == "Difference"] == ["small"]
     looks = {"rgw": 2, "seaweed": 0}[server.kind]  # Ceph 16.2 drops the tags of an upload, which dth must see once
     assert done.summary["requests"]["destination"].get("GetObjectTagging", 0) == looks
 

@@ -72,9 +72,9 @@ class Engine:
         return await self._verb("work", job, emit, stop, until_empty=until_empty)
 
     async def verify(
-        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool
+        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, download: bool, metadata: bool, tags: bool
     ) -> Verified:
-        await self._verb("verify", job, emit, stop, download=download, metadata=metadata)
+        await self._verb("verify", job, emit, stop, download=download, metadata=metadata, tags=tags)
         return self.verified
 
     async def status(self, job: TransferJob) -> FakeStatus:
@@ -270,7 +270,7 @@ def test_verify_names_each_difference_and_exits_3(engine: Engine) -> None:
     engine.verified = replace(VERIFIED, counts=counts, exit_code=3)
     result = dth_("verify", *URLS, "--download")
     assert result.exit_code == 3
-    assert engine.calls[0][2] == {"download": True, "metadata": False}
+    assert engine.calls[0][2] == {"download": True, "metadata": False, "tags": False}
     job = engine.calls[0][1]
     assert (job.src_prefix, job.dest_prefix, job.strip_src_prefix) == ("2026/", "photos/", True)
     assert result.stdout.splitlines() == [

@@ -321,6 +321,19 @@ async def test_the_first_difference_is_named_also_where_a_later_one_is_found_soo
     assert sides.lines()[0]["offset"] == span - 1
 
 
+async def test_tags_are_compared_only_when_asked_for_with_or_without_reading(sides: Sides) -> None:
+    sides.source.seed("a", b"same", tags=(("k", "v"), ("z", "")))
+    sides.destination.seed("a", b"same", tags=(("z", ""), ("k", "w")))
+    assert await sides.verify(metadata=True) == {"a": "equal"}
+    for download in (False, True):
+        assert await sides.verify(tags=True, download=download) == {"a": "metadata"}
+        assert sides.lines()[0]["detail"] == "tag k is 'v' at the source, 'w' at the destination"
+    sides.destination.seed("a", b"same", tags=(("z", ""), ("k", "v")))
+    assert await sides.verify(tags=True) == {"a": "equal"}
+    sides.destination.before("GetObjectTagging", lambda: sides.destination.objects.pop("a"))
+    assert await sides.verify(tags=True) == {"a": "missing"}
+
+
 async def test_metadata_is_compared_only_when_asked_for_with_or_without_reading(sides: Sides) -> None:
     sides.source.seed("a", b"same", attributes({"who": "me"}))
     sides.destination.seed("a", b"same")
