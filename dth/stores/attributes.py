@@ -111,12 +111,13 @@ def written_of(headers: Mapping[str, str]) -> Written:
 
 
 def written_in(result: Element, headers: Mapping[str, str]) -> Written:
-    """CompleteMultipartUpload's answer, from its body."""
+    """An answer that says what was written in its body: of an upload that was completed, or of a copy."""
     found = ((name, result.get(f"Checksum{name.upper()}").strip()) for name in CHECKSUMS)
     return Written(
         unquoted(result.get("ETag")),
         tuple((name, value) for name, value in found if value),
         headers.get("x-amz-version-id") or None,
+        _opaque(headers),
     )
 
 

@@ -20,6 +20,7 @@ from dth.errors import (
 )
 from dth.events import Notice
 from dth.model import Generation, ObjectHead
+from dth.multipart.checksum import is_md5
 from dth.multipart.context import UploadTask
 from dth.multipart.plan import takes_parts
 from dth.multipart.upload import upload_object
@@ -81,7 +82,7 @@ async def _copy(key: str, dest_key: str, head: ObjectHead, ctx: CopyContext) -> 
     if generation.size > job.destination.capabilities.put_max:
         etag = await _in_parts(key, dest_key, head, options, ctx)
     else:
-        etag = await _at_once(key, dest_key, generation, options, ctx)
+        etag = await _at_once(key, dest_key, head, options, ctx)
     proof = VerifiedBy.STORE
     if job.options.verify is Verify.FULL and etag != generation.etag:
         proof = await read_back(key, dest_key, etag, head, ctx)
@@ -92,14 +93,17 @@ async def _copy(key: str, dest_key: str, head: ObjectHead, ctx: CopyContext) -> 
     return Copied(Outcome.DONE, generation.size, generation.etag, etag, proof)
 
 
-async def _at_once(key: str, dest_key: str, generation: Generation, options: PutOptions, ctx: CopyContext) -> str:
+async def _at_once(key: str, dest_key: str, head: ObjectHead, options: PutOptions, ctx: CopyContext) -> str:
+    """The ETag is looked at, too, where it is an MD5: Ceph 16.2 copies whatever is there, and takes no notice of If-Match."""
     async with ctx.limiter.slot():
         try:
-            written = await ctx.job.destination.copy(ctx.job.source, key, generation, dest_key, options)
+            written = await ctx.job.destination.copy(ctx.job.source, key, head.generation, dest_key, options)
         except NoSuchBucket:
             raise
         except (PreconditionFailed, NotFound) as error:
             raise _Doubtful from error
+    if head.md5 and is_md5(written.etag) and written.etag != head.md5 and not written.opaque_etag:
+        raise _Doubtful
     return written.etag
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,8 +18,9 @@ from dth.errors import RequestRefused, ServerFault, TimedOut
 from dth.events import Event, Notice
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
-from dth.model import KeyMapping, Location
+from dth.model import Attributes, KeyMapping, Location
 from dth.states import Outcome, Reason, Side, VerifiedBy
+from dth.stores.base import PutOptions
 from dth.stores.providers import PROFILES
 from dth.stores.s3 import S3Store
 from dth.worker.budget import ByteBudget
@@ -221,10 +223,41 @@ async def test_ceph_is_not_asked_to_copy_parts_because_some_keys_would_kill_it(r
     assert (await asyncio.to_thread(there))[0] == data
 
 
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        pytest.param("rgw", "copy", marks=pytest.mark.rgw),  # which takes no notice of If-Match
+        pytest.param("seaweed", "copy", marks=pytest.mark.seaweed),
+        pytest.param("seaweed", "copy_part", marks=pytest.mark.seaweed),
+    ],
+)
+async def test_a_source_overwritten_while_a_real_store_is_asked_to_copy_it_ends_as_the_newest(
+    request: pytest.FixtureRequest, opened: Open, kind: str, asked: str
+) -> None:
+    server: S3Server = request.getfixturevalue(kind)
+    old, new = os.urandom(12 * MIB), os.urandom(12 * MIB)
+    put_max = 64 * MIB if asked == "copy" else 6 * MIB
+    stage, put, there = await filled(server, opened, "k", old, put_max=put_max)
+    source, destination = stage.ctx.job.source, stage.ctx.job.destination
+    ask = getattr(destination, asked)
+
+    async def overwriting(*call: Any) -> Any:
+        setattr(destination, asked, ask)
+        await source.put("k", new, len(new), PutOptions(attributes=Attributes((("content-type", "text/new"),))))
+        return await ask(*call)
+
+    setattr(destination, asked, overwriting)
+    copied = await stage.copy("k", put, len(old))
+    assert copied.source_etag == hashlib.md5(new).hexdigest()
+    body, content_type, metadata = await asyncio.to_thread(there)
+    assert body == new
+    assert (content_type, metadata) == ("text/new", {})
+
+
 async def filled(
-    server: S3Server, opened: Open, key: str, data: bytes
+    server: S3Server, opened: Open, key: str, data: bytes, *, put_max: int = 6 * MIB
 ) -> tuple[Stage, str, Callable[[], tuple[bytes, str, dict[str, str]]]]:
-    """A stage on which 6 MiB are the most for one copy, the ETag of `key` at the source, and what reads the destination."""
+    """A stage on which `put_max` is the most for one copy, the ETag of `key` at the source, and what reads the destination."""
     client = server.client()
 
     def put() -> tuple[tuple[str, str], str]:
@@ -241,7 +274,7 @@ async def filled(
             server.close()
         return body, answer["ContentType"], answer["Metadata"]
 
-    return opened(server, buckets, put_max=6 * MIB), etag, there
+    return opened(server, buckets, put_max=put_max), etag, there
 
 
 # a store in memory
@@ -289,6 +322,20 @@ async def test_a_source_overwritten_between_parts_that_the_store_copies_never_mi
     here.destination.before("UploadPartCopy", lambda: here.source.seed("key", DATA[::-1]), after=2)
     await copy_object(entry_of(here.source.seed("key", DATA)), here.context())
     await here.settled(DATA[::-1])
+
+
+async def test_another_generation_that_was_there_only_while_the_store_copied_is_not_taken_for_the_one_listed(
+    make: Make,
+) -> None:
+    here = in_one_store(make)
+    here.destination.copies_whatever_is_there = True
+    old, new = b"x" * KIB, b"y" * KIB
+    listed = here.source.seed("key", old)
+    here.destination.before("CopyObject", lambda: here.source.seed("key", new))
+    here.destination.before("CopyObject.answer", lambda: here.source.seed("key", old))
+    copied = await copy_object(entry_of(listed), here.context())
+    assert here.destination.objects["key"].data == old
+    assert copied.verified_by is VerifiedBy.CONTENT_MD5
 
 
 async def test_a_store_that_copies_no_parts_gets_large_objects_the_ordinary_way(make: Make) -> None:

@@ -132,6 +132,7 @@ class MemoryStore:
         self.answers_checksums = True
         self.keeps_checksums = False
         self.copies = False  # by itself, from any other store in memory
+        self.copies_whatever_is_there = False  # and takes no notice of If-Match
         self.damage_puts = 0  # bytes arrive damaged
         self.damage_gets = 0  # bytes leave damaged
         self.composite = ""  # the algorithm of the checksums that multipart objects keep of their parts
@@ -329,9 +330,10 @@ class MemoryStore:
         self, source: Reader, source_key: str, generation: Generation, key: str, options: PutOptions
     ) -> Written:
         await self._call("CopyObject", key)
-        data = _copied(source, source_key, generation)
+        data = _copied(source, source_key, Generation("", 0) if self.copies_whatever_is_there else generation)
         etag = self._etag(data)
         self._store(key, data, options, etag, plain=True)
+        await self._call("CopyObject.answer", key)
         return Written(etag)
 
     async def copy_part(
