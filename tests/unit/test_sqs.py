@@ -97,11 +97,19 @@ async def test_batches_keep_to_ten_entries_and_to_the_largest_message() -> None:
     assert all(sum(map(len, batch)) <= BYTES for batch in service.bodies())
 
 
-async def test_too_many_messages_in_flight_is_no_error_but_a_pause() -> None:
+async def test_too_many_messages_in_flight_is_no_error_but_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr("dth.queues.sqs.asyncio.sleep", sleep)
+
     def over_limit(_operation: str, _asked: dict[str, Any]) -> dict[str, Any]:
         raise Refused("too many in flight", "OverLimit")
 
     assert await a_queue(Scripted(over_limit)).receive(10, 0) == []
+    assert sum(paused) >= sqs.OVER_LIMIT_SECONDS / 2
 
 
 async def test_a_lease_that_the_service_refuses_to_extend_is_lost_and_its_receipt_never_used_again() -> None:

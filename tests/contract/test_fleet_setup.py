@@ -1,0 +1,74 @@
+"""What `dth init` makes is what finders and workers need, and what it removes is gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from dth.app.fleet import Made, init, remove
+from dth.errors import LedgerUnavailable, QueueUnavailable
+from dth.ledgers.dynamodb import DynamoLedger
+from dth.queues.sqs import SqsQueue
+from tests.servers.aws import Aws, new_name
+
+
+@pytest.fixture(
+    params=[pytest.param("moto", marks=pytest.mark.moto), pytest.param("ministack", marks=pytest.mark.ministack)]
+)
+def aws(request: pytest.FixtureRequest) -> Iterator[Aws]:
+    place: Aws = request.getfixturevalue(request.param)
+    with place.ambient():
+        yield place
+
+
+async def open_queue(url: str, *, message_bytes: int = 1 << 20) -> int:
+    """Open it and close it; the largest message that it takes."""
+    queue = await SqsQueue.open(url, lease_seconds=30, message_bytes=message_bytes, receive_limit=20)
+    await queue.close()
+    return queue.message_bytes
+
+
+async def test_what_init_makes_bounds_deliveries_and_expires_and_making_it_again_changes_nothing(aws: Aws) -> None:
+    name = new_name("made")
+    made = await init(name, lease_seconds=90, receive_limit=7)
+    assert await init(name, lease_seconds=90, receive_limit=7) == made
+    sqs, tables = aws.client("sqs"), aws.client("dynamodb")
+    queue, dead = (
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        for url in (made.queue, made.dead_letter_queue)
+    )
+    table = tables.describe_table(TableName=made.table)["Table"]
+    expiry = tables.describe_time_to_live(TableName=made.table)["TimeToLiveDescription"]
+    sqs.close()
+    tables.close()
+    policy = json.loads(queue["RedrivePolicy"])
+    assert (policy["deadLetterTargetArn"], int(policy["maxReceiveCount"])) == (dead["QueueArn"], 7)
+    assert (queue["VisibilityTimeout"], queue["MessageRetentionPeriod"]) == ("90", "1209600")
+    assert dead["MessageRetentionPeriod"] == "1209600"
+    assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert (expiry["AttributeName"], expiry["TimeToLiveStatus"]) == ("expires", "ENABLED")
+    await remove(name)
+
+
+async def test_the_largest_message_is_the_queues_own_where_that_is_less(aws: Aws) -> None:
+    made = await init(new_name("learnt"), lease_seconds=30, receive_limit=7)
+    assert await open_queue(made.queue) == 262_144
+    assert await open_queue(made.queue, message_bytes=100_000) == 100_000
+    client = aws.client("sqs")
+    client.set_queue_attributes(QueueUrl=made.queue, Attributes={"MaximumMessageSize": "8192"})
+    client.close()
+    assert await open_queue(made.queue) == 8192
+    await remove(made.table)
+
+
+async def test_what_is_removed_is_gone_and_removing_it_again_says_so(aws: Aws) -> None:
+    name = new_name("gone")
+    made = await init(name, lease_seconds=30, receive_limit=7)
+    assert await remove(name) == made
+    with pytest.raises(QueueUnavailable):
+        await open_queue(made.queue)
+    with pytest.raises(LedgerUnavailable):
+        await DynamoLedger.open(made.table)
+    assert await remove(name) == Made("", "", "")
