@@ -201,7 +201,13 @@ async def test_bytes_that_are_not_what_content_md5_says_never_become_an_object(p
 @only_seaweed
 async def test_checksums_are_checked_by_stores_that_are_said_to_check_them(place: Place) -> None:
     assert place.store.capabilities.checksums
-    good = {"crc64nvme": "BeXKuz/B+us=", "crc32c": "Nks/tw==", "crc32": "NSRBwg=="}  # of b"abc"
+    good = {  # of b"abc"
+        "crc64nvme": "BeXKuz/B+us=",
+        "crc32c": "Nks/tw==",
+        "crc32": "NSRBwg==",
+        "sha1": "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=",
+        "sha256": "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=",
+    }
     for algorithm in place.store.capabilities.checksums:
         written = await place.store.put("k", b"abc", 3, PutOptions(checksum=(algorithm, good[algorithm])))
         assert dict(written.checksums)[algorithm] == good[algorithm]
