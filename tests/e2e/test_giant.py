@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -41,9 +42,12 @@ def test_four_workers_move_one_object_of_ceph_and_stay_small(ministack: Aws, rgw
     where = ("--src-bucket", source, "--dest-bucket", destination)
     with fleet(tmp_path, ministack, rgw, rgw) as (dth, _):
         assert dth("find", *where, "--part-size", str(part), "--giant-threshold", "64MiB").summary["found"] == 1
-        worked = dth("work", *where, "--until-empty", "--processes", "4", "--worker-number", "2")
-        assert (worked.summary["done"], worked.summary["failed"]) == (1, 0)
-        movers = parts_by_process(worked.events)
+        said = tmp_path / "said"
+        words = ("--until-empty", "--processes", "4", "--worker-number", "1")  # one part at a time: each gets some
+        workers = Watched(dth, "work", *where, *words, output=said)
+        assert workers.wait() == 0
+        workers.assert_flat()
+        movers = parts_by_process([json.loads(line) for line in said.read_text().splitlines()])
         assert sum(movers.values()) == -(-size // part)
         assert len(movers) > 1, movers
         (run, queue) = dth("status", *where).events

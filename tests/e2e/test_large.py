@@ -30,10 +30,11 @@ MOST_RSS = 256 * MIB
 class Watched:
     """Runs a command and remembers the largest resident size that any process of its tree had."""
 
-    def __init__(self, dth: Dth, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            dth.argv(*arguments), env=dict(dth.env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    def __init__(self, dth: Dth, *arguments: str, output: Path = Path(os.devnull)) -> None:
+        with output.open("wb") as stdout:
+            self._process = subprocess.Popen(
+                dth.argv(*arguments), env=dict(dth.env), stdout=stdout, stderr=subprocess.DEVNULL
+            )
         self.peaks: dict[int, int] = {}
         self._watching = threading.Thread(target=self._watch)
         self._watching.start()

@@ -70,7 +70,8 @@ TRAPS = (
 class Schedule:
     """Everything that will go wrong; the same for the same seed. `deaths` are the steps at which a worker dies, and
     whether that step still acts; the leases of every second are left to lapse. `traps` kill whoever comes to the n-th call of
-    that name, so that the few steps which end an upload are met as often as the many which move it."""
+    that name, so that the few steps which end an upload are met as often as the many which move it. `mended`: the net is there
+    from the start; else workers must come to the end without it."""
 
     seed: int
     trouble: Trouble
@@ -79,6 +80,7 @@ class Schedule:
     deaths: tuple[tuple[int, bool], ...]
     traps: tuple[Trap, ...]
     doubled: float
+    mended: bool
 
     @classmethod
     def of(cls, seed: int, parts: int) -> Schedule:
@@ -92,6 +94,7 @@ class Schedule:
             deaths=tuple((dice.randint(3, 120), dice.random() < 0.5) for _ in range(dice.randint(2, 8))),
             traps=tuple((*dice.choice(TRAPS), dice.random() < 0.5) for _ in range(2)),
             doubled=dice.choice([0.0, 0.1, 0.5]),
+            mended=troubles[seed % len(troubles)] is Trouble.MESSAGES_LOST or dice.random() < 0.3,
         )
 
     @property
@@ -367,7 +370,8 @@ class Arena:
     async def _mend_for_ever(self) -> None:
         while True:
             await asyncio.sleep(MEND_EVERY_SECONDS)
-            await self._mend()
+            if self._schedule.mended:
+                await self._mend()
 
     async def _mend(self) -> None:
         """What `dth complete-multipart` does about shared uploads."""
