@@ -114,6 +114,9 @@ def test_fifty_images_go_to_ecr_and_come_back(
     pulls(host, "mirror/", list(images.digests)[:: 1 if FULL else 5], tmp_path / "pulled", "")
     second = to_ecr("ecr-sync")
     assert (second.summary["done"], second.summary["skipped"]) == (0, len(images.digests))
+    asked_ecr = second.summary["requests"]["destination"]
+    assert "HeadManifest" not in asked_ecr, "ECR's lists have the digests"
+    assert asked_ecr["DescribeImages"] == len(REPOSITORIES)
     words = ["--src-list", "SELECTED", "--src-image-list", ",".join(f"mirror/{name}:ALL_TAGS" for name in REPOSITORIES)]
     back = dth_between(tmp_path, words, ["--dest-registry", other.address], ministack)("ecr-sync")
     assert back.summary["failed"] == 0

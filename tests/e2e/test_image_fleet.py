@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import FULL, HANG_SECONDS, Dth, environment, scaled
+from tests.e2e.harness import FULL, HANG_SECONDS, Dth, environment
 from tests.e2e.test_kills import processes_below
 from tests.servers.aws import REGION, Aws, new_name
 from tests.servers.registry import Pattern, Registry
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow]
 
 JOB = ("--job-id", "mirror")
 KILLS = 10 if FULL else 2
-IMAGES = scaled(240)
+IMAGES = 600 if FULL else 24
 LAYER = 1 << 20
 
 
@@ -36,41 +36,56 @@ def source() -> Iterator[Registry]:
             registry.add_image(
                 f"team{number % 5}/app", "", layers=(b"signed",), subject=index, artifactType="application/x-signature"
             )
-        registry.faults.slow = 0.02  # 64 KiB each: a third of a second an image, so that deaths come in its middle
+        registry.faults.slow = (
+            0.05 if FULL else 0.02
+        )  # for 64 KiB: part of a second an image, so that deaths come in its middle
         yield registry
 
 
 class Workers:
     """`dth work`, whose children are killed; it replaces them."""
 
-    def __init__(self, dth: Dth) -> None:
+    def __init__(self, dth: Dth, folder: Path) -> None:
         words = dth.argv("work", *JOB, "--until-empty", "--processes", "2", "--lease-seconds", "5")
-        self._parent = subprocess.Popen(
-            words, env=dict(dth.env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        self._told = folder / "work.log"  # a pipe that nobody reads would hold it up
+        with self._told.open("wb") as log:
+            self._parent = subprocess.Popen(words, env=dict(dth.env), stdout=log, stderr=log)
         self.killed = 0
 
     def kill(self, times: int, landed: Any) -> None:
-        """Kill one child each time that something more has landed."""
-        for _ in range(times):
+        """Kill one child each time that something more has landed since there was one."""
+        while self.killed < times:
+            self._wait(self._children)
             before = landed()
             self._wait(lambda before=before: landed() > before)
-            children = [pid for pid in processes_below(self._parent.pid) if _is_worker(pid)]
-            with contextlib.suppress(ProcessLookupError):
+            if children := self._children():
                 os.kill(children[self.killed % len(children)], signal.SIGKILL)
                 self.killed += 1
+
+    def _children(self) -> list[int]:
+        return [pid for pid in processes_below(self._parent.pid) if _is_worker(pid)]
 
     def _wait(self, happened: Any) -> None:
         deadline = time.monotonic() + HANG_SECONDS
         while not happened():
-            assert self._parent.poll() is None, self._parent.communicate()
+            assert self._parent.poll() is None, f"ended after {self.killed} kills: {self._tail()}"
             assert time.monotonic() < deadline, "nothing arrives"
             time.sleep(0.02)
 
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._parent.kill()  # where a test failed; its children end with it
+        self._parent.wait()
+
+    def _tail(self) -> str:
+        return self._told.read_text()[-3000:]
+
     def end(self) -> None:
         """Once all is over, and nothing failed."""
-        told, complaint = self._parent.communicate(timeout=HANG_SECONDS)
-        assert self._parent.returncode == 0, f"exit {self._parent.returncode}: {told[-3000:]} {complaint[-3000:]}"
+        self._parent.wait(HANG_SECONDS)
+        assert self._parent.returncode == 0, f"exit {self._parent.returncode}: {self._tail()}"
 
 
 def _is_worker(pid: int) -> bool:
@@ -85,9 +100,9 @@ def test_killed_workers_of_one_machine_lose_no_image(source: Registry, tmp_path:
         dth = Dth(environment(tmp_path, {}), ["--state", str(tmp_path / "state"), "--json"])
         planned = dth("ecr-sync", *places, *JOB, "--enqueue").summary
         assert planned["found"] == IMAGES
-        workers = Workers(dth)
-        workers.kill(KILLS, lambda: destination.received)
-        workers.end()
+        with Workers(dth, tmp_path) as workers:
+            workers.kill(KILLS, lambda: destination.received)
+            workers.end()
         assert workers.killed == KILLS
         ends_exactly(dth)
         assert destination.content() == source.content()
@@ -107,9 +122,9 @@ def test_killed_workers_of_a_fleet_lose_no_image_on_their_way_to_ecr(
     places = ["--src-registry", source.address, "--dest-region", REGION, "--dest-repository-prefix", prefix]
     planned = dth("ecr-sync", *places, *JOB, "--enqueue").summary
     assert planned["found"] == IMAGES
-    workers = Workers(dth)
-    workers.kill(KILLS, lambda: source.sent)
-    workers.end()
+    with Workers(dth, tmp_path) as workers:
+        workers.kill(KILLS, lambda: source.sent)
+        workers.end()
     assert workers.killed == KILLS
     ends_exactly(dth)
     again = dth("ecr-sync", *places, *JOB, "--enqueue").summary
