@@ -60,7 +60,9 @@ def test_the_readme_names_every_exit_code() -> None:
 def test_options_named_in_prose_exist() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    known = {opt for verb in group.commands.values() for param in verb.params for opt in param.opts}
+    known = {
+        opt for verb in group.commands.values() for param in verb.params for opt in (*param.opts, *param.secondary_opts)
+    }
     known |= {setting.flag for setting in settings_of(TransferJob).values()}
     for page in PAGES:
         prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
