@@ -12,6 +12,8 @@ from typing import Any
 
 import boto3
 import pytest
+from aiobotocore.session import AioSession
+from botocore.loaders import create_loader
 
 from dth.ledgers.dynamodb_setup import make_table
 from dth.queues.sqs_setup import make_queue
@@ -47,6 +49,7 @@ class Aws:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment().items():
                 patch.setenv(name, value)
+            patch.setattr("aiobotocore.session.get_session", _session_with_known_models)
             yield
 
     def client(self, service: str) -> Any:
@@ -58,6 +61,16 @@ class Aws:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
+
+
+_models = create_loader()
+
+
+def _session_with_known_models() -> AioSession:
+    """Each session reads the services' models anew, which takes longer than most tests."""
+    session = AioSession()
+    session.register_component("data_loader", _models)
+    return session
 
 
 def missing() -> str:
