@@ -264,7 +264,10 @@ class UnreliableQueue:
 class Arena:
     """Plays a schedule. `run` and `left` say afterwards how it ended."""
 
-    def __init__(self, folder: Path, places: Places, schedule: Schedule, part_min: int) -> None:
+    def __init__(
+        self, folder: Path, places: Places, schedule: Schedule, part_min: int, *, workers: int = WORKERS
+    ) -> None:
+        self._workers = workers
         self._folder = folder
         self._places = places
         self._schedule = schedule
@@ -286,7 +289,7 @@ class Arena:
             async with asyncio.TaskGroup() as group:
                 mending = group.create_task(self._mend_for_ever())
                 async with asyncio.TaskGroup() as workers:
-                    for number in range(WORKERS):
+                    for number in range(self._workers):
                         workers.create_task(self._worker(number, stack))
                 mending.cancel()
             await self._clear(stack)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -35,8 +35,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dth.retry.RetryPolicy.wait_seconds", lambda *_: 0.0)
 
 
+def pieces(seed: int, generation: int, size: int) -> Iterator[bytes]:
+    dice = random.Random(f"{seed} {generation}")
+    for start in range(0, size, 16 << 20):
+        yield dice.randbytes(min(16 << 20, size - start))
+
+
 def content(seed: int, generation: int, size: int) -> bytes:
-    return random.Random(f"{seed} {generation}").randbytes(size)
+    return b"".join(pieces(seed, generation, size))
 
 
 def size_of(seed: int, generation: int, parts: int, part_size: int) -> int:
@@ -88,6 +94,39 @@ async def test_a_giant_object_ends_as_its_schedule_demands(seed: int, tmp_path: 
         assert quirky.quirks.complete_lost == quirky.quirks.complete_error == 0
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before the step", "after the step"])
+@pytest.mark.parametrize("trouble", [Trouble.NOTHING, Trouble.DELETED, Trouble.PART_FAILS, Trouble.OVERWRITTEN])
+async def test_a_lone_worker_may_die_at_any_step(trouble: Trouble, *, after: bool, tmp_path: Path) -> None:
+    """Its heir ends a shared object of five parts as it must end, whichever step the first one died at."""
+    stride = 1 if SEEDS else 5
+    for at in range(1 + (stride > 1) * after, 500, stride):
+        schedule = Schedule(at, trouble, 3, 1, ((at, after),), (), 0.0, mended=False)
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        bodies = [content(at, n, 5 * OWN_PART - 7) for n in range(2)]
+        with Quirky(part_min=1) as quirky:
+            held = quirky.hold("source", KEY, bodies[0])
+
+            async def overwrite(generation: int, quirky: Quirky = quirky, bodies: list[bytes] = bodies) -> None:
+                quirky.hold("source", KEY, bodies[generation])
+
+            async def delete(quirky: Quirky = quirky) -> None:
+                del quirky.objects["source", KEY]
+
+            async with stores(quirky.server, "source", "destination", "MinIO") as (source, destination):
+                entry = ObjectEntry(key=KEY, size=len(bodies[0]), etag=held.etag, reason=Reason.MISSING)
+                places = Places(source, destination, entry, OWN_PART, overwrite, delete, fails_by_itself=True)
+                arena = Arena(folder, places, schedule, part_min=1, workers=1)
+                await assert_ends_as_demanded(schedule, arena)
+            stored = quirky.objects.get(("destination", KEY))
+            newest = bodies[arena.happened.overwritten]
+            assert (stored.body if stored else None) == (newest if schedule.outcome is Outcome.DONE else None)
+            assert quirky.uploads.open == {}
+        if not arena.died:
+            break
+    assert 30 < at < 400
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", RGW_SEEDS)
 async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rgw: S3Server, tmp_path: Path) -> None:
@@ -97,8 +136,12 @@ async def test_a_giant_object_on_ceph_ends_as_its_schedule_demands(seed: int, rg
 
     async def write(generation: int) -> None:
         path = tmp_path / f"generation-{generation}"
-        path.write_bytes(content(seed, generation, size_of(seed, generation, RGW_PARTS, RGW_PART)))
-        hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for piece in pieces(seed, generation, size_of(seed, generation, RGW_PARTS, RGW_PART)):
+                digest.update(piece)
+                file.write(piece)
+        hashes.append(digest.hexdigest())
         await asyncio.to_thread(client.upload_file, str(path), here, KEY)
 
     hashes: list[str] = []
