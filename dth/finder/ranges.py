@@ -106,12 +106,13 @@ class Letters:
         """Where the key lies among all texts that share its beginning up to `start`: 0 to 1, rising with the key."""
         value, scale = 0.0, 1.0
         for known, letter in zip(self._places[start:], key[start:], strict=False):
-            if known:
-                scale /= len(known)
-                digit = bisect_left(known, letter)
-                value += digit * scale
-                if known[digit : digit + 1] != letter or scale < 1e-15:  # noqa: PLR2004 - what a float can tell apart
-                    break
+            if not known:  # what differs here can't be told apart, so nothing behind it may be
+                break
+            scale /= len(known)
+            digit = bisect_left(known, letter)
+            value += digit * scale
+            if known[digit : digit + 1] != letter or scale < 1e-15:  # noqa: PLR2004 - what a float can tell apart
+                break
         return min(value, 1.0)
 
     def middle(self, low: str, high: str, start: int, depth: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dth.finder.ranges import EVERYTHING, KeyRange, Letters, Share, on_side, past, sendable
@@ -87,6 +87,7 @@ def test_past_a_beginning_lie_no_keys_that_begin_so(key: str, data: st.DataObjec
 
 
 @given(low=any_key, high=any_key, learnt=sorted_keys)
+@example(low="0", high="/a", learnt=["\udc800"])  # a place where no letter was learnt
 @settings(deadline=None)
 def test_fractions_rise_with_keys_and_middles_lie_between(low: str, high: str, learnt: list[str]) -> None:
     low, high = sorted([low, high])
