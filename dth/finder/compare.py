@@ -7,9 +7,12 @@ The ladder of `--compare auto`; the first row that applies decides, and its reas
     absent      |   -    |        -         |   -    |      -       || MISSING
     present     | differ |        -         |   -    |      -       || SIZE
     present     | equal  |       yes        | equal  |      -       || EQUAL
-    present     | equal  |       yes        | differ |      -       || ETAG
-    present     | equal  |       no         |   -    |     yes      || NEWER
-    present     | equal  |       no         |   -    |     no       || EQUAL
+    present     | equal  |     yes, MD5s    | differ |      -       || ETAG
+    present     | equal  |       else       |   -    |     yes      || NEWER
+    present     | equal  |       else       |   -    |     no       || EQUAL
+
+Multipart ETags that differ prove nothing, be they of as many parts: one side may have been cut otherwise (12 and 8 MiB
+here, 16 and 4 there), and such an object would be copied again by every run. What was written at the source since is newer.
 
 and for every reason but EQUAL: a source in GLACIER or DEEP_ARCHIVE makes it ARCHIVED (nothing is sent; it must be
 restored first). The storage class at the destination never matters: an archived object there is present.
@@ -84,7 +87,7 @@ def _ladder(*, md5: bool, multipart: bool) -> Decide:
             if ours.lower() == theirs.lower():
                 return Reason.EQUAL
             # There is only one MD5 of no bytes: where those of two empty objects differ, one of them is no MD5.
-            if source.size:
+            if source.size and "-" not in ours:
                 return Reason.ETAG
         return Reason.NEWER if newer(source.last_modified, destination.last_modified) else Reason.EQUAL
 

@@ -111,6 +111,32 @@ def test_a_large_object_killed_half_way_is_finished_without_sending_a_part_twice
     assert open_uploads(rgw.client("b"), destination) == []
 
 
+def test_an_object_that_its_source_cut_unevenly_is_copied_once(rgw: S3Server, tmp_path: Path) -> None:
+    """As many parts on both sides, of other sizes: the ETags differ for ever, and say nothing."""
+    source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
+    client = rgw.client("a")
+    upload = client.create_multipart_upload(Bucket=source, Key="uneven")["UploadId"]
+    sent = []
+    for number, size in enumerate((12 * MIB, 8 * MIB), 1):
+        answer = client.upload_part(
+            Bucket=source, Key="uneven", UploadId=upload, PartNumber=number, Body=bytes([number]) * size
+        )
+        sent.append({"PartNumber": number, "ETag": answer["ETag"]})
+    client.complete_multipart_upload(Bucket=source, Key="uneven", UploadId=upload, MultipartUpload={"Parts": sent})
+    dth = between(tmp_path, rgw, rgw, "--src-type", "Ceph_RGW", "--dest-type", "Ceph_RGW", "--part-size", "16MiB")
+    where = f"s3://{source}", f"s3://{destination}"
+    assert dth("sync", *where).summary["done"] == 1
+    etags = [
+        server.head_object(Bucket=bucket, Key="uneven")["ETag"]
+        for server, bucket in ((client, source), (rgw.client("b"), destination))
+    ]
+    assert etags[0] != etags[1]
+    assert [etag.rpartition("-")[2] for etag in etags] == ['2"', '2"']
+    assert dth("sync", *where).summary["found"] == 0
+    client.put_object(Bucket=source, Key="uneven", Body=bytes(20 * MIB))
+    assert dth("sync", *where).summary["done"] == 1
+
+
 def put_large(server: S3Server, bucket: str) -> None:
     """One object of LARGE bytes, in parts of 64 MiB, without holding it."""
     client = server.client("a")
