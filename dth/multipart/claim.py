@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from dth.errors import AccessDenied, DthError, LeaseLost, LedgerError, RequestRefused
 from dth.events import Emit, Notice
 from dth.ledgers.base import Sharing, UploadRow
+from dth.model import Generation
 from dth.multipart.context import UploadContext, UploadOwned, UploadTask
 from dth.multipart.plan import PartPlan
 from dth.stores.base import Writer
@@ -50,16 +51,17 @@ async def claim_upload(task: UploadTask, plan: PartPlan, ctx: UploadContext, sha
         sharing=sharing,
     )
     row = await _owned(wanted, ctx)
-    claim = Claim(row, ctx)
+    earlier = row.upload_id != "" or row.created_at != wanted.created_at  # not the intent just written
+    claim = Claim(row, ctx, row.sharing if earlier else None)
     try:
         if row.upload_id and _continues(row, wanted):
             claim.resumed = True
             return claim
-        if row.upload_id or row.created_at != wanted.created_at:  # an earlier intent, not the one just written
+        if earlier:
             await abort_row(row, ctx.destination, ctx.emit)
             await claim.close()
             strays_since = row.strays_since or (0.0 if row.upload_id else row.created_at)
-            claim = Claim(await _owned(replace(wanted, strays_since=strays_since), ctx), ctx)
+            claim = Claim(await _owned(replace(wanted, strays_since=strays_since), ctx), ctx, None)
         await claim.open(task)
     except BaseException:
         await claim.release()
@@ -79,7 +81,8 @@ async def take(row: UploadRow, ctx: UploadContext) -> Claim:
     has changed."""
     if row.owned_until > time.time():
         raise UploadOwned(f"the upload of {row.dest_key!r} is being ended by another worker", row.owned_until)
-    return Claim(await ctx.ledger.update_upload(replace(row, owner=ctx.owner, owned_until=ctx.lease_until())), ctx)
+    taken = await ctx.ledger.update_upload(replace(row, owner=ctx.owner, owned_until=ctx.lease_until()))
+    return Claim(taken, ctx, row.sharing)
 
 
 def _continues(row: UploadRow, wanted: UploadRow) -> bool:
@@ -94,11 +97,13 @@ def _continues(row: UploadRow, wanted: UploadRow) -> bool:
 
 
 class Claim:
-    """An upload's row while it is ours; every change goes through here, one at a time."""
+    """An upload's row while it is ours; every change goes through here, one at a time. `found` is the sharing with which it
+    is given back: None where it was opened here, for what was not shared yet must not wait for who would share it."""
 
-    def __init__(self, row: UploadRow, ctx: UploadContext) -> None:
+    def __init__(self, row: UploadRow, ctx: UploadContext, found: Sharing | None) -> None:
         self._row = row
         self._ctx = ctx
+        self._found = found
         self._lock = asyncio.Lock()
         self.resumed = False  # parts may be there already
 
@@ -152,27 +157,39 @@ class Claim:
 
     async def release(self) -> None:
         """Let the next one have it at once. Whatever fails here, the lease ends by itself."""
-        with suppress(DthError, TimeoutError):
-            async with asyncio.timeout(RELEASE_SECONDS):
-                await self._change(owned_until=0.0)
+        await self._give_back(sharing=self._found)
 
     async def close(self) -> None:
-        """The upload is completed or aborted: remove the row. Where another has taken it over, that one will see."""
+        """The upload is completed or aborted: remove the row. Where another has taken it over, that one will see; where
+        the store refuses to say what else was begun, the row stays as `discard` leaves it."""
         if self._row.strays_since:
-            await abort_begun(self._row, self._row.strays_since, self._ctx.destination, self._ctx.emit)
+            begun = abort_begun(self._row, self._row.strays_since, self._ctx.destination, self._ctx.emit)
+            if not await self._aborted(begun):
+                return
         async with self._lock:
             with suppress(LeaseLost):
                 await self._ctx.ledger.close_upload(self._row)
 
     async def discard(self) -> None:
-        """Abort the upload and remove the row; where the store refuses, the row stays for the sweep."""
+        """Abort the upload and remove the row. Where the store refuses, the row stays, for the sweep or whoever wants the
+        key next to abort: it is nobody's to wait for, and its parts, which may be wrong, are nobody's to go on with."""
+        if await self._aborted(abort_row(self._row, self._ctx.destination, self._ctx.emit)):
+            await self.close()
+
+    async def _aborted(self, aborting: Coroutine[Any, Any, None]) -> bool:
         try:
-            await abort_row(self._row, self._ctx.destination, self._ctx.emit)
+            await aborting
         except DthError as error:
-            self._ctx.emit(Notice("warning", "upload_left_open", f"{self._row.dest_key!r}: {error}"))
-            await self.release()
-            return
-        await self.close()
+            text = f"{self._row.dest_key!r}: {error}; the next worker at this key, or `dth complete-multipart`, tries again"
+            self._ctx.emit(Notice("warning", "upload_left_open", text))
+            await self._give_back(sharing=None, generation=Generation("", self._row.generation.size))
+            return False
+        return True
+
+    async def _give_back(self, **fields: Any) -> None:
+        with suppress(DthError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._change(owned_until=0.0, **fields)
 
     async def _change(self, **fields: Any) -> None:
         async with self._lock:

@@ -258,6 +258,10 @@ async def abandon(source_key: str, dest_key: str, ctx: UploadContext) -> None:
     if row.owner != ctx.owner:
         return
     if row.upload_id or row.part_size:  # else it is the row just made
-        await abort_row(row, ctx.destination, ctx.emit)
+        try:
+            await abort_row(row, ctx.destination, ctx.emit)
+        except DthError:
+            await ctx.ledger.update_upload(replace(row, owned_until=0.0))
+            raise
     await ctx.ledger.close_upload(row)
     await ctx.ledger.put_note(ctx.job_id, note_name(dest_key), "")

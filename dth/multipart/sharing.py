@@ -74,8 +74,10 @@ async def share_upload(task: UploadTask, message_id: str, message: str, ctx: Upl
 
 
 async def _keep(kept: dict[int, SentPart], upload_id: str, plan: PartPlan, count: int, ctx: UploadContext) -> None:
+    """What is there already may be in force, with checksums: the message that opened the upload came twice."""
+    known = {row.first async for row in ctx.ledger.parts(ctx.job_id, upload_id, 1, plan.count + 1)}
     for numbers in stretches(plan, count):
-        if all(number in kept for number in numbers):
+        if numbers.start not in known and all(number in kept for number in numbers):
             await ctx.ledger.put_parts(parts_row(ctx.job_id, upload_id, [kept[number] for number in numbers]))
 
 

@@ -9,11 +9,12 @@ from dth.errors import AccessDenied, Archived, KeyRefused, NoSuchKey, NotFound, 
 from dth.messages import ObjectEntry
 from dth.model import Generation
 from dth.multipart.checksum import is_content_etag
+from dth.multipart.context import UploadOwned
 from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.worker.by_store import copy_by_store
 from dth.worker.context import CopyContext
-from dth.worker.giant import share_large
+from dth.worker.giant import freed, share_large
 from dth.worker.job import Copied
 from dth.worker.large import abandon_upload, copy_large
 from dth.worker.single import copy_single, skipped
@@ -69,6 +70,10 @@ async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyCont
     while True:
         try:
             return await _copy_generation(key, dest_key, generation, ctx)
+        except UploadOwned:
+            if not await freed(dest_key, ctx):
+                raise
+            continue
         except ObjectChanged:
             changes += 1
             if changes > REPLANS:

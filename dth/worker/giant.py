@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
-from dth.messages import encode
+import time
+from dataclasses import replace
+
+from dth.ledgers.base import Ledger, UploadRow
+from dth.messages import PartsMessage, decode, encode
 from dth.model import Generation
 from dth.multipart.sharing import share_upload
 from dth.states import Outcome
+from dth.worker import outcomes
 from dth.worker.context import CopyContext
 from dth.worker.job import Copied
-from dth.worker.large import pinned_head, upload_context, upload_task
+from dth.worker.large import copy_large, pinned_head, upload_context, upload_task
 from dth.worker.stretch import whole_message
 
 
 async def share_large(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
-    """SPLIT: the upload is open and nobody's; its parts travel once the caller has recorded this.
+    """SPLIT: the upload is open and nobody's; its parts travel once the caller has recorded this. DONE where the source
+    has no ETag: then this worker has moved it alone.
 
     Raises ObjectChanged where the source is not of this generation, UploadOwned where the key is being uploaded.
     """
     message = ctx.stands_for
     assert message is not None
     head = await pinned_head(key, generation, ctx)
+    if (
+        not head.generation.etag
+    ):  # nothing else tells, over hours and many workers, that all parts are of one generation
+        return await copy_large(key, dest_key, generation, ctx)
     tags = await ctx.job.tags_of(key, head)
     uploading = upload_context(ctx)
     task = await upload_task(key, dest_key, head, tags, uploading, ctx)
     row = await share_upload(task, message.message_id, encode(message), uploading)
     parts = whole_message(message, row)
     return Copied(Outcome.SPLIT, 0, head.generation.etag, "", None, parts=parts)
+
+
+async def called_for(row: UploadRow, ledger: Ledger) -> bool | None:
+    """Whether the message that the shared upload came from is recorded as split into it; None where it has no outcome
+    yet. False never changes: nobody will send for its parts."""
+    assert row.sharing
+    outcome = await ledger.outcome(outcomes.previous_id(row.sharing.message_id))
+    if outcome is None:
+        return None
+    sent = decode(outcome.remainder) if outcome.remainder else None
+    return isinstance(sent, PartsMessage) and sent.upload_id == row.upload_id
+
+
+async def freed(dest_key: str, ctx: CopyContext) -> bool:
+    """Whether the key was held by a shared upload that nobody will send for, because its worker died and the message
+    ended otherwise. It is an ordinary one now, for whoever claims it to go on with or to abort. Raises LeaseLost."""
+    row = await ctx.ledger.upload(ctx.job.job_id, dest_key)
+    if row is None or row.sharing is None or row.owned_until > time.time():
+        return False
+    if await called_for(row, ctx.ledger) is not False:
+        return False
+    await ctx.ledger.update_upload(replace(row, sharing=None))
+    return True

@@ -23,8 +23,8 @@ from dth.ledgers.base import UploadRow
 from dth.messages import ObjectsMessage, PartsMessage, decode, encode
 from dth.multipart.claim import take
 from dth.multipart.sharing import all_rows, missing, resent
-from dth.worker import outcomes
 from dth.worker.context import CopyContext
+from dth.worker.giant import called_for
 from dth.worker.large import pinned_head, upload_context
 from dth.worker.process import TROUBLES, WorkerProcess
 from dth.worker.shared import ENDS, SharedUploads
@@ -80,7 +80,9 @@ class Mender:
 
     async def give_up(self, letter: PartsMessage, reason: str) -> bool:
         """Messages of these parts have killed or outlived every worker that received them: the object has FAILED, unless
-        its upload has ended, or has all its parts, by now."""
+        its upload has ended, or has all its parts, by now. Another job's letter is left to that job."""
+        if letter.job_id != self._process.settings.job_id:
+            return False
         job = await self._process.job(letter.run_id)
         row = await self._process.ledger.upload(letter.job_id, letter.dest_key)
         if job is None or row is None or row.sharing is None or row.upload_id != letter.upload_id:
@@ -101,7 +103,7 @@ class Mender:
         if ended := await ledger.outcome(row.sharing.message_id):
             await self._shared.settle(row, ended, ctx)
             return Mended.ENDED
-        if (called := await self._called_for(row)) is not True:
+        if (called := await called_for(row, ledger)) is not True:
             if called is None:
                 return Mended.LEFT
             await (await take(row, upload_context(ctx))).discard()
@@ -117,15 +119,6 @@ class Mender:
             await self._shared.end(row, PartsLost("it was swept: its upload began too long ago"), ctx, final=True)
             return Mended.ENDED
         return await self._send_again(row, ctx) if self._lost(row) else Mended.LEFT
-
-    async def _called_for(self, row: UploadRow) -> bool | None:
-        """Whether the message that the upload came from is recorded as split into it; None where it has no outcome yet."""
-        assert row.sharing
-        outcome = await self._process.ledger.outcome(outcomes.previous_id(row.sharing.message_id))
-        if outcome is None:
-            return None
-        sent = decode(outcome.remainder) if outcome.remainder else None
-        return isinstance(sent, PartsMessage) and sent.upload_id == row.upload_id
 
     def _lost(self, row: UploadRow) -> bool:
         """Whether no message of its parts can be under way: an idle queue holds none, and any queue forgets in the end."""

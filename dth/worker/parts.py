@@ -46,7 +46,10 @@ class PartsWorker:
             return await self._again(held, row)
         context = process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
         waits = message.attempt - 1
-        while not (waits and await process.drained_within(self._back_off.wait_seconds(waits, None))):
+        while not (
+            process.draining.is_set()
+            or (waits and await process.drained_within(self._back_off.wait_seconds(waits, None)))
+        ):
             waits += 1
             error = await self._try(held, message, context)
             if error is None:
@@ -72,7 +75,6 @@ class PartsWorker:
             return error
         finally:
             held.window = None
-        self._process.breaker.succeeded()
         return None
 
     async def _next_try(self, message: PartsMessage, ended: Ended) -> OutcomeRow:
@@ -151,4 +153,5 @@ class PartsWorker:
         )
         numbers = range(message.first, message.stop)
         sent = await send_parts(row.upload_id, task, plan_of(row), {}, upload_context(ctx), numbers=numbers)
+        self._process.breaker.succeeded()  # only here and at the end do stores say that they let this process do its work
         await self._process.ledger.put_parts(parts_row(row.job_id, row.upload_id, sent))

@@ -88,6 +88,7 @@ class SharedUploads:
         try:
             try:
                 copied = await ending.claim.holding(self._object(ending, rows))
+                self._process.breaker.succeeded()
                 ended = outcomes.after_copy(copied, ending.message.attempt)
             except (*ENDS, BodyMismatch) as error:  # whole parts of it are wrong, and nobody can say which
                 if isinstance(error, PartsDiffer):
