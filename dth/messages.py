@@ -70,7 +70,8 @@ class ObjectsMessage(_Envelope):
 
 
 class PartsMessage(_Envelope):
-    """A contiguous run of parts `first` up to but not including `stop` of one upload."""
+    """A contiguous run of parts `first` up to but not including `stop` of one upload. `object_attempt` and `reason` are those
+    of the object."""
 
     kind: Literal["parts"] = "parts"
     key: Key
@@ -82,6 +83,8 @@ class PartsMessage(_Envelope):
     part_size: int
     first: int
     stop: int
+    object_attempt: int = 1
+    reason: Reason = Reason.UNCOMPARED
 
 
 class DeleteMessage(_Envelope):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from dth.ledgers.base import Ledger, UploadRow
+from dth.ledgers.base import Ledger
 from dth.messages import PartsMessage, decode, encode
 from dth.model import Generation
 from dth.multipart.sharing import share_upload
@@ -38,15 +38,14 @@ async def share_large(key: str, dest_key: str, generation: Generation, ctx: Copy
     return Copied(Outcome.SPLIT, 0, head.generation.etag, "", None, parts=parts)
 
 
-async def called_for(row: UploadRow, ledger: Ledger) -> bool | None:
-    """Whether the message that the shared upload came from is recorded as split into it; None where it has no outcome
-    yet. False never changes: nobody will send for its parts."""
-    assert row.sharing
-    outcome = await ledger.outcome(outcomes.previous_id(row.sharing.message_id))
+async def called_for(message_id: str, upload_id: str, ledger: Ledger) -> bool | None:
+    """Whether the message that the shared upload came from, before the one that it stands for, is recorded as split into
+    it; None where it has no outcome yet. False never changes: nobody will send for its parts."""
+    outcome = await ledger.outcome(outcomes.previous_id(message_id))
     if outcome is None:
         return None
     sent = decode(outcome.remainder) if outcome.remainder else None
-    return isinstance(sent, PartsMessage) and sent.upload_id == row.upload_id
+    return isinstance(sent, PartsMessage) and sent.upload_id == upload_id
 
 
 async def freed(dest_key: str, ctx: CopyContext) -> bool:
@@ -55,7 +54,7 @@ async def freed(dest_key: str, ctx: CopyContext) -> bool:
     row = await ctx.ledger.upload(ctx.job.job_id, dest_key)
     if row is None or row.sharing is None or row.owned_until > time.time():
         return False
-    if await called_for(row, ctx.ledger) is not False:
+    if await called_for(row.sharing.message_id, row.upload_id, ctx.ledger) is not False:
         return False
     await ctx.ledger.update_upload(replace(row, sharing=None))
     return True

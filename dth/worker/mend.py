@@ -103,7 +103,7 @@ class Mender:
         if ended := await ledger.outcome(row.sharing.message_id):
             await self._shared.settle(row, ended, ctx)
             return Mended.ENDED
-        if (called := await called_for(row, ledger)) is not True:
+        if (called := await called_for(row.sharing.message_id, row.upload_id, ledger)) is not True:
             if called is None:
                 return Mended.LEFT
             await (await take(row, upload_context(ctx))).discard()

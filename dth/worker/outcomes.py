@@ -172,7 +172,9 @@ def next_id(message_id: str) -> str:
 
 
 def previous_id(message_id: str) -> str:
-    """The id whose `next_id` this is."""
+    """The id whose `next_id` this is; itself where it is no remainder's."""
+    if not is_remainder(message_id):
+        return message_id
     first, _, generation = message_id.rpartition("/")
     return first if generation == "1" else f"{first}/{int(generation) - 1}"
 

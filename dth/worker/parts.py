@@ -108,11 +108,11 @@ class PartsWorker:
         return True
 
     async def _look(self, message: PartsMessage, ctx: CopyContext) -> None:
-        """Do what is to be done for the message as things stand; nothing, where its upload is over."""
+        """Do what is to be done for the message as things stand; nothing, where its upload has ended."""
         ledger = self._process.ledger
         row = await ledger.upload(message.job_id, message.dest_key)
         if row is None or row.sharing is None or row.upload_id != message.upload_id:
-            return None
+            return await self._shared.orphaned(message, redelivered=ctx.redelivered)
         if ended := await ledger.outcome(row.sharing.message_id):
             return await self._shared.settle(row, ended, ctx)
         if is_whole(message):

@@ -32,11 +32,13 @@ from dth.multipart.sharing import plan_of, sent_parts
 from dth.states import Outcome
 from dth.worker import outcomes
 from dth.worker.context import CopyContext
+from dth.worker.giant import called_for
 from dth.worker.job import Copied
 from dth.worker.large import pinned_head, proven, upload_context, upload_task
 from dth.worker.outcomes import Ended
 from dth.worker.process import WorkerProcess
 from dth.worker.single import skipped
+from dth.worker.stretch import object_message
 
 GONE = (NoSuchKey, Archived)
 ENDS = (*GONE, ObjectChanged, NoSuchUpload, ConditionConflict, DestinationExists)
@@ -44,8 +46,8 @@ ENDS = (*GONE, ObjectChanged, NoSuchUpload, ConditionConflict, DestinationExists
 
 
 def ended_by(error: Exception, attempt: int, max_attempts: int) -> Ended:
-    """What one of ENDS, or a contradiction between checksums of the whole, means for the entry. It is planned again as a further attempt, so that an object which changes
-    for ever comes to an end."""
+    """What one of ENDS, or a contradiction between checksums of the whole, means for the entry. It is planned again as a
+    further attempt, so that an object which changes for ever comes to an end."""
     code, text = outcomes.error_code(error), outcomes.error_text(error)
     if isinstance(error, GONE):
         return Ended(Outcome.SKIPPED, attempt, None, code, text)
@@ -121,6 +123,22 @@ class SharedUploads:
             await ending.claim.release()
             raise
 
+    async def orphaned(self, parts: PartsMessage, *, redelivered: bool) -> None:
+        """The upload's row is gone. Where that was no end of it, nobody would ever count its object: it is planned again, as a
+        further attempt. So it goes where its message came twice at once: who held the second found another generation at the
+        source, and aborted the upload of the first, which was then recorded."""
+        message, process = object_message(parts), self._process
+        if outcome := await process.ledger.outcome(message.message_id):
+            if (
+                redelivered and outcome.remainder
+            ):  # who recorded it may have died before it was sent; twice does no harm
+                await process.queue.send([outcome.remainder])
+        elif await called_for(message.message_id, parts.upload_id, process.ledger):
+            error = NoSuchUpload(f"the upload of {parts.dest_key!r} was aborted by a second delivery of its message")
+            ended = ended_by(error, message.attempt, process.settings.max_attempts)
+            outcome, reasons = await self._record(message, ended, parts.dest_key)
+            await process.finish(message, outcome, reasons)
+
     async def drop(self, parts: PartsMessage, ctx: CopyContext) -> None:
         """Another worker has recorded something else about the message: nobody will send for this upload's parts."""
         row = await self._process.ledger.upload(parts.job_id, parts.dest_key)
@@ -182,17 +200,23 @@ class SharedUploads:
 
     async def _end(self, ending: _Ending, ended: Ended) -> None:
         """Record, then do what the row in force says."""
-        process, message, row = self._process, ending.message, ending.row
-        entry = message.objects[0]
+        outcome, reasons = await self._record(ending.message, ended, ending.row.dest_key)
+        await self._settle(ending, outcome, reasons)
+
+    async def _record(
+        self, message: ObjectsMessage, ended: Ended, dest_key: str
+    ) -> tuple[OutcomeRow, Mapping[int, str]]:
+        """The row in force, and why its entry failed."""
+        process, entry = self._process, message.objects[0]
         if ended.outcome:
-            await process.report.write([outcomes.record_of(message, entry, ended, row.dest_key)])
+            await process.report.write([outcomes.record_of(message, entry, ended, dest_key)])
         if ended.outcome is Outcome.FAILED or ended.outcome is None:
             final = ended.outcome is not None
             process.emit(
                 ObjectFailed(message.run_id, entry.key, ended.error_code, ended.error, message.attempt, final=final)
             )
         outcome = await process.record(outcomes.row_of(message, [ended]))
-        await self._settle(ending, outcome, {0: f"{ended.error_code}: {ended.error}"} if ended.error else {})
+        return outcome, {0: f"{ended.error_code}: {ended.error}"} if ended.error else {}
 
     async def _settle(self, ending: _Ending, outcome: OutcomeRow, reasons: Mapping[int, str]) -> None:
         await self._process.finish(ending.message, outcome, reasons)

@@ -8,7 +8,7 @@ the object must be moved again, `run-7/2` follows, an object's message like the 
 from __future__ import annotations
 
 from dth.ledgers.base import UploadRow
-from dth.messages import ObjectsMessage, PartsMessage
+from dth.messages import ObjectEntry, ObjectsMessage, PartsMessage
 from dth.multipart.sharing import plan_of
 
 _STRETCH = "/parts-"
@@ -29,6 +29,22 @@ def whole_message(stands_for: ObjectsMessage, row: UploadRow) -> PartsMessage:
         part_size=row.part_size,
         first=1,
         stop=plan_of(row).count + 1,
+        object_attempt=stands_for.attempt,
+        reason=stands_for.objects[0].reason,
+    )
+
+
+def object_message(parts: PartsMessage) -> ObjectsMessage:
+    """The message that their upload stands for."""
+    entry = ObjectEntry(
+        key=parts.key, size=parts.size, etag=parts.etag, version_id=parts.version_id, reason=parts.reason
+    )
+    return ObjectsMessage(
+        job_id=parts.job_id,
+        run_id=parts.run_id,
+        message_id=parts.message_id.partition(_STRETCH)[0],
+        attempt=parts.object_attempt,
+        objects=[entry],
     )
 
 

@@ -18,7 +18,7 @@ from dth.events import Notice
 from dth.ledgers.base import MovedPart, OutcomeRow, PartsRow, Sharing, UploadRow
 from dth.messages import ObjectEntry, ObjectsMessage, PartsMessage, decode, encode
 from dth.model import Attributes, Counts, Generation, KeyMapping, ObjectHead
-from dth.multipart.claim import claim_upload
+from dth.multipart.claim import claim_upload, take
 from dth.multipart.context import UploadContext, UploadTask
 from dth.multipart.plan import PartPlan
 from dth.multipart.sharing import share_upload
@@ -37,7 +37,7 @@ from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess
 from dth.worker.shared import SharedUploads
 from tests.faults.test_giant import stores
-from tests.faults.worker_stage import AT_ONCE, JOB, RUN, Stage, make_impatient, on_stage, settings
+from tests.faults.worker_stage import AT_ONCE, JOB, RUN, Died, Fuse, Stage, make_impatient, on_stage, settings
 from tests.servers.quirky import Quirks, Quirky
 
 KEY = "giant/object"
@@ -293,6 +293,27 @@ async def test_parts_of_another_job_among_the_dead_letters_are_left_to_that_job(
     ledger, emit = giant.stage.ledger, giant.stage.events.append
     assert await count_dead_letters(giant.stage.queue, ledger, "p1", emit, give_up=give_up) == 0
     assert (await giant.stage.queue.depth()).dead == 1
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["all live", "one dies having recorded"])
+async def test_an_upload_that_is_gone_without_an_outcome_is_planned_again(giant: Giant, dead: bool) -> None:
+    """Its object's message came twice at once, and the second worker, who found another generation at the source, took the
+    first one's upload for one that nobody would call for."""
+    row = await shared(giant)
+    newest = random.Random(2).randbytes(PARTS * PART)
+    giant.quirky.hold("source", KEY, newest)
+    await (await take(row, uploading(giant))).discard()
+    if dead:
+        fuse = Fuse(1, after=True, only="record")
+        with pytest.raises(Died):
+            await giant.stage.work(copy_object, fuse)
+        await giant.stage.queue.reclaim()
+    await giant.work()
+    assert (await giant.stage.counts()).done == 1
+    assert giant.stage.report.records[-1].attempt == 2
+    assert giant.stage.report.records[-1].reason is Reason.MISSING
+    assert giant.stored() == newest
+    assert await giant.rows() == []
 
 
 async def shared(giant: Giant) -> UploadRow:
