@@ -59,9 +59,7 @@ class EntriesWorker:
         job = await process.job(message.run_id)
         if job is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
-        # A remainder is looked up at its first delivery as well: it is what may have been sent twice.
-        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
-        if known and (row := await process.ledger.outcome(message.message_id)):
+        if row := await process.recorded(held, message.message_id):
             return await self._finish(held, message, row, {})
         ended = await self._copy_entries(held, message, job)
         if outcomes.nothing_happened(message, ended) and process.draining.is_set():

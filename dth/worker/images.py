@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from dth.errors import LedgerError, NoSuchImage, StoreError, Throttled, TimedOut
+from dth.errors import NoSuchImage, StoreError
 from dth.events import ObjectFailed
 from dth.ledgers.base import OutcomeRow
 from dth.messages import ImageMessage
@@ -52,11 +52,10 @@ class ImageWorker:
         """As `EntriesWorker.work`."""
         process = self._process
         process.load.begin(held, 1)
-        images = await self._images(message.run_id)
+        images = await process.opened(self._open, message.run_id)
         if images is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
-        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
-        if known and (row := await process.ledger.outcome(message.message_id)):
+        if row := await process.recorded(held, message.message_id):
             return await self._finish(held, message, row, "")
         turn = await self._turn(held, message, images)
         ended = turn.ended if turn else None
@@ -68,14 +67,6 @@ class ImageWorker:
         row = await process.record(outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0))
         reason = f"{ended.error_code}: {ended.error}" if ended and ended.error else ""
         return await self._finish(held, message, row, reason)
-
-    async def _images(self, run_id: str) -> Images | None:
-        try:
-            return await self._open(run_id)
-        except LedgerError:
-            if await self._process.ledger.run(run_id) is None:
-                return None
-            raise
 
     async def _finish(self, held: Held, message: ImageMessage, row: OutcomeRow, reason: str) -> None:
         """Do what the row in force says; every step may be a repetition."""
@@ -123,8 +114,7 @@ class ImageWorker:
 
     async def _failed(self, error: Exception, message: ImageMessage, images: Images) -> _Turn:
         process, attempt = self._process, message.attempt
-        if isinstance(error, Throttled | TimedOut):
-            process.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
+        process.slow_down(error)
         everyones = isinstance(error, SYSTEMIC) and await images.answers_nobody(message)
         if everyones:
             process.breaker.failed(error)

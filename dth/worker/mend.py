@@ -3,6 +3,7 @@ finished. Needs no state of its own: everything is in the ledger, so it may be r
 
 | a shared upload without a living owner | what becomes of it |
 |---|---|
+| its run is forgotten | an ordinary upload, which the sweep aborts |
 | its message has an outcome | what must follow it is done |
 | the message that it came from was recorded otherwise | aborted: nobody will send for its parts |
 | all parts are there | completed |
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from enum import Enum, auto
 
 from dth.errors import DthError, LeaseLost, TransferError
@@ -61,9 +64,11 @@ class Mender:
 
     async def mend(self, row: UploadRow) -> Mended:
         """See the table above. Raises `TROUBLES`; what a store refuses is said as a Notice, and left for the next time."""
-        job = await self._process.job(row.run_id)
-        if job is None or row.sharing is None or row.owned_until > self._clock():
+        if row.sharing is None or row.owned_until > self._clock():
             return Mended.LEFT
+        job = await self._process.job(row.run_id)
+        if job is None:
+            return await self._left_to_sweep(row)
         lease_seconds = self._process.settings.lease_seconds
         ctx = self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
         try:
@@ -96,6 +101,12 @@ class Mender:
         except LeaseLost:
             return False
         return True
+
+    async def _left_to_sweep(self, row: UploadRow) -> Mended:
+        """It has outlived the ledger's memory of its run, and with it whoever would count its object."""
+        with suppress(LeaseLost):
+            await self._process.ledger.update_upload(replace(row, sharing=None))
+        return Mended.LEFT
 
     async def _mend(self, row: UploadRow, ctx: CopyContext) -> Mended:
         assert row.sharing

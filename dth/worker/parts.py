@@ -41,8 +41,7 @@ class PartsWorker:
         job = await process.job(message.run_id)
         if job is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
-        known = held.delivery.deliveries > 1 or outcomes.is_remainder(message.message_id)
-        if known and not is_whole(message) and (row := await process.ledger.outcome(message.message_id)):
+        if not is_whole(message) and (row := await process.recorded(held, message.message_id)):
             return await self._again(held, row)
         context = process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
         waits = message.attempt - 1

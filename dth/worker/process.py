@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dth.errors import DthError, LedgerError, QueueError, StoreError, Throttled, TimedOut
 from dth.events import Emit, Moved
@@ -21,6 +22,8 @@ from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
 from dth.worker.outcomes import Ended
 from dth.worker.report import Report, ReportFailed
+
+T = TypeVar("T")
 
 TROUBLES = (QueueError, LedgerError, ReportFailed)
 """What stands around the copying failed: no entry's fault, so its message is given back as it is."""
@@ -92,8 +95,12 @@ class WorkerProcess:
 
     async def job(self, run_id: str) -> Job | None:
         """The job of a run; None where the ledger knows no such run. Raises as `OpenJob`."""
+        return await self.opened(self.open_job, run_id)
+
+    async def opened(self, opener: Callable[[str], Awaitable[T]], run_id: str) -> T | None:
+        """What `opener` makes of a run; None where the ledger knows no such run."""
         try:
-            return await self.open_job(run_id)
+            return await opener(run_id)
         except LedgerError:
             if await self.ledger.run(run_id) is None:
                 return None
@@ -113,6 +120,12 @@ class WorkerProcess:
             redelivered=redelivered,
         )
 
+    async def recorded(self, held: Held, message_id: str) -> OutcomeRow | None:
+        """The row of a message that somebody may have worked before. A remainder is looked up at its first delivery as
+        well: it is what may have been sent twice."""
+        known = held.redelivered or outcomes.is_remainder(message_id)
+        return await self.ledger.outcome(message_id) if known else None
+
     async def record(self, mine: OutcomeRow, *, deletes: bool = False) -> OutcomeRow:
         """Write the row; the one in force, which may be another's. Own ones are counted, and told."""
         row = await self.ledger.record(mine, self.settings.process)
@@ -126,10 +139,14 @@ class WorkerProcess:
     def judged(self, error: Exception, attempt: int) -> Ended:
         """What the error means for what it met, after limiter and breaker have heard of it. Raises where the breaker
         trips."""
-        if isinstance(error, Throttled | TimedOut):
-            self.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
+        self.slow_down(error)
         self.breaker.failed(error)
         return outcomes.after_error(error, attempt, self.settings.max_attempts, patient=not self.breaker.ever_succeeded)
+
+    def slow_down(self, error: Exception) -> None:
+        """Tell the limiter of an answer, or a silence, that asks for less."""
+        if isinstance(error, Throttled | TimedOut):
+            self.limiter.throttled(error.retry_after if isinstance(error, StoreError) else None)
 
     async def finish(self, message: Entries, row: OutcomeRow, reasons: Mapping[int, str]) -> None:
         """Do what the row in force says, short of acknowledging; every step may be a repetition."""

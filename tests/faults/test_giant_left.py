@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from dth.errors import AccessDenied, ServerFault, WrongJob
+from dth.errors import AccessDenied, LedgerError, ServerFault, WrongJob
 from dth.events import Notice
 from dth.ledgers.base import MovedPart, OutcomeRow, PartsRow, Sharing, UploadRow
 from dth.messages import ObjectEntry, ObjectsMessage, PartsMessage, decode, encode
 from dth.model import Attributes, Counts, Generation, KeyMapping, ObjectHead
 from dth.multipart.claim import claim_upload, take
+from dth.multipart.complete import sweep_uploads
 from dth.multipart.context import UploadContext, UploadTask
 from dth.multipart.plan import PartPlan
 from dth.multipart.sharing import share_upload
@@ -293,6 +294,23 @@ async def test_parts_of_another_job_among_the_dead_letters_are_left_to_that_job(
     ledger, emit = giant.stage.ledger, giant.stage.events.append
     assert await count_dead_letters(giant.stage.queue, ledger, "p1", emit, give_up=give_up) == 0
     assert (await giant.stage.queue.depth()).dead == 1
+
+
+async def test_an_upload_whose_run_is_forgotten_is_left_to_the_sweep(giant: Giant) -> None:
+    """Or its key would be held, and its parts be paid for, for ever."""
+    row = await shared(giant)
+    await giant.stage.ledger.update_upload(replace(row, run_id="forgotten"))
+    (row,) = await giant.rows()
+
+    async def unknown(run_id: str) -> Job:
+        raise LedgerError(f"no run {run_id}")
+
+    giant.stage.open_job = unknown  # type: ignore[method-assign]
+    await Mender(giant.process(), idle=True).mend(row)
+    now, emit = time.time(), giant.stage.events.append
+    assert await sweep_uploads(giant.job, giant.stage.ledger, now=now, emit=emit) == 1
+    assert giant.quirky.uploads.open == {}
+    assert await giant.rows() == []
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["all live", "one dies having recorded"])
