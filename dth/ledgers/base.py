@@ -62,7 +62,8 @@ class Sharing:
     the upload stands for, `message_id` its id. The entry's outcome is recorded under this id when the upload ends.
 
     Each `parts` message names up to `parts_a_message` parts; `crc`, `answer` and `digest` are the checksums computed over
-    each (see `multipart.context.UploadTask`), "" for none. `resends` counts how often lost messages were sent again, last at `resent_at`.
+    each (see `multipart.context.UploadTask`), "" for none. `resends` counts how often lost messages were sent again since
+    one of them arrived, last at `resent_at`, when they were `missing`.
     """
 
     message_id: str
@@ -73,6 +74,7 @@ class Sharing:
     digest: str = ""
     resends: int = 0
     resent_at: float = 0.0
+    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

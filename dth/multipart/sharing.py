@@ -153,7 +153,15 @@ async def missing(row: UploadRow, ledger: Ledger) -> list[range]:
     return [numbers for numbers in stretches(plan, row.sharing.parts_a_message) if numbers.start not in there]
 
 
-def resent(row: UploadRow, now: float) -> UploadRow:
-    """The row once its missing messages are sent again."""
+def vain_resends(row: UploadRow, left: int) -> int:
+    """How often messages were sent again and none arrived, where so many are missing now. Any that arrives begins anew: a
+    queue whose depth is an estimate may look empty many times in the days of one upload."""
     assert row.sharing
-    return replace(row, sharing=replace(row.sharing, resends=row.sharing.resends + 1, resent_at=now))
+    return row.sharing.resends if left >= row.sharing.missing else 0
+
+
+def resent(row: UploadRow, left: int, now: float) -> UploadRow:
+    """The row once its missing messages, so many, are sent again."""
+    assert row.sharing
+    resends = vain_resends(row, left) + 1
+    return replace(row, sharing=replace(row.sharing, resends=resends, resent_at=now, missing=left))

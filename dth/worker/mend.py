@@ -8,7 +8,7 @@ finished. Needs no state of its own: everything is in the ledger, so it may be r
 | the message that it came from was recorded otherwise | aborted: nobody will send for its parts |
 | all parts are there | completed |
 | parts are missing, their messages may still be in the queue | left alone |
-| parts are missing, their messages are lost | planned again where the source changed, SKIPPED where it is gone, else the messages are sent again, up to the number of attempts; then FAILED |
+| parts are missing, their messages are lost | planned again where the source changed, SKIPPED where it is gone, else the messages are sent again, up to the number of attempts without one arriving; then FAILED |
 | it began longer ago than `older_than` | FAILED, aborted |
 """
 
@@ -25,7 +25,7 @@ from dth.events import Notice
 from dth.ledgers.base import UploadRow
 from dth.messages import ObjectsMessage, PartsMessage, decode, encode
 from dth.multipart.claim import take
-from dth.multipart.sharing import all_rows, missing, resent
+from dth.multipart.sharing import all_rows, missing, resent, vain_resends
 from dth.worker.context import CopyContext
 from dth.worker.giant import called_for
 from dth.worker.large import pinned_head, upload_context
@@ -146,12 +146,13 @@ class Mender:
         except ENDS as error:
             await self._shared.end(row, error, ctx)
             return Mended.ENDED
-        if row.sharing.resends >= self._process.settings.max_attempts:
-            text = f"messages of its parts were sent {row.sharing.resends} times and vanished; look at the queue's dead letters"
+        left = await missing(row, self._process.ledger)
+        resends = vain_resends(row, len(left))
+        if resends >= self._process.settings.max_attempts:
+            text = f"messages of its parts were sent {resends} times and vanished; look at the queue's dead letters"
             await self._shared.end(row, PartsLost(text), ctx, final=True)
             return Mended.ENDED
-        await self._process.ledger.update_upload(resent(row, self._clock()))
+        await self._process.ledger.update_upload(resent(row, len(left), self._clock()))
         first = whole_message(message, row)
-        left = [encode(parts_message(first, numbers)) for numbers in await missing(row, self._process.ledger)]
-        await self._process.queue.send(left)
+        await self._process.queue.send([encode(parts_message(first, numbers)) for numbers in left])
         return Mended.SENT_AGAIN

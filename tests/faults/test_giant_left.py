@@ -33,7 +33,7 @@ from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.leases import Held
 from dth.worker.letters import count_dead_letters
 from dth.worker.limiter import Limiter
-from dth.worker.mend import Mender
+from dth.worker.mend import Mended, Mender
 from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess
 from dth.worker.shared import SharedUploads
@@ -92,9 +92,9 @@ class Giant:
         async with asyncio.timeout(20):
             await self.stage.work(copy_object, memory_budget=64 << 20)
 
-    def process(self) -> WorkerProcess:
+    def process(self, **changes: Any) -> WorkerProcess:
         stage = self.stage
-        own = settings(memory_budget=64 << 20)
+        own = settings(memory_budget=64 << 20, **changes)
         return WorkerProcess(stage.open_job, stage.queue, stage.ledger, own, stage.events.append, stage.report)
 
     async def rows(self) -> list[UploadRow]:
@@ -311,6 +311,23 @@ async def test_an_upload_whose_run_is_forgotten_is_left_to_the_sweep(giant: Gian
     assert await sweep_uploads(giant.job, giant.stage.ledger, now=now, emit=emit) == 1
     assert giant.quirky.uploads.open == {}
     assert await giant.rows() == []
+
+
+async def test_parts_that_arrive_begin_the_count_of_lost_messages_anew(giant: Giant) -> None:
+    """An upload of days, on a queue whose depth is an estimate, must not fail for having looked lost now and then."""
+    row = await shared(giant)
+    moved = (MovedPart("e", 1, answered=True),)
+    now = time.time()
+    mended = []
+    for number in (*range(1, 8), 7, 7):
+        await giant.stage.ledger.put_parts(PartsRow(JOB, row.upload_id, number, moved))
+        now += 1000
+        mender = Mender(giant.process(max_attempts=2), idle=True, clock=lambda at=now: at)  # type: ignore[misc]
+        (row,) = await giant.rows()
+        mended.append(await mender.mend(row))
+        await giant.stage.ledger.reclaim()  # type: ignore[attr-defined]
+    assert mended == [Mended.SENT_AGAIN] * 8 + [Mended.ENDED]
+    assert (await giant.stage.counts()).failed == 1
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["all live", "one dies having recorded"])
