@@ -63,7 +63,8 @@ async def complete(upload_id: str, sent: Sequence[SentPart], task: UploadTask, c
     kept = _kept(whole, task) or _kept_in_parts(sent, task)
     made = multipart_etag([part.etag for part in parts])
     equal = _equal_parts(made, sent, task, ctx)
-    completing = await _announce(upload_id, made, task, ctx)
+    opaque = any(part.opaque_etag for part in sent)  # such parts say nothing of the ETag that the object will have
+    completing = await _announce(upload_id, "" if opaque else made, task, ctx)
 
     async def once() -> Written:
         try:

@@ -211,6 +211,15 @@ async def test_a_complete_whose_answer_is_lost_is_seen_to_have_worked(make: Make
     assert here.destination.calls["CompleteMultipartUpload"] == 1
 
 
+async def test_a_lost_answer_costs_no_second_upload_where_the_bucket_itself_encrypts_with_kms(make: Make) -> None:
+    here = make(PLAIN)
+    here.destination.kms = True
+    here.destination.lose_complete_answers = 1
+    await copy(here)
+    await here.settled(DATA)
+    assert here.destination.calls["CreateMultipartUpload"] == 1
+
+
 async def test_a_complete_that_finds_no_upload_is_not_taken_for_done_because_an_old_object_of_equal_size_is_there(
     make: Make,
 ) -> None:
