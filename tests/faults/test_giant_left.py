@@ -369,6 +369,24 @@ def leased(process: WorkerProcess, delivery: Delivery) -> tuple[Held, Any]:
     return held, decode(delivery.body)
 
 
+async def test_an_end_is_an_end_though_the_store_does_not_say_what_a_dead_owner_began(giant: Giant) -> None:
+    """It raised, also where a part was given up, and then the worker died of it, each that received the message."""
+    row = await shared(giant)
+    await giant.stage.ledger.update_upload(replace(row, strays_since=1.0))
+    (row,) = await giant.rows()
+
+    async def open_uploads(key: str) -> AsyncIterator[Any]:
+        if key == KEY:
+            raise ServerFault("not now")
+        yield key
+
+    giant.destination.open_uploads = open_uploads  # type: ignore[attr-defined]
+    await (await take(row, uploading(giant))).discard()
+    (left,) = await giant.rows()
+    assert (left.sharing, left.owned_until, left.generation.etag) == (None, 0.0, "")
+    assert [notice.code for notice in giant.stage.heard(Notice)] == ["upload_left_open"]
+
+
 GENERATION = Generation("etag", PARTS * PART)
 
 
