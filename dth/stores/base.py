@@ -34,6 +34,7 @@ class KeyRules:
     refuses_control: bool = False  # characters below 0x20
     folds_backslashes: bool = False  # a backslash becomes a slash
     empties_folders: bool = False  # a key that ends in `/` keeps none of its bytes, and the PUT says 200
+    nested_keys_race: bool = False  # `x` is lost where it is written at the moment at which `x/y` is
     markers_yield: bool = False  # `x/` vanishes when `x` is written; the pair is refused by name, at `x/`
 
     def refusal(self, key: str, size: int = 0) -> str:  # noqa: PLR0911 - one return a rule

@@ -190,6 +190,7 @@ PROFILES: dict[str, ProviderProfile] = {
                 folds_backslashes=True,
                 empties_folders=True,
                 markers_yield=True,
+                nested_keys_race=True,
             ),
         ),
         # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything

@@ -14,6 +14,7 @@ from dth.stores.base import Capabilities, OpenUpload, PutOptions, Reader, Upload
 from dth.stores.bucket import Bucket, Connect
 from dth.stores.credentials import CredentialsProvider, credentials_for
 from dth.stores.listing import first_page, list_pages, probe
+from dth.stores.nesting import Nesting
 from dth.stores.providers import (
     AMAZON_S3,
     S3_COMPATIBLE,
@@ -125,6 +126,7 @@ class S3Store:
     def _use(self, profile: ProviderProfile) -> None:
         endpoint = endpoint_of(profile, self._location.endpoint, self._location.region)
         self._capabilities = capabilities(profile, origin_of(endpoint).scheme, self._location.bucket)
+        self._nesting = Nesting() if self._capabilities.key_rules.nested_keys_race else None
         self._bucket.profile = profile
         self._reading = Reading(self._bucket, md5_etag=self._capabilities.md5_etag)
 
@@ -175,7 +177,10 @@ class S3Store:
 
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer`."""
-        return await self._writing.put(key, body, length, options)
+        if self._nesting is None:
+            return await self._writing.put(key, body, length, options)
+        async with self._nesting.writing(key):
+            return await self._writing.put(key, body, length, options)
 
     async def put_tags(self, key: str, tags: Tags) -> None:
         """See `Writer`."""
@@ -203,7 +208,10 @@ class S3Store:
         self, key: str, upload_id: str, parts: Sequence[UploadedPart], *, if_none_match: bool = False
     ) -> Written:
         """See `Writer`."""
-        return await self._writing.complete(key, upload_id, parts, if_none_match=if_none_match)
+        if self._nesting is None:
+            return await self._writing.complete(key, upload_id, parts, if_none_match=if_none_match)
+        async with self._nesting.writing(key):
+            return await self._writing.complete(key, upload_id, parts, if_none_match=if_none_match)
 
     async def copies_from(self, source: Reader) -> bool:
         """See `Writer`."""
@@ -215,7 +223,10 @@ class S3Store:
         self, source: Reader, source_key: str, generation: Generation, key: str, options: PutOptions
     ) -> Written:
         """See `Writer`."""
-        return await self._writing.copy(_beside(source), source_key, generation, key, options)
+        if self._nesting is None:
+            return await self._writing.copy(_beside(source), source_key, generation, key, options)
+        async with self._nesting.writing(key):
+            return await self._writing.copy(_beside(source), source_key, generation, key, options)
 
     async def copy_part(
         self,
