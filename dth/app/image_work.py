@@ -26,8 +26,8 @@ from dth.messages import ImageMessage
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
-from dth.worker.job import Images
-from dth.worker.outcomes import SYSTEMIC, Ended
+from dth.worker.job import Ended, Images
+from dth.worker.outcomes import SYSTEMIC
 
 RUNS_KEPT = 8
 """Runs whose knowledge of the destination a process keeps; an older one begins anew."""

@@ -30,9 +30,8 @@ from dth.worker.context import CopyContext
 from dth.worker.copy import abandon_upload
 from dth.worker.delete import delete_object
 from dth.worker.happenings import follow_event
-from dth.worker.job import Copied, Job
+from dth.worker.job import Copied, Ended, Job
 from dth.worker.leases import Held
-from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess, leading
 from dth.worker.shared import SharedUploads
 

@@ -24,9 +24,9 @@ from dth.model import ImageEnd
 from dth.retry import RetryPolicy
 from dth.states import Outcome
 from dth.worker import outcomes
-from dth.worker.job import Images, OpenImages
+from dth.worker.job import Ended, Images, OpenImages
 from dth.worker.leases import Held
-from dth.worker.outcomes import SYSTEMIC, Ended
+from dth.worker.outcomes import SYSTEMIC
 from dth.worker.process import TROUBLES, WorkerProcess
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from dth.messages import ImageMessage, PartsMessage
 from dth.model import Entry, ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
@@ -14,9 +14,6 @@ from dth.stores.base import ObjectStore
 from dth.values import value
 from dth.worker.one_store import OneStore
 from dth.worker.tags import TagCarrier
-
-if TYPE_CHECKING:
-    from dth.worker.outcomes import Ended
 
 
 class Verify(StrEnum):
@@ -121,3 +118,15 @@ class Copied:
     verified_by: VerifiedBy | None
     note: str = ""
     parts: PartsMessage | None = None
+
+
+@value
+class Ended:
+    """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
+    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains."""
+
+    outcome: Outcome | None
+    attempt: int
+    copied: Copied | None = None
+    error_code: str = ""
+    error: str = ""

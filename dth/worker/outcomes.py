@@ -35,8 +35,7 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMessage, PartsMessage, encode
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome, Reason
-from dth.values import value
-from dth.worker.job import Copied
+from dth.worker.job import Copied, Ended
 
 SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
 """Errors that say something of the endpoint or the credentials, never of one key."""
@@ -78,18 +77,6 @@ def error_code(error: Exception) -> str:
 def error_text(error: Exception) -> str:
     """One line for people."""
     return str(error) if isinstance(error, DthError) else f"internal error: {error!r}"
-
-
-@value
-class Ended:
-    """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
-    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains."""
-
-    outcome: Outcome | None
-    attempt: int
-    copied: Copied | None = None
-    error_code: str = ""
-    error: str = ""
 
 
 def after_copy(copied: Copied, attempt: int) -> Ended:

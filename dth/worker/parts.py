@@ -18,9 +18,9 @@ from dth.retry import RetryPolicy
 from dth.stores.base import PutOptions
 from dth.worker import outcomes
 from dth.worker.context import CopyContext
+from dth.worker.job import Ended
 from dth.worker.large import upload_context
 from dth.worker.leases import Held
-from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess
 from dth.worker.shared import ENDS, SharedUploads
 from dth.worker.stretch import is_whole, parts_message

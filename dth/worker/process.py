@@ -17,10 +17,9 @@ from dth.worker import outcomes
 from dth.worker.breaker import Breaker
 from dth.worker.budget import ByteBudget
 from dth.worker.context import CopyContext
-from dth.worker.job import Job, OpenJob
+from dth.worker.job import Ended, Job, OpenJob
 from dth.worker.leases import Held, Leases
 from dth.worker.limiter import Limiter
-from dth.worker.outcomes import Ended
 from dth.worker.report import Report, ReportFailed
 
 T = TypeVar("T")

@@ -33,9 +33,8 @@ from dth.states import Outcome
 from dth.worker import outcomes
 from dth.worker.context import CopyContext
 from dth.worker.giant import called_for
-from dth.worker.job import Copied
+from dth.worker.job import Copied, Ended
 from dth.worker.large import pinned_head, proven, upload_context, upload_task
-from dth.worker.outcomes import Ended
 from dth.worker.process import WorkerProcess
 from dth.worker.single import skipped
 from dth.worker.stretch import object_message

@@ -25,9 +25,9 @@ from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore
 from dth.worker import run as run_module
 from dth.worker.context import CopyContext
-from dth.worker.job import Copied, CopyOptions, Images, Job, Verify
+from dth.worker.job import Copied, CopyOptions, Ended, Images, Job, Verify
 from dth.worker.letters import names_in
-from dth.worker.outcomes import Ended, next_id
+from dth.worker.outcomes import next_id
 from dth.worker.run import WorkerSettings, work
 
 AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)

@@ -14,8 +14,8 @@ from dth.messages import ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts
 from dth.states import Outcome
 from dth.worker import outcomes
-from dth.worker.job import Copied
-from dth.worker.outcomes import Ended, Verdict
+from dth.worker.job import Copied, Ended
+from dth.worker.outcomes import Verdict
 
 TREE = sorted(
     (kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DthError)),
