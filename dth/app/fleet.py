@@ -102,7 +102,7 @@ async def complete_multipart(
 
 async def _mend(here: Embedded, process: WorkerProcess, record: Record, older_than: float) -> None:
     depth = await here.queue.depth()
-    mender = Mender(process, idle=not depth.visible and not depth.leased, older_than=older_than)
+    mender = Mender(process, depth, older_than=older_than)
     counted = await count_dead_letters(here.queue, here.ledger, here.process, record.note, give_up=mender.give_up)
     if counted:
         record.note(Notice("info", "letters_counted", f"{counted} objects of dead letters are counted as failed"))

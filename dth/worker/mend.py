@@ -26,10 +26,11 @@ from dth.ledgers.base import UploadRow
 from dth.messages import ObjectsMessage, PartsMessage, decode, encode
 from dth.multipart.claim import take
 from dth.multipart.sharing import all_rows, missing, resent, vain_resends
+from dth.queues.base import QueueDepth
 from dth.worker.context import CopyContext
 from dth.worker.giant import called_for
 from dth.worker.large import pinned_head, upload_context
-from dth.worker.process import TROUBLES, WorkerProcess
+from dth.worker.process import TROUBLES, WorkerProcess, WorkerSettings
 from dth.worker.shared import ENDS, SharedUploads
 from dth.worker.stretch import parts_message, whole_message
 
@@ -50,15 +51,29 @@ class Mended(Enum):
     SENT_AGAIN = auto()
 
 
+def _patience(depth: QueueDepth, settings: WorkerSettings) -> float:
+    """Seconds after which messages that this queue does not show are lost. An empty one holds none. What is only leased
+    comes back, or is handed over, before the cap on leases: later, none of it can be of then (and a message of the same key
+    may wait in a worker for the very upload). Any queue forgets in the end."""
+    if depth.visible:
+        return QUEUE_KEEPS_SECONDS
+    return settings.lease_cap_seconds if depth.leased else settings.lease_seconds
+
+
 class Mender:
     """Looks at shared uploads, one at a time."""
 
     def __init__(
-        self, process: WorkerProcess, *, idle: bool, older_than: float = 0.0, clock: Callable[[], float] = time.time
+        self,
+        process: WorkerProcess,
+        depth: QueueDepth,
+        *,
+        older_than: float = 0.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._process = process
         self._shared = SharedUploads(process)
-        self._idle = idle
+        self._patience_seconds = _patience(depth, process.settings)
         self._older_than = older_than
         self._clock = clock
 
@@ -132,10 +147,9 @@ class Mender:
         return await self._send_again(row, ctx) if self._lost(row) else Mended.LEFT
 
     def _lost(self, row: UploadRow) -> bool:
-        """Whether no message of its parts can be under way: an idle queue holds none, and any queue forgets in the end."""
+        """Whether no message of its parts can be under way."""
         assert row.sharing
-        quiet = self._clock() - max(row.created_at, row.sharing.resent_at)
-        return quiet > (self._process.settings.lease_seconds if self._idle else QUEUE_KEEPS_SECONDS)
+        return self._clock() - max(row.created_at, row.sharing.resent_at) > self._patience_seconds
 
     async def _send_again(self, row: UploadRow, ctx: CopyContext) -> Mended:
         assert row.sharing

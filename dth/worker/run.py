@@ -30,6 +30,7 @@ from dth.worker.shared import SharedUploads
 __all__ = ["WorkerSettings", "work"]
 
 NEWEST_RUNS = 20  # looked at to see whether the job is over; older ones cannot be under way
+EMPTY = QueueDepth(visible=0, leased=0, dead=0, exact=True)
 EMPTY_RECEIVES = 3  # in a row, where the queue's depth is only an estimate
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0  # between two looks at the ledger
 
@@ -71,7 +72,7 @@ async def work(
         async with asyncio.TaskGroup() as watchers:
             watching = [watchers.create_task(_drain_on(stop, consumer))]
             if settings.until_empty:
-                ending = Ending(consumer, queue, ledger, settings, emit, Mender(process, idle=True).give_up)
+                ending = Ending(consumer, queue, ledger, settings, emit, Mender(process, EMPTY).give_up)
                 watching.append(watchers.create_task(ending.drain_when_over()))
             await consumer.run()
             for watcher in watching:

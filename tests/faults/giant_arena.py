@@ -387,7 +387,7 @@ class Arena:
         queue = cast("Queue", UnreliableQueue(self._queue, self._schedule, self._dice, self.happened.lost))
         own = settings(process="mender", lease_seconds=LEASE_SECONDS, max_attempts=ATTEMPTS)
         process = WorkerProcess(open_job, queue, self._ledger, own, self.events.append, self.report)
-        mender = Mender(process, idle=not depth.visible and not depth.leased)
+        mender = Mender(process, depth)
         for row in [row async for row in self._ledger.uploads(JOB)]:
             if row.sharing:
                 await mender.mend(row)

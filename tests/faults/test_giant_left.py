@@ -23,7 +23,7 @@ from dth.multipart.complete import sweep_uploads
 from dth.multipart.context import UploadContext, UploadTask
 from dth.multipart.plan import PartPlan
 from dth.multipart.sharing import share_upload
-from dth.queues.base import Delivery
+from dth.queues.base import Delivery, QueueDepth
 from dth.states import Reason
 from dth.stores.base import PutOptions
 from dth.worker.budget import ByteBudget
@@ -36,6 +36,7 @@ from dth.worker.limiter import Limiter
 from dth.worker.mend import Mended, Mender
 from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess
+from dth.worker.run import EMPTY
 from dth.worker.shared import SharedUploads
 from tests.faults.test_giant import stores
 from tests.faults.worker_stage import AT_ONCE, JOB, RUN, Died, Fuse, Stage, make_impatient, on_stage, settings
@@ -290,7 +291,7 @@ async def test_parts_of_another_job_among_the_dead_letters_are_left_to_that_job(
         upload_id="u", part_size=1, first=1, stop=2,
     )  # fmt: skip
     await giant.stage.queue.bury([(encode(letter), "worn out")])
-    give_up = Mender(giant.process(), idle=True).give_up
+    give_up = Mender(giant.process(), EMPTY).give_up
     ledger, emit = giant.stage.ledger, giant.stage.events.append
     assert await count_dead_letters(giant.stage.queue, ledger, "p1", emit, give_up=give_up) == 0
     assert (await giant.stage.queue.depth()).dead == 1
@@ -306,7 +307,7 @@ async def test_an_upload_whose_run_is_forgotten_is_left_to_the_sweep(giant: Gian
         raise LedgerError(f"no run {run_id}")
 
     giant.stage.open_job = unknown  # type: ignore[method-assign]
-    await Mender(giant.process(), idle=True).mend(row)
+    await Mender(giant.process(), EMPTY).mend(row)
     now, emit = time.time(), giant.stage.events.append
     assert await sweep_uploads(giant.job, giant.stage.ledger, now=now, emit=emit) == 1
     assert giant.quirky.uploads.open == {}
@@ -322,7 +323,7 @@ async def test_parts_that_arrive_begin_the_count_of_lost_messages_anew(giant: Gi
     for number in (*range(1, 8), 7, 7):
         await giant.stage.ledger.put_parts(PartsRow(JOB, row.upload_id, number, moved))
         now += 1000
-        mender = Mender(giant.process(max_attempts=2), idle=True, clock=lambda at=now: at)  # type: ignore[misc]
+        mender = Mender(giant.process(max_attempts=2), EMPTY, clock=lambda at=now: at)  # type: ignore[misc]
         (row,) = await giant.rows()
         mended.append(await mender.mend(row))
         await giant.stage.ledger.reclaim()  # type: ignore[attr-defined]
@@ -395,3 +396,21 @@ def uploading(giant: Giant) -> UploadContext:
         JOB, RUN, "p1#1", lambda: time.time() + 60, giant.job.source, giant.job.destination, ByteBudget(1 << 20),
         Limiter(fixed=1, upper=1), giant.stage.ledger, giant.stage.events.append,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("visible", "leased", "patience"),
+    [(0, 0, 60.0), (0, 3, 43_200.0), (1, 0, 14 * 86_400.0), (1, 3, 14 * 86_400.0)],
+    ids=["empty", "only leased", "waiting", "both"],
+)
+async def test_messages_are_lost_once_the_queue_cannot_hold_them_any_more(
+    giant: Giant, visible: int, leased: int, patience: float
+) -> None:
+    """A later run's message for the key may wait in a worker's hands for this very upload: it must not wait for ever."""
+    row = await shared(giant)
+    depth = QueueDepth(visible, leased, dead=0, exact=True)
+    mended = []
+    for seconds in (patience - 5, patience + 5):
+        now = row.created_at + seconds
+        mended.append(await Mender(giant.process(), depth, clock=lambda at=now: at).mend(row))  # type: ignore[misc]
+    assert mended == [Mended.LEFT, Mended.SENT_AGAIN]
