@@ -26,11 +26,12 @@ TARGETS = ("tree", "parent", "worker")
 
 
 def processes_below(pid: int) -> list[int]:
-    """Children of a process, and theirs."""
+    """Children of a process, and theirs; of what ends while it is looked at, nothing."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *processes_below(int(child))]
+        with contextlib.suppress(OSError):
+            for child in task.read_text().split():
+                found += [int(child), *processes_below(int(child))]
     return found
 
 
