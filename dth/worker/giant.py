@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from dth.ledgers.base import Ledger
+from dth.ledgers.base import Ledger, UploadRow
 from dth.messages import PartsMessage, decode, encode
 from dth.model import Generation
 from dth.multipart.sharing import share_upload
@@ -26,9 +26,8 @@ async def share_large(key: str, dest_key: str, generation: Generation, ctx: Copy
     message = ctx.stands_for
     assert message is not None
     head = await pinned_head(key, generation, ctx)
-    if (
-        not head.generation.etag
-    ):  # nothing else tells, over hours and many workers, that all parts are of one generation
+    if not head.generation.etag:
+        # Nothing else tells, over hours and many workers, that all parts are of one generation.
         return await copy_large(key, dest_key, generation, ctx)
     tags = await ctx.job.tags_of(key, head)
     uploading = upload_context(ctx)
@@ -36,6 +35,12 @@ async def share_large(key: str, dest_key: str, generation: Generation, ctx: Copy
     row = await share_upload(task, message.message_id, encode(message), uploading)
     parts = whole_message(message, row)
     return Copied(Outcome.SPLIT, 0, head.generation.etag, "", None, parts=parts)
+
+
+async def upload_of(parts: PartsMessage, ledger: Ledger) -> UploadRow | None:
+    """The shared upload that these parts are of; None where it has ended."""
+    row = await ledger.upload(parts.job_id, parts.dest_key)
+    return row if row and row.sharing and row.upload_id == parts.upload_id else None
 
 
 async def called_for(message_id: str, upload_id: str, ledger: Ledger) -> bool | None:

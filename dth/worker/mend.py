@@ -28,7 +28,8 @@ from dth.multipart.claim import take
 from dth.multipart.sharing import all_rows, missing, resent, vain_resends
 from dth.queues.base import QueueDepth
 from dth.worker.context import CopyContext
-from dth.worker.giant import called_for
+from dth.worker.giant import called_for, upload_of
+from dth.worker.job import Job
 from dth.worker.large import pinned_head, upload_context
 from dth.worker.process import TROUBLES, WorkerProcess, WorkerSettings
 from dth.worker.shared import ENDS, SharedUploads
@@ -84,10 +85,8 @@ class Mender:
         job = await self._process.job(row.run_id)
         if job is None:
             return await self._left_to_sweep(row)
-        lease_seconds = self._process.settings.lease_seconds
-        ctx = self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
         try:
-            return await self._mend(row, ctx)
+            return await self._mend(row, self._context(job, row))
         except LeaseLost:
             return Mended.LEFT
         except TROUBLES:
@@ -104,18 +103,23 @@ class Mender:
         if letter.job_id != self._process.settings.job_id:
             return False
         job = await self._process.job(letter.run_id)
-        row = await self._process.ledger.upload(letter.job_id, letter.dest_key)
-        if job is None or row is None or row.sharing is None or row.upload_id != letter.upload_id:
+        row = await upload_of(letter, self._process.ledger)
+        if job is None or row is None:
             return True
+        assert row.sharing
         if await self._process.ledger.outcome(row.sharing.message_id) or await all_rows(row, self._process.ledger):
             return True  # which `mend` finishes
-        lease_seconds = self._process.settings.lease_seconds
-        ctx = self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
+        error = PartsLost(f"its parts could not be moved: {reason}")
         try:
-            await self._shared.end(row, PartsLost(f"its parts could not be moved: {reason}"), ctx, final=True)
+            await self._shared.end(row, error, self._context(job, row), final=True)
         except LeaseLost:
             return False
         return True
+
+    def _context(self, job: Job, row: UploadRow) -> CopyContext:
+        """No message is held here: leases are given from now on."""
+        lease_seconds = self._process.settings.lease_seconds
+        return self._process.context(job, row.run_id, lambda: self._clock() + lease_seconds, redelivered=True)
 
     async def _left_to_sweep(self, row: UploadRow) -> Mended:
         """It has outlived the ledger's memory of its run, and with it whoever would count its object."""

@@ -18,6 +18,7 @@ from dth.retry import RetryPolicy
 from dth.stores.base import PutOptions
 from dth.worker import outcomes
 from dth.worker.context import CopyContext
+from dth.worker.giant import upload_of
 from dth.worker.job import Ended
 from dth.worker.large import upload_context
 from dth.worker.leases import Held
@@ -94,9 +95,10 @@ class PartsWorker:
 
     async def _given_up(self, message: PartsMessage, error: Exception, ctx: CopyContext) -> bool:
         """The object has failed. False where somebody else is ending its upload: look again."""
-        row = await self._process.ledger.upload(message.job_id, message.dest_key)
-        if row is None or row.sharing is None or row.upload_id != message.upload_id:
+        row = await upload_of(message, self._process.ledger)
+        if row is None:
             return True
+        assert row.sharing
         try:
             if ended := await self._process.ledger.outcome(row.sharing.message_id):
                 await self._shared.settle(row, ended, ctx)
@@ -109,9 +111,10 @@ class PartsWorker:
     async def _look(self, message: PartsMessage, ctx: CopyContext) -> None:
         """Do what is to be done for the message as things stand; nothing, where its upload has ended."""
         ledger = self._process.ledger
-        row = await ledger.upload(message.job_id, message.dest_key)
-        if row is None or row.sharing is None or row.upload_id != message.upload_id:
+        row = await upload_of(message, ledger)
+        if row is None:
             return await self._shared.orphaned(message, redelivered=ctx.redelivered)
+        assert row.sharing
         if ended := await ledger.outcome(row.sharing.message_id):
             return await self._shared.settle(row, ended, ctx)
         if is_whole(message):

@@ -7,7 +7,8 @@ an outcome is under way, and one that has an outcome is nobody's work any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from dth.errors import (
@@ -32,7 +33,7 @@ from dth.multipart.sharing import plan_of, sent_parts
 from dth.states import Outcome
 from dth.worker import outcomes
 from dth.worker.context import CopyContext
-from dth.worker.giant import called_for
+from dth.worker.giant import called_for, upload_of
 from dth.worker.job import Copied, Ended
 from dth.worker.large import pinned_head, proven, upload_context, upload_task
 from dth.worker.process import WorkerProcess
@@ -85,8 +86,7 @@ class SharedUploads:
 
         Raises what another try may mend; nothing has ended then.
         """
-        ending = await self._begin(row, ctx)
-        try:
+        async with self._ending(row, ctx) as ending:
             try:
                 copied = await ending.claim.holding(self._object(ending, rows))
                 self._process.breaker.succeeded()
@@ -96,31 +96,20 @@ class SharedUploads:
                     await self._process.ledger.put_note(row.job_id, _doubted(row.dest_key), error.made)
                 ended = ended_by(error, ending.message.attempt, self._process.settings.max_attempts)
             await self._end(ending, ended)
-        except BaseException:
-            await ending.claim.release()
-            raise
 
     async def end(self, row: UploadRow, error: Exception, ctx: CopyContext, *, final: bool = False) -> None:
         """Give these parts up: for one of ENDS, or for good (`final`)."""
-        ending = await self._begin(row, ctx)
-        attempt = ending.message.attempt
-        ended = ended_by(error, attempt, self._process.settings.max_attempts)
-        if final:
-            ended = Ended(Outcome.FAILED, attempt, None, outcomes.error_code(error), outcomes.error_text(error))
-        try:
+        async with self._ending(row, ctx) as ending:
+            attempt = ending.message.attempt
+            ended = ended_by(error, attempt, self._process.settings.max_attempts)
+            if final:
+                ended = Ended(Outcome.FAILED, attempt, None, outcomes.error_code(error), outcomes.error_text(error))
             await self._end(ending, ended)
-        except BaseException:
-            await ending.claim.release()
-            raise
 
     async def settle(self, row: UploadRow, outcome: OutcomeRow, ctx: CopyContext) -> None:
         """Somebody recorded the end and died: do what must follow."""
-        ending = await self._begin(row, ctx)
-        try:
+        async with self._ending(row, ctx) as ending:
             await self._settle(ending, outcome, {})
-        except BaseException:
-            await ending.claim.release()
-            raise
 
     async def orphaned(self, parts: PartsMessage, *, redelivered: bool) -> None:
         """The upload's row is gone. Where that was no end of it, nobody would ever count its object: it is planned again, as a
@@ -128,9 +117,7 @@ class SharedUploads:
         source, and aborted the upload of the first, which was then recorded."""
         message, process = object_message(parts), self._process
         if outcome := await process.ledger.outcome(message.message_id):
-            if (
-                redelivered and outcome.remainder
-            ):  # who recorded it may have died before it was sent; twice does no harm
+            if redelivered and outcome.remainder:  # its recorder may have died before it sent it; twice does no harm
                 await process.queue.send([outcome.remainder])
         elif await called_for(message.message_id, parts.upload_id, process.ledger):
             error = NoSuchUpload(f"the upload of {parts.dest_key!r} was aborted by a second delivery of its message")
@@ -140,20 +127,27 @@ class SharedUploads:
 
     async def drop(self, parts: PartsMessage, ctx: CopyContext) -> None:
         """Another worker has recorded something else about the message: nobody will send for this upload's parts."""
-        row = await self._process.ledger.upload(parts.job_id, parts.dest_key)
-        if row is None or row.sharing is None or row.upload_id != parts.upload_id:
+        row = await upload_of(parts, self._process.ledger)
+        if row is None:
             return
         try:
             await (await take(row, upload_context(ctx))).discard()
         except LeaseLost:
             return  # somebody is at it, or will be: `dth complete-multipart` drops what nobody calls for
 
-    async def _begin(self, row: UploadRow, ctx: CopyContext) -> _Ending:
+    @asynccontextmanager
+    async def _ending(self, row: UploadRow, ctx: CopyContext) -> AsyncIterator[_Ending]:
+        """The upload is ours while the block runs; where that fails, it is given back."""
         assert row.sharing
         upload_ctx = upload_context(ctx)
         message = decode(row.sharing.message)
         assert isinstance(message, ObjectsMessage)
-        return _Ending(row, message, await take(row, upload_ctx), ctx, upload_ctx)
+        ending = _Ending(row, message, await take(row, upload_ctx), ctx, upload_ctx)
+        try:
+            yield ending
+        except BaseException:
+            await ending.claim.release()
+            raise
 
     async def _object(self, ending: _Ending, rows: Sequence[PartsRow] | None) -> Copied:
         row, ctx = ending.row, ending.ctx
