@@ -45,12 +45,15 @@
 
 Adapters translate foreign exceptions and answers at one gate, from status and code, never from message text. `code` is
 a stable word for reports; `retryable` says whether the same request may be sent again; messages are for people: what
-failed, on what, why, and what to do next. No secret is ever part of one.
+failed, on what, why, and what to do next. No secret is ever part of one. Keys and the words of others may be: `str` of an
+error spells out what a terminal would obey (`dth.text`), so that no caller has to think of it.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from dth.text import printable
 
 
 class DthError(Exception):
@@ -58,7 +61,12 @@ class DthError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    lines: ClassVar[bool] = False
+    """Whether its message may have several lines: only where all of them are dth's own."""
     retryable: bool = False
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), lines=self.lines)
 
 
 class SettingsError(DthError):
@@ -66,6 +74,7 @@ class SettingsError(DthError):
 
     code = "settings"
     exit_code = 2
+    lines = True
 
 
 class WrongJob(DthError):
@@ -147,6 +156,7 @@ class StartFailed(DthError):
     """A process or server that dth starts itself did not come up."""
 
     code = "start_failed"
+    lines = True
 
 
 class TransferError(DthError):

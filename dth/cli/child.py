@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import uvloop
 
+from dth.cli import streams
 from dth.cli.garbage import collect_less
 from dth.errors import DthError
 from dth.events import Event, WorkerFailed, to_json
@@ -24,6 +25,7 @@ PARENT_GONE = 70
 def main() -> None:
     """Read the task, work, end. Ctrl-C reaches the whole group of processes: the parent decides what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    streams.hush()
     line, behind = _first_line()
     sys.exit(uvloop.run(_work(json.loads(line), behind)))
 

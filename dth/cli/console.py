@@ -39,6 +39,7 @@ from dth.events import (
 from dth.ledgers.base import Run
 from dth.queues.base import QueueDepth
 from dth.summary import FAILURES_KEPT, Summary, Verified
+from dth.text import printable
 
 PLAIN_SECONDS = 5.0
 WIDE = 160  # columns where nobody's terminal says
@@ -76,7 +77,7 @@ class PlainFace:
         elif isinstance(event, Probed):
             _out(answer(event))
         elif isinstance(event, ProbeOver):
-            _out(probed(event))
+            _out(probed(event), lines=True)
         elif line := self._line(event):
             self._say(*line)
 
@@ -108,8 +109,9 @@ class PlainFace:
             case _:
                 return None
 
-    def _say(self, line: str, style: str) -> None:
-        self._err.print(Text(line, style))
+    def _say(self, line: str, style: str, *, lines: bool = False) -> None:
+        """Whatever is in the line, a terminal obeys none of it; `lines`: line feeds in it are dth's own."""
+        self._err.print(Text(printable(line, lines=lines), style))
 
     def tick(self) -> None:
         """A line of progress, unless nothing changed since the last one."""
@@ -144,9 +146,9 @@ class PlainFace:
         console.print(f"queue: {depth.visible:,} waiting, {depth.leased:,} in work, {depth.dead:,} dead{about}")
 
     def error(self, code: str, message: str, exit_code: int) -> None:
-        """One message, on standard error."""
+        """One message, on standard error. Its line feeds stay: `str` of an error leaves none but dth's own."""
         del code
-        self._say(f"dth: {'error: ' if exit_code else ''}{message}", "bold red" if exit_code else "")
+        self._say(f"dth: {'error: ' if exit_code else ''}{message}", "bold red" if exit_code else "", lines=True)
 
 
 class LiveFace(PlainFace):
@@ -216,7 +218,7 @@ def _runs_table(runs: Sequence[Run]) -> Table:
         state = "complete" if run.counted else run.state.value
         counts = run.counts
         table.add_row(
-            run.run_id,
+            printable(run.run_id),
             state,
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at)),
             "?" if run.found is None else f"{run.found:,}",
@@ -228,5 +230,5 @@ def _runs_table(runs: Sequence[Run]) -> Table:
     return table
 
 
-def _out(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _out(text: str, *, lines: bool = False) -> None:
+    sys.stdout.write(printable(text, lines=lines) + "\n")

@@ -8,7 +8,6 @@ import dataclasses
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, TypeVar
 
@@ -22,6 +21,7 @@ from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.settings import BUCKETS, TransferJob, load_settings
 from dth.summary import ExitCode, Summary, Verified
+from dth.text import printable
 
 T = TypeVar("T")
 Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary | Verified]]
@@ -128,12 +128,13 @@ def _explain(face: Face, error: BaseException, *, verbose: bool) -> int:
     if ours and not verbose:
         return ours.exit_code
     if verbose:
-        sys.stderr.write("".join(traceback.format_exception(error)))
+        sys.stderr.write(streams.trace(error))
     if ours:
         return ours.exit_code
     only = _first(error, Exception) or error
     hint = "" if verbose else "; run with -v for the traceback"
-    face.error("internal", f"internal error, a defect of dth: {type(only).__name__}: {only}{hint}", ExitCode.BROKEN)
+    what = printable(f"{type(only).__name__}: {only}")
+    face.error("internal", f"internal error, a defect of dth: {what}{hint}", ExitCode.BROKEN)
     return ExitCode.BROKEN
 
 

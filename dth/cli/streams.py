@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import traceback
+from types import TracebackType
 from typing import Any, TextIO, cast
+
+from dth.text import printable
 
 
 class Lasting:
@@ -57,6 +62,33 @@ def secure() -> None:
         stream = getattr(sys, name) or os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         setattr(sys, f"__{name}__", stream)
         setattr(sys, name, cast("TextIO", Lasting(stream)))
+    hush()
+
+
+def trace(error: BaseException) -> str:
+    """The traceback, each line behind a bar: what an error's message holds cannot pass for a line of dth's own."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "".join(f"| {printable(line)}\n" for line in lines)
+
+
+class _OneLine(logging.Formatter):
+    """Log records of libraries, as `trace` shows errors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        first = printable(record.getMessage())
+        error = record.exc_info[1] if record.exc_info else None
+        return first + ("\n" + trace(error).rstrip("\n") if error else "")
+
+
+def hush() -> None:
+    """What Python itself would write to standard error, of errors that nobody caught and of logs, is made printable."""
+
+    def uncaught(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+        sys.stderr.write(trace(error))
+
+    sys.excepthook = uncaught
+    if logging.lastResort:
+        logging.lastResort.setFormatter(_OneLine())
 
 
 def end() -> str:

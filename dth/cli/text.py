@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dth.text import printable
+
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _THOUSAND = 1024.0
 _SHORT = 10
 
 
-def shown_key(text: str) -> str:
-    """The text without anything that a terminal would obey: control characters and lone surrogates are spelt out."""
-    return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode("ascii") for ch in text)
+shown_key = printable
 
 
 def shown_bytes(count: float) -> str:

@@ -16,6 +16,7 @@ from dth.errors import (
     TagConflict,
     Throttled,
 )
+from dth.text import printable, word
 
 ERROR_LIMIT = 65_536
 """Bytes of an error's body that are read."""
@@ -69,7 +70,7 @@ def _said(body: bytes) -> tuple[str, str]:
     """Code and message of the first error in the body; "" where it holds none."""
     try:
         first = json.loads(body)["errors"][0]
-        return str(first.get("code", ""))[:80], str(first.get("message", ""))[:200]
+        return word(str(first.get("code", ""))), printable(str(first.get("message", "")), limit=200)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "", ""
 

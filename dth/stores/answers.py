@@ -27,6 +27,7 @@ from dth.errors import (
     WrongRegion,
 )
 from dth.stores.xml import Element, XmlInvalid, parse
+from dth.text import printable, word
 from dth.values import value
 
 ERROR_LIMIT = 65_536
@@ -127,10 +128,10 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusa
     region = headers.get("x-amz-bucket-region") or said.get("Region").strip()
     return Refusal(
         status,
-        said.get("Code").strip(),
+        word(said.get("Code").strip()),
         said.get("Message").strip(),
         region if _region(region) else "",
-        headers.get("x-amz-request-id") or said.get("RequestId").strip(),
+        printable(headers.get("x-amz-request-id") or said.get("RequestId").strip(), limit=200),
         _seconds(headers.get("retry-after", "")),
     )
 
@@ -140,7 +141,7 @@ def error_of(question: Question, refusal: Refusal) -> StoreError:
     kind = _kind(question, refusal)
     why = f"{refusal.status} {refusal.code}".strip()
     if refusal.message:
-        why += f" ({_printable(refusal.message)})"
+        why += f" ({printable(refusal.message, limit=300)})"
     advice = _advice(kind, question, refusal)
     error = kind(
         f"{question.side}: {question.operation} {question.target}: {why}{advice and f'; {advice}'}",
@@ -182,9 +183,9 @@ def date_of(headers: Mapping[str, str]) -> float | None:
     """The store's clock as its `Date` header has it, in seconds since the epoch; None where it has none."""
     try:
         then = parsedate_to_datetime(headers["date"])
-    except (KeyError, ValueError):
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
 
 
 def _seconds(retry_after: str) -> float | None:
@@ -193,8 +194,3 @@ def _seconds(retry_after: str) -> float | None:
         return float(retry_after)
     then = date_of({"date": retry_after})
     return None if then is None else max(0.0, then - datetime.now(UTC).timestamp())
-
-
-def _printable(text: str) -> str:
-    """A store's words, fit for a terminal and a log."""
-    return "".join(ch if ch.isprintable() else " " for ch in text[:300])

@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from dth.errors import ConnectFailed, ProtocolViolation, ProxyRefused, TransportError
+from dth.text import printable
 from dth.transport.base import Origin
 from dth.transport.framing import HEAD_LIMIT, Malformed, parse_head
 
@@ -92,5 +93,4 @@ def host_port(origin: Origin) -> str:
 
 def _reason(head: bytes) -> str:
     """The status line's words, fit for a terminal."""
-    words = head.split(b"\r\n", 1)[0][13:73].decode("ascii", "replace")
-    return "".join(ch if ch.isprintable() else " " for ch in words).strip()
+    return printable(head.split(b"\r\n", 1)[0][13:73].decode("ascii", "replace").strip())

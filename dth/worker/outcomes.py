@@ -35,6 +35,7 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMessage, PartsMessage, encode
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome, Reason
+from dth.text import printable
 from dth.worker.job import Copied, Ended
 
 SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
@@ -75,8 +76,8 @@ def error_code(error: Exception) -> str:
 
 
 def error_text(error: Exception) -> str:
-    """One line for people."""
-    return str(error) if isinstance(error, DthError) else f"internal error: {error!r}"
+    """One line for people, in reports and dead letters."""
+    return printable(str(error) if isinstance(error, DthError) else f"internal error: {error!r}", limit=4096)
 
 
 def after_copy(copied: Copied, attempt: int) -> Ended:

@@ -10,7 +10,20 @@ import pytest
 
 PACKAGE = Path(importlib.util.find_spec("dth").origin).parent  # type: ignore[union-attr, arg-type]
 
-VALUES = {"errors", "model", "states", "events", "retry", "messages", "settings", "summary", "values", "prices", "dth"}
+VALUES = {
+    "errors",
+    "model",
+    "states",
+    "events",
+    "retry",
+    "messages",
+    "settings",
+    "summary",
+    "text",
+    "values",
+    "prices",
+    "dth",
+}
 BASES = {"stores.base", "queues.base", "ledgers.base"}
 
 ALLOWED: dict[str, set[str]] = {
