@@ -92,7 +92,7 @@ bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few obj
 	.venv/bin/python -m bench.all --quick
 
 lock:  ## Pin all dependencies anew (needs uv)
-	for set in "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
+	for set in "dth" "build --group build" "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
 		"services --group services" "bench --group bench"; do set -- $$set; name=$$1; shift; \
 		case $$name in services|bench) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
