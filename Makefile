@@ -8,7 +8,7 @@ PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 
-.PHONY: demo test test-tree scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree wheels scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,7 @@ build/services.installed: locks/services.txt
 test: servers lint build/wheel.installed build/services.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+		DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
 
 scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree
@@ -91,6 +91,13 @@ bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few obj
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
 	.venv/bin/python -m bench.all --quick
 
+# The image's packages for one version of Python on this processor; with a folder `wheels` its build needs no network.
+IMAGE_PYTHON ?= 3.11
+wheels: build/env.installed  ## All wheels that the image is built from, into ./wheels (IMAGE_PYTHON=3.11)
+	rm -rf wheels
+	for lock in dth build; do build/venv/bin/python -m pip --disable-pip-version-check download -q --require-hashes --only-binary :all: \
+		--python-version $(IMAGE_PYTHON) -r locks/$$lock.txt -d wheels || exit 1; done
+
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "dth" "build --group build" "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
 		"services --group services" "bench --group bench"; do set -- $$set; name=$$1; shift; \
@@ -99,4 +106,4 @@ lock:  ## Pin all dependencies anew (needs uv)
 		--no-emit-index-url --no-emit-find-links $$from "$$@" -o locks/$$name.txt || exit 1; done
 
 clean:  ## Remove what the other targets made
-	rm -rf .venv build bench/out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build wheels bench/out .mypy_cache .ruff_cache .pytest_cache

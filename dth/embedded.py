@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 from dth.errors import RunUnderWay, SettingsError
@@ -97,12 +99,24 @@ def _alive(pid: int) -> bool:
 
 
 def process_name() -> str:
-    """This process, for leases and counters: host, pid and start, so that a reused pid is no old owner."""
-    return f"{os.uname().nodename}:{os.getpid()}:{time.time_ns() // 1_000_000:x}"
+    """This process, for leases and counters: place, pid and start, so that a reused pid is no old owner."""
+    return f"{_place()}:{os.getpid()}:{time.time_ns() // 1_000_000:x}"
 
 
 def is_dead_here(name: str) -> bool:
-    """True where `name` (see `process_name`) ran on this machine and its pid is gone."""
-    host, _, rest = name.partition(":")
+    """True where `name` (see `process_name`) ran in this place and its pid is gone."""
+    place, _, rest = name.partition(":")
     pid = rest.partition(":")[0]
-    return host == os.uname().nodename and pid.isdigit() and not _alive(int(pid)) and int(pid) != os.getpid()
+    return place == _place() and pid.isdigit() and not _alive(int(pid)) and int(pid) != os.getpid()
+
+
+@cache
+def _place() -> str:
+    """Where pids mean the same processes: one boot of one machine, and there one namespace of pids. The host's name alone
+    does not tell: containers may share it, and so may machines that were made from one image."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        pids = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        boot = pids = ""
+    return f"{os.uname().nodename}-{hashlib.sha256((boot + pids).encode()).hexdigest()[:8]}"

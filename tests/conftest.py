@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,10 +12,12 @@ import pytest
 from .servers import aws, ceph, running
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
+from .servers import podman as podman_server
 from .servers import seaweed as seaweedfs
 from .servers import tinyproxy as tinyproxy_server
 from .servers.aws import Aws
 from .servers.docker_registry import DockerRegistry
+from .servers.podman import Podman
 from .servers.s3server import S3Server
 
 SERVERS = {
@@ -24,6 +27,7 @@ SERVERS = {
     "ministack": ministack_server.missing,
     "moto": aws.missing,
     "tinyproxy": tinyproxy_server.missing,
+    "podman": podman_server.missing,
 }
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -116,3 +120,13 @@ def docker_registry() -> Iterator[DockerRegistry]:
     started = docker_registry_server.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """podman with the project's image. One to two minutes once a session; with DTH_TEST_KEEP=1 what was made is used again."""
+    folder = Path(tempfile.mkdtemp(prefix="dth-podman-"))
+    started = podman_server.start(folder)
+    yield started
+    started.remove()
+    shutil.rmtree(folder, ignore_errors=True)

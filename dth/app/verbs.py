@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dth.app.build import Embedded, Lock, finder_connections, open_embedded, open_report, open_sides
 from dth.app.finding import find_once, preview_only
+from dth.app.heartbeat import beating
 from dth.app.oneoff import LocalWorkers
 from dth.app.record import Record
 from dth.app.stopping import unless_stopped
@@ -53,10 +54,13 @@ async def bury_dead_finders(here: Embedded, record: Record) -> None:
             record.note(RunAbandoned(run.run_id, "its finder died"))
 
 
-async def work(job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool) -> Summary:
-    """Consume the queue with one process a core until stopped, or until all runs of the job are over."""
+async def work(
+    job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str = ""
+) -> Summary:
+    """Consume the queue with one process a core until stopped, or until all runs of the job are over. Signs of life go to
+    `health_file` and to systemd (see `app.heartbeat`)."""
     record = Record(emit)
-    async with open_embedded(job, lock=Lock.SHARED) as here:
+    async with open_embedded(job, lock=Lock.SHARED) as here, beating(health_file, stop):
         open_report(job, here.folder).check()
         workers = LocalWorkers(job, here, record.note, strict=True)
         await workers.run_until_stopped(stop, until_empty=until_empty)

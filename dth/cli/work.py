@@ -10,12 +10,19 @@ from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when all runs of the job are over.")]
+HealthFile = Annotated[
+    str,
+    typer.Option(
+        "--health-file", metavar="FILE", help="Touch this file every 5 seconds, for a liveness probe to look at."
+    ),
+]
 
 
 @with_settings()
 def work(
     *,
     until_empty: UntilEmpty = False,
+    health_file: HealthFile = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -34,6 +41,6 @@ def work(
         settings = load(common, flags, locations_required=False)
         from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.work(settings, emit, stop, until_empty=until_empty)
+        return lambda emit, stop: app.work(settings, emit, stop, until_empty=until_empty, health_file=health_file)
 
     execute(common, make, drains=True)

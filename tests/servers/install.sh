@@ -18,6 +18,10 @@ else
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
   command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
+  command -v podman >/dev/null 2>&1 || missing="$missing podman"
+  command -v runc >/dev/null 2>&1 || missing="$missing runc"
+  command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
+  command -v systemd-nspawn >/dev/null 2>&1 || missing="$missing systemd-container"
 fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

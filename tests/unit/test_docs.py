@@ -42,7 +42,7 @@ def test_every_command_in_the_documentation_is_one(line: str) -> None:
         verb = group.commands[words[1]]
         verb.make_context(words[1], words[2:])  # raises where an option or argument does not exist
     else:
-        assert words[0] in {"pip", "docker", "aws", "skopeo"}
+        assert words[0] in {"pip", "docker", "podman", "aws", "skopeo"}
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:
