@@ -68,7 +68,9 @@ class Engine:
     async def find(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
         return await self._verb("find", job, emit, stop, dry_run=dry_run)
 
-    async def work(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool) -> Summary:
+    async def work(
+        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str
+    ) -> Summary:
         return await self._verb("work", job, emit, stop, until_empty=until_empty)
 
     async def verify(
