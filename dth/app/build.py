@@ -22,18 +22,18 @@ from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
 from dth.prices import estimate
 from dth.queues.base import Queue
+from dth.report import JsonlReport, ReportLevel
 from dth.settings import ImageJob, TransferJob
 from dth.settings.identity import partition
 from dth.states import RunState, Side
 from dth.stores.providers import AMAZON_S3
 from dth.stores.s3 import S3Store
+from dth.transfer.job import CopyOptions, Images, Job, Verify
+from dth.transfer.one_store import OneStore
+from dth.transfer.tags import TagCarrier
 from dth.transport.pace import Pace
-from dth.worker.happenings import FindRules
-from dth.worker.job import CopyOptions, Images, Job, Verify
-from dth.worker.one_store import OneStore
-from dth.worker.report import JsonlReport, ReportLevel
+from dth.worker.events import FindRules
 from dth.worker.run import WorkerSettings, work
-from dth.worker.tags import TagCarrier
 
 if TYPE_CHECKING:
     from dth.app.image_work import ImagesOpener
@@ -237,7 +237,7 @@ class JobOpener:
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, run_id: str) -> Job:
-        """See `worker.job.OpenJob`."""
+        """See `transfer.job.OpenJob`."""
         if found := self._by_run.get(run_id):
             return found
         async with self._one_at_a_time:
@@ -319,7 +319,7 @@ class LateImages:
         self._opener: ImagesOpener | None = None
 
     async def __call__(self, run_id: str) -> Images:
-        """See `worker.job.OpenImages`."""
+        """See `transfer.job.OpenImages`."""
         if self._opener is None:
             from dth.app.image_work import ImagesOpener  # noqa: PLC0415
 

@@ -16,10 +16,10 @@ from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob
 from dth.states import RunState
 from dth.summary import Summary
-from dth.worker.letters import count_dead_letters
-from dth.worker.mend import Mended, Mender
+from dth.worker.dead_letters import count_dead_letters
 from dth.worker.process import WorkerProcess
 from dth.worker.redrive import Redrive, Wanted
+from dth.worker.shared.mend import Mended, Mender
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from dth.messages import ImageMessage
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
-from dth.worker.job import Ended, Images
+from dth.transfer.job import Ended, Images
 from dth.worker.outcomes import SYSTEMIC
 
 RUNS_KEPT = 8
@@ -52,7 +52,7 @@ class _Home:
 
 
 class _RunImages:
-    """See `worker.job.Images`."""
+    """See `transfer.job.Images`."""
 
     def __init__(self, run_id: str, home: _Home, emit: Emit) -> None:
         self._home = home
@@ -140,7 +140,7 @@ class ImagesOpener:
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, run_id: str) -> Images:
-        """See `worker.job.OpenImages`."""
+        """See `transfer.job.OpenImages`."""
         if found := self._runs.get(run_id):
             return found
         async with self._one_at_a_time:

@@ -25,10 +25,10 @@ from dth.events import Emit, Notice, Planned, Requests, RunSealed, RunStarted
 from dth.ledgers.base import OutcomeRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, ImageRecord
+from dth.report import JsonlReport, ReportLevel
 from dth.settings import ImageJob
 from dth.states import Side
 from dth.summary import ExitCode, Summary
-from dth.worker.report import JsonlReport, ReportLevel
 
 LOCK_PATIENCE_SECONDS = 20.0
 RUNS_LOOKED_AT = 20

@@ -9,8 +9,8 @@ from dth import settings
 from dth.app.ports import is_shared
 from dth.embedded import StateFolder
 from dth.ledgers.sqlite_objects import SqliteObjects
+from dth.report import Report, ReportAndRows
 from dth.settings import TransferJob
-from dth.worker.report import Report, ReportAndRows
 
 OBJECTS_FILE = "objects.db"
 

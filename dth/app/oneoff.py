@@ -20,7 +20,7 @@ from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob, on_one_machine
 from dth.summary import Summary
-from dth.worker.letters import count_dead_letters
+from dth.worker.dead_letters import count_dead_letters
 
 Finder = Callable[[], Coroutine[Any, Any, None]]
 

@@ -12,7 +12,7 @@ from dth.ledgers.base import Ledger, Run
 from dth.model import Counts
 from dth.settings import TransferJob
 from dth.states import RunState
-from dth.worker.happenings import EventRules
+from dth.worker.events import EventRules
 
 
 class StandingRun:
@@ -27,7 +27,7 @@ class StandingRun:
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self) -> EventRules | None:
-        """See `worker.happenings.FindRules`."""
+        """See `worker.events.FindRules`."""
         async with self._one_at_a_time:
             if self._rules is None and self._job.src_bucket:
                 text = settings.run_settings_json(self._job)

@@ -12,13 +12,13 @@ from dth.app.selected import selection_of
 from dth.app.stopping import unless_stopped
 from dth.embedded import StateFolder
 from dth.events import Emit
+from dth.report import ReportLevel
 from dth.settings import TransferJob
 from dth.states import Comparison
 from dth.summary import ExitCode, Verified
 from dth.verify.report import CompareReport
 from dth.verify.run import Findings, VerifySettings
 from dth.verify.run import verify as compare
-from dth.worker.report import ReportLevel
 
 
 async def verify(

@@ -29,10 +29,10 @@ from dth.errors import (
     StoreError,
     Throttled,
 )
+from dth.flow.limiter import Limiter
 from dth.retry import RetryPolicy
 from dth.states import Side
 from dth.transport.base import Body, Origin, Response
-from dth.worker.limiter import Limiter
 
 MOST_REQUESTS = 64  # of one kind in flight to one registry, when nothing throttles
 THROTTLE_PATIENCE = 3  # times as many tries after throttling as after failures

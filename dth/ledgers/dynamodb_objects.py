@@ -31,7 +31,7 @@ _ERROR_CHARACTERS = 400  # an item should stay below a kilobyte
 
 
 class DynamoObjects:
-    """Items in a table; see `worker.report.Report`."""
+    """Items in a table; see `report.Report`."""
 
     def __init__(self, service: Service, table: str, job_id: str, clock: Callable[[], float]) -> None:
         self._service = service

@@ -47,7 +47,7 @@ _PUT = f"INSERT OR REPLACE INTO objects VALUES ({_TEXT}, {_TEXT}, ?, ?, ?, ?, ?,
 
 
 class SqliteObjects:
-    """Rows in a file; see `worker.report.Report`."""
+    """Rows in a file; see `report.Report`."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database

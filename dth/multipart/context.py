@@ -17,7 +17,7 @@ from dth.stores.base import Capabilities, ObjectStore, PutOptions, Reader
 
 
 class Budget(Protocol):
-    """Memory for bodies; see `worker.budget`."""
+    """Memory for bodies; see `flow.budget`."""
 
     @property
     def total(self) -> int:
@@ -30,7 +30,7 @@ class Budget(Protocol):
 
 
 class Slots(Protocol):
-    """Requests in flight; see `worker.limiter`."""
+    """Requests in flight; see `flow.limiter`."""
 
     def slot(self, size: int = 0) -> AbstractAsyncContextManager[Any]:
         """One object or part in flight while the block runs."""

@@ -8,13 +8,13 @@ from typing import TypeVar
 
 from dth.errors import Archived, DthError, NoSuchKey, ObjectChanged, PreconditionFailed
 from dth.finder.evidence import EQUAL_BY_BYTES, Evidence, Judgement, by_heads, by_listing, sizes_differ
+from dth.flow.breaker import Breaker
 from dth.model import Entry, Generation, KeyMapping, ObjectHead
 from dth.multipart.context import Flow
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import Reader
 from dth.verify.judge import with_attributes, with_tags
 from dth.verify.reading import Gone, Held, compare_bytes
-from dth.worker.breaker import Breaker
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from dth.multipart.relay import STREAM_WINDOW
 from dth.retry import retrying
 from dth.states import Side
 from dth.stores.base import ObjectStream, Reader
-from dth.worker.verify import READ_POLICY, READ_SPAN
+from dth.transfer.integrity import READ_POLICY, READ_SPAN
 
 LANES = 4  # spans of one large object that are read at the same time
 

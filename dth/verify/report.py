@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dth.errors import SettingsError
+from dth.report import ReportFailed, ReportLevel
 from dth.states import Comparison, VerifiedBy
-from dth.worker.report import ReportFailed, ReportLevel
 
 
 @dataclass(frozen=True, slots=True)

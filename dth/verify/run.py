@@ -19,15 +19,15 @@ from dth.finder.listing import Listing
 from dth.finder.plan import first_error
 from dth.finder.ranges import EVERYTHING
 from dth.finder.select import Selection
+from dth.flow.breaker import Breaker
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.model import Entry, KeyMapping
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import ObjectStore
 from dth.verify.check import Checker
 from dth.verify.pairs import Listed, Lonely, Pair, Pairing
 from dth.verify.report import Compared, CompareReport
-from dth.worker.breaker import Breaker
-from dth.worker.budget import ByteBudget
-from dth.worker.limiter import Limiter
 
 IN_FLIGHT = 128  # objects that are looked at together, at most
 _WAITING = 1024  # pairs

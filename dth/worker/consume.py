@@ -26,11 +26,11 @@ from dth.messages import (
 )
 from dth.model import Counts
 from dth.worker.entries import EntriesWorker
-from dth.worker.happenings import FindRules, translated
+from dth.worker.events import FindRules, translated
 from dth.worker.images import ImageWorker
 from dth.worker.leases import Held
-from dth.worker.parts import PartsWorker
 from dth.worker.process import TROUBLES, WorkerProcess
+from dth.worker.shared.parts import PartsWorker
 
 BATCH = 10  # messages per receive: what SQS gives at most
 TROUBLES_IN_A_ROW = 5  # so many messages whose surroundings failed, and the worker gives up

@@ -25,15 +25,15 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import DeleteMessage, Entries, ObjectEntry
 from dth.retry import RetryPolicy
 from dth.states import Outcome, Reason
+from dth.transfer.context import CopyContext
+from dth.transfer.copy import abandon_upload
+from dth.transfer.delete import delete_object
+from dth.transfer.job import Copied, Ended, Job
 from dth.worker import outcomes
-from dth.worker.context import CopyContext
-from dth.worker.copy import abandon_upload
-from dth.worker.delete import delete_object
-from dth.worker.happenings import follow_event
-from dth.worker.job import Copied, Ended, Job
+from dth.worker.events import follow_event
 from dth.worker.leases import Held
 from dth.worker.process import TROUBLES, WorkerProcess, leading
-from dth.worker.shared import SharedUploads
+from dth.worker.shared.finish import SharedUploads
 
 CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
 

@@ -23,8 +23,8 @@ from dth.messages import ImageMessage
 from dth.model import ImageEnd
 from dth.retry import RetryPolicy
 from dth.states import Outcome
+from dth.transfer.job import Ended, Images, OpenImages
 from dth.worker import outcomes
-from dth.worker.job import Ended, Images, OpenImages
 from dth.worker.leases import Held
 from dth.worker.outcomes import SYSTEMIC
 from dth.worker.process import TROUBLES, WorkerProcess

@@ -36,7 +36,7 @@ from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMes
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome, Reason
 from dth.text import printable
-from dth.worker.job import Copied, Ended
+from dth.transfer.job import Copied, Ended
 
 SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
 """Errors that say something of the endpoint or the credentials, never of one key."""

@@ -9,18 +9,18 @@ from typing import TypeVar
 
 from dth.errors import DthError, LedgerError, QueueError, StoreError, Throttled, TimedOut
 from dth.events import Emit, Moved
+from dth.flow.breaker import Breaker
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger, OutcomeRow
 from dth.messages import Entries
 from dth.model import Counts
 from dth.queues.base import Queue
+from dth.report import Report, ReportFailed
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Ended, Job, OpenJob
 from dth.worker import outcomes
-from dth.worker.breaker import Breaker
-from dth.worker.budget import ByteBudget
-from dth.worker.context import CopyContext
-from dth.worker.job import Ended, Job, OpenJob
 from dth.worker.leases import Held, Leases
-from dth.worker.limiter import Limiter
-from dth.worker.report import Report, ReportFailed
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from dth.model import Counts
 from dth.queues.base import DeadLetter, Queue
 from dth.settings import noun_of
 from dth.states import RunState
-from dth.worker.letters import BURIED, LOOKED_AT, names_in
+from dth.worker.dead_letters import BURIED, LOOKED_AT, names_in
 from dth.worker.outcomes import failed_in, refused_row
 
 PACKED = 100  # entries a message

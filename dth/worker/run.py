@@ -12,20 +12,20 @@ from dth.events import Emit, Event, Moved, Notice, ObjectFailed, RunAbandoned, W
 from dth.ledgers.base import Ledger
 from dth.model import Counts
 from dth.queues.base import Queue, QueueDepth
+from dth.report import Report
 from dth.retry import RetryPolicy
 from dth.states import RunState
+from dth.transfer.copy import copy_object
+from dth.transfer.job import OpenImages, OpenJob
 from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer
-from dth.worker.copy import copy_object
+from dth.worker.dead_letters import GiveUp, count_dead_letters
 from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
-from dth.worker.happenings import FindRules
+from dth.worker.events import FindRules
 from dth.worker.images import ImageWorker
-from dth.worker.job import OpenImages, OpenJob
-from dth.worker.letters import GiveUp, count_dead_letters
-from dth.worker.mend import Mender
-from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess, WorkerSettings, leading
-from dth.worker.report import Report
-from dth.worker.shared import SharedUploads
+from dth.worker.shared.finish import SharedUploads
+from dth.worker.shared.mend import Mender
+from dth.worker.shared.parts import PartsWorker
 
 __all__ = ["WorkerSettings", "work"]
 

@@ -21,9 +21,9 @@ from dth.embedded import StateFolder
 from dth.errors import LedgerError
 from dth.ledgers.dynamodb_objects import DynamoObjects
 from dth.model import ObjectRecord
+from dth.report import NullReport, Report
 from dth.settings import TransferJob
 from dth.states import Outcome, Reason, VerifiedBy
-from dth.worker.report import NullReport, Report
 from tests.servers.aws import Aws, table_name
 
 ODD_KEYS = ["a/b", "a//b", "a\udc80b", "é", "\uffff", "😀", "a'b\"\\\n", "x" * 1024, "x" * 1023 + "y"]

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from dth.errors import RequestRefused
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
 from dth.model import Attributes, Generation, KeyMapping, Location
@@ -20,10 +22,8 @@ from dth.multipart.complete import sweep_uploads
 from dth.states import Reason, Side, VerifiedBy
 from dth.stores.base import PutOptions
 from dth.stores.s3 import S3Store
-from dth.worker.budget import ByteBudget
-from dth.worker.copy import CopyContext, abandon_upload, copy_object
-from dth.worker.job import Job
-from dth.worker.limiter import Limiter
+from dth.transfer.copy import CopyContext, abandon_upload, copy_object
+from dth.transfer.job import Job
 from tests.servers.copying import OPTIONS
 from tests.servers.s3server import S3Server
 

@@ -23,10 +23,10 @@ from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore, Written
-from dth.worker.job import CopyOptions, Images, Job, Verify
-from dth.worker.mend import Mender
+from dth.transfer.job import CopyOptions, Images, Job, Verify
 from dth.worker.process import WorkerProcess
 from dth.worker.run import work
+from dth.worker.shared.mend import Mender
 from tests.faults.worker_stage import AT_ONCE, JOB, RUN, Died, Fuse, Kept, settings
 
 KEY = "giant/object"

@@ -24,7 +24,7 @@ from dth.ledgers.base import OutcomeRow, Run
 from dth.messages import ImageMessage, decode
 from dth.model import Counts
 from dth.states import Outcome
-from dth.worker.letters import count_dead_letters
+from dth.worker.dead_letters import count_dead_letters
 from dth.worker.redrive import Redrive, Wanted
 from tests.faults.worker_stage import (
     JOB,

@@ -24,14 +24,14 @@ from dth.errors import (
     WrongJob,
 )
 from dth.events import Moved, Notice, ObjectFailed, RunAbandoned
+from dth.flow.breaker import IN_A_ROW
 from dth.messages import PartsMessage
 from dth.model import Counts
 from dth.queues.base import Delivery
 from dth.states import Outcome, RunState
+from dth.transfer.job import Job
 from dth.worker import consume as consume_module
 from dth.worker import run as run_module
-from dth.worker.breaker import IN_A_ROW
-from dth.worker.job import Job
 from tests.faults.worker_stage import JOB, RUN, Script, Stage, make_impatient, objects, on_stage
 
 

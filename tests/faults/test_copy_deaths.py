@@ -14,7 +14,7 @@ import pytest
 from dth.ledgers.sqlite import SqliteLedger
 from dth.multipart.complete import sweep_uploads
 from dth.stores.base import Capabilities
-from dth.worker.copy import copy_object
+from dth.transfer.copy import copy_object
 from tests.servers.copying import KIB, Surroundings, entry_of
 from tests.servers.memory_store import AWS_LIKE, PLAIN, MemoryStore
 

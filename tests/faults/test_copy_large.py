@@ -20,7 +20,7 @@ from dth.errors import (
     Throttled,
 )
 from dth.states import Outcome, VerifiedBy
-from dth.worker.copy import abandon_upload, copy_object
+from dth.transfer.copy import abandon_upload, copy_object
 from tests.servers.copying import KIB, Make, Surroundings, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE, PLAIN
 

@@ -21,7 +21,7 @@ from dth.ledgers.base import UploadRow
 from dth.multipart.complete import note_name, sweep_uploads
 from dth.multipart.context import UploadOwned
 from dth.stores.base import PutOptions
-from dth.worker.copy import copy_object
+from dth.transfer.copy import copy_object
 from tests.servers.copying import KIB, Make, Surroundings, entry_of, large_objects, leave_upload
 from tests.servers.memory_store import PLAIN
 

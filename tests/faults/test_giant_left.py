@@ -15,6 +15,8 @@ import pytest
 
 from dth.errors import AccessDenied, LedgerError, ServerFault, WrongJob
 from dth.events import Notice
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import MovedPart, OutcomeRow, PartsRow, Sharing, UploadRow
 from dth.messages import ObjectEntry, ObjectsMessage, PartsMessage, decode, encode
 from dth.model import Attributes, Counts, Generation, KeyMapping, ObjectHead
@@ -26,18 +28,16 @@ from dth.multipart.sharing import share_upload
 from dth.queues.base import Delivery, QueueDepth
 from dth.states import Reason
 from dth.stores.base import PutOptions
-from dth.worker.budget import ByteBudget
-from dth.worker.copy import copy_object
+from dth.transfer.copy import copy_object
+from dth.transfer.job import CopyOptions, Job, Verify
+from dth.worker.dead_letters import count_dead_letters
 from dth.worker.entries import EntriesWorker
-from dth.worker.job import CopyOptions, Job, Verify
 from dth.worker.leases import Held
-from dth.worker.letters import count_dead_letters
-from dth.worker.limiter import Limiter
-from dth.worker.mend import Mended, Mender
-from dth.worker.parts import PartsWorker
 from dth.worker.process import WorkerProcess
 from dth.worker.run import EMPTY
-from dth.worker.shared import SharedUploads
+from dth.worker.shared.finish import SharedUploads
+from dth.worker.shared.mend import Mended, Mender
+from dth.worker.shared.parts import PartsWorker
 from tests.faults.test_giant import stores
 from tests.faults.worker_stage import AT_ONCE, JOB, RUN, Died, Fuse, Stage, make_impatient, on_stage, settings
 from tests.servers.quirky import Quirks, Quirky

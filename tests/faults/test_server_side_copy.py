@@ -16,6 +16,8 @@ import pytest
 
 from dth.errors import RequestRefused, ServerFault, TimedOut
 from dth.events import Event, Notice
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
 from dth.model import Attributes, KeyMapping, Location
@@ -23,11 +25,9 @@ from dth.states import Outcome, Reason, Side, VerifiedBy
 from dth.stores.base import PutOptions
 from dth.stores.providers import PROFILES
 from dth.stores.s3 import S3Store
-from dth.worker.budget import ByteBudget
-from dth.worker.copy import CopyContext, copy_object
-from dth.worker.job import Copied, Job, Verify
-from dth.worker.limiter import Limiter
-from dth.worker.one_store import OneStore
+from dth.transfer.copy import CopyContext, copy_object
+from dth.transfer.job import Copied, Job, Verify
+from dth.transfer.one_store import OneStore
 from tests.servers.copying import KIB, OPTIONS, Make, Surroundings, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE, MIB
 from tests.servers.quirky import Quirks, Quirky

@@ -23,10 +23,10 @@ from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Copied, CopyOptions, Ended, Images, Job, Verify
 from dth.worker import run as run_module
-from dth.worker.context import CopyContext
-from dth.worker.job import Copied, CopyOptions, Ended, Images, Job, Verify
-from dth.worker.letters import names_in
+from dth.worker.dead_letters import names_in
 from dth.worker.outcomes import next_id
 from dth.worker.run import WorkerSettings, work
 

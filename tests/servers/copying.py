@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dth.events import Event
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger, UploadRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
@@ -17,12 +19,10 @@ from dth.model import Entry, Generation, KeyMapping
 from dth.multipart.complete import note_name
 from dth.states import Reason
 from dth.stores.base import Capabilities, PutOptions
-from dth.worker.budget import ByteBudget
-from dth.worker.copy import CopyContext
-from dth.worker.job import CopyOptions, Job, Verify
-from dth.worker.limiter import Limiter
-from dth.worker.one_store import OneStore
-from dth.worker.tags import TagCarrier
+from dth.transfer.copy import CopyContext
+from dth.transfer.job import CopyOptions, Job, Verify
+from dth.transfer.one_store import OneStore
+from dth.transfer.tags import TagCarrier
 from tests.servers.memory_store import AWS_LIKE, MemoryStore
 
 KIB = 1 << 10

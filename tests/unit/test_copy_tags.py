@@ -12,7 +12,7 @@ import pytest
 
 from dth.errors import AccessDenied, RequestRefused
 from dth.stores.base import PutOptions
-from dth.worker.copy import copy_object
+from dth.transfer.copy import copy_object
 from tests.servers.copying import KIB, Surroundings, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE
 from tests.unit.store_fakes import FakeAnswer, error, fake_store

@@ -32,7 +32,7 @@ from dth.multipart.sharing import (
 )
 from dth.states import Reason
 from dth.worker.outcomes import is_remainder, next_id, previous_id, sharable
-from dth.worker.stretch import is_whole, parts_message, whole_message
+from dth.worker.shared.messages import is_whole, parts_message, whole_message
 
 SHARING = Sharing("run-1/1", "{}", 2, "crc64nvme")
 

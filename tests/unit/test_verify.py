@@ -17,6 +17,7 @@ from dth.errors import AccessDenied, Archived, ListingBroken, SettingsError
 from dth.events import Difference, Event
 from dth.finder.evidence import Evidence, by_heads, by_listing
 from dth.model import Attributes, Entry, Generation, KeyMapping, ObjectHead
+from dth.report import ReportLevel
 from dth.states import Comparison, VerifiedBy
 from dth.stores.attributes import object_head
 from dth.stores.base import KeyRules
@@ -24,7 +25,6 @@ from dth.verify.judge import attributes_differ
 from dth.verify.reading import first_difference
 from dth.verify.report import CompareReport
 from dth.verify.run import Findings, VerifySettings, verify
-from dth.worker.report import ReportLevel
 from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
 
 A, B = "a" * 32, "b" * 32

@@ -13,8 +13,8 @@ from dth.errors import AccessDenied, ConnectFailed, DthError, ServerFault
 from dth.messages import ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts
 from dth.states import Outcome
+from dth.transfer.job import Copied, Ended
 from dth.worker import outcomes
-from dth.worker.job import Copied, Ended
 from dth.worker.outcomes import Verdict
 
 TREE = sorted(

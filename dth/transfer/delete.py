@@ -23,10 +23,10 @@ from dth.model import KeyMapping, ObjectHead
 from dth.multipart.look import Seen, look
 from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
-from dth.worker.context import CopyContext
-from dth.worker.job import Copied, Job
-from dth.worker.one_store import OneStore
-from dth.worker.tags import TagCarrier
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Copied, Job
+from dth.transfer.one_store import OneStore
+from dth.transfer.tags import TagCarrier
 
 _CHANGED = "changed at the destination since it was listed"
 

@@ -27,13 +27,13 @@ from dth.messages import ObjectsMessage, PartsMessage, decode, encode
 from dth.multipart.claim import take
 from dth.multipart.sharing import all_rows, missing, resent, vain_resends
 from dth.queues.base import QueueDepth
-from dth.worker.context import CopyContext
-from dth.worker.giant import called_for, upload_of
-from dth.worker.job import Job
-from dth.worker.large import pinned_head, upload_context
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Job
+from dth.transfer.large import pinned_head, upload_context
 from dth.worker.process import TROUBLES, WorkerProcess, WorkerSettings
-from dth.worker.shared import ENDS, SharedUploads
-from dth.worker.stretch import parts_message, whole_message
+from dth.worker.shared.finish import ENDS, SharedUploads
+from dth.worker.shared.messages import parts_message, whole_message
+from dth.worker.shared.open import called_for, upload_of
 
 QUEUE_KEEPS_SECONDS = 14 * 86_400.0  # SQS's longest retention: then a message is lost, however full the queue is
 

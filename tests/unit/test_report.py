@@ -10,8 +10,8 @@ import pytest
 
 from dth.errors import SettingsError
 from dth.model import ObjectRecord
+from dth.report import JsonlReport, NullReport, ReportFailed, ReportLevel
 from dth.states import Outcome, Reason, VerifiedBy
-from dth.worker.report import JsonlReport, NullReport, ReportFailed, ReportLevel
 
 
 def record(key: str, outcome: Outcome = Outcome.DONE) -> ObjectRecord:

@@ -20,10 +20,10 @@ from dth.multipart.look import look
 from dth.queues.base import Delivery
 from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
 from dth.states import Outcome, Reason
-from dth.worker.context import CopyContext
-from dth.worker.delete import Copy, at_source, delete_object
-from dth.worker.job import Copied
-from dth.worker.single import skipped
+from dth.transfer.context import CopyContext
+from dth.transfer.delete import Copy, at_source, delete_object
+from dth.transfer.job import Copied
+from dth.transfer.single import skipped
 
 _NOT_SELECTED = "not selected"
 _LOOKS = 5  # an object that changes faster than it can be copied has later events to come

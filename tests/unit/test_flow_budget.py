@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dth.worker.budget import ByteBudget
+from dth.flow.budget import ByteBudget
 
 
 async def _settle() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dth.errors import AccessDenied, BadCredentials, ConnectFailed, ServerFault, TlsFailed
-from dth.worker.breaker import IN_A_ROW, OUTAGE_SECONDS, Breaker
+from dth.flow.breaker import IN_A_ROW, OUTAGE_SECONDS, Breaker
 
 
 class Clock:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from dth.worker import limiter as module
-from dth.worker.limiter import Limiter
+from dth.flow import limiter as module
+from dth.flow.limiter import Limiter
 
 
 class Clock:

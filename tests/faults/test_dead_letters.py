@@ -10,7 +10,7 @@ import pytest
 from dth.ledgers.base import OutcomeRow
 from dth.messages import encode
 from dth.model import Counts
-from dth.worker.letters import count_dead_letters
+from dth.worker.dead_letters import count_dead_letters
 
 from .worker_stage import RUN, Script, Stage, objects, on_stage
 

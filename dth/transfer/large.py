@@ -14,10 +14,10 @@ from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext,
 from dth.multipart.plan import takes_parts
 from dth.multipart.upload import upload_object
 from dth.states import Outcome, VerifiedBy
-from dth.worker.context import CopyContext
-from dth.worker.job import Copied, Verify
-from dth.worker.single import assert_unchanged, put_options, skipped
-from dth.worker.verify import answered_with, etags_decide, kept_checksum, read_back
+from dth.transfer.context import CopyContext
+from dth.transfer.integrity import answered_with, etags_decide, kept_checksum, read_back
+from dth.transfer.job import Copied, Verify
+from dth.transfer.single import assert_unchanged, put_options, skipped
 
 
 async def copy_large(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:

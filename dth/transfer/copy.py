@@ -12,12 +12,12 @@ from dth.multipart.checksum import is_content_etag
 from dth.multipart.context import UploadOwned
 from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
-from dth.worker.by_store import copy_by_store
-from dth.worker.context import CopyContext
-from dth.worker.giant import freed, share_large
-from dth.worker.job import Copied
-from dth.worker.large import abandon_upload, copy_large
-from dth.worker.single import copy_single, skipped
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Copied
+from dth.transfer.large import abandon_upload, copy_large
+from dth.transfer.server_side import copy_by_store
+from dth.transfer.single import copy_single, skipped
+from dth.worker.shared.open import freed, share_large
 
 __all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object"]
 

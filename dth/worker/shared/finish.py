@@ -31,14 +31,14 @@ from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext,
 from dth.multipart.parts import kept_parts
 from dth.multipart.sharing import plan_of, sent_parts
 from dth.states import Outcome
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Copied, Ended
+from dth.transfer.large import pinned_head, proven, upload_context, upload_task
+from dth.transfer.single import skipped
 from dth.worker import outcomes
-from dth.worker.context import CopyContext
-from dth.worker.giant import called_for, upload_of
-from dth.worker.job import Copied, Ended
-from dth.worker.large import pinned_head, proven, upload_context, upload_task
 from dth.worker.process import WorkerProcess
-from dth.worker.single import skipped
-from dth.worker.stretch import object_message
+from dth.worker.shared.messages import object_message
+from dth.worker.shared.open import called_for, upload_of
 
 GONE = (NoSuchKey, Archived)
 ENDS = (*GONE, ObjectChanged, NoSuchUpload, ConditionConflict, DestinationExists)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dth.events import Emit
+from dth.flow.budget import ByteBudget
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger
 from dth.messages import ObjectsMessage
-from dth.worker.budget import ByteBudget
-from dth.worker.job import Job
-from dth.worker.limiter import Limiter
+from dth.transfer.job import Job
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,15 @@ from dth.multipart.parts import send_parts
 from dth.multipart.sharing import missing, moved_before, parts_row, plan_of, stretches, whole
 from dth.retry import RetryPolicy
 from dth.stores.base import PutOptions
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Ended
+from dth.transfer.large import upload_context
 from dth.worker import outcomes
-from dth.worker.context import CopyContext
-from dth.worker.giant import upload_of
-from dth.worker.job import Ended
-from dth.worker.large import upload_context
 from dth.worker.leases import Held
 from dth.worker.process import TROUBLES, WorkerProcess
-from dth.worker.shared import ENDS, SharedUploads
-from dth.worker.stretch import is_whole, parts_message
+from dth.worker.shared.finish import ENDS, SharedUploads
+from dth.worker.shared.messages import is_whole, parts_message
+from dth.worker.shared.open import upload_of
 
 
 class PartsWorker:

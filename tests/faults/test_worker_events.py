@@ -20,8 +20,8 @@ from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
 from dth.settings import TransferJob
 from dth.states import RunState
-from dth.worker.happenings import EventRules
-from dth.worker.job import Job
+from dth.transfer.job import Job
+from dth.worker.events import EventRules
 from dth.worker.run import work
 from tests.servers.copying import Surroundings
 from tests.unit.test_foreign import s3_record

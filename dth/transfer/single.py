@@ -27,9 +27,8 @@ from dth.multipart.relay import STREAM_WINDOW, Relay, relayed
 from dth.retry import RetryPolicy, retrying
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStream, PutOptions, Written
-from dth.worker.context import CopyContext
-from dth.worker.job import Copied, CopyOptions, Verify
-from dth.worker.verify import (
+from dth.transfer.context import CopyContext
+from dth.transfer.integrity import (
     answered_with,
     etags_decide,
     kept_checksum,
@@ -39,6 +38,7 @@ from dth.worker.verify import (
     source_checksum,
     suspicious,
 )
+from dth.transfer.job import Copied, CopyOptions, Verify
 
 WHOLE_MAX = 1 << 20
 STREAM_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=20)

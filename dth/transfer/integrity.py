@@ -14,7 +14,7 @@ from dth.multipart.relay import CHUNK, STREAM_WINDOW
 from dth.retry import RetryPolicy, retrying
 from dth.states import VerifiedBy
 from dth.stores.base import Capabilities, ObjectStream, PutOptions, Reader, Written
-from dth.worker.context import CopyContext
+from dth.transfer.context import CopyContext
 
 READ_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=10)
 READ_SPAN = 64 << 20  # a cut connection costs at most this much reading again

@@ -11,9 +11,9 @@ from dth.messages import ImageMessage, PartsMessage
 from dth.model import Entry, ImageEnd, ImageRecord, KeyMapping, ObjectHead, Tags
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import ObjectStore
+from dth.transfer.one_store import OneStore
+from dth.transfer.tags import TagCarrier
 from dth.values import value
-from dth.worker.one_store import OneStore
-from dth.worker.tags import TagCarrier
 
 
 class Verify(StrEnum):

@@ -10,11 +10,11 @@ from dth.messages import PartsMessage, decode, encode
 from dth.model import Generation
 from dth.multipart.sharing import share_upload
 from dth.states import Outcome
+from dth.transfer.context import CopyContext
+from dth.transfer.job import Copied
+from dth.transfer.large import copy_large, pinned_head, upload_context, upload_task
 from dth.worker import outcomes
-from dth.worker.context import CopyContext
-from dth.worker.job import Copied
-from dth.worker.large import copy_large, pinned_head, upload_context, upload_task
-from dth.worker.stretch import whole_message
+from dth.worker.shared.messages import whole_message
 
 
 async def share_large(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:

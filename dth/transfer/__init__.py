@@ -1,0 +1,1 @@
+"""One object from its source to its destination, and the proof that it arrived."""
