@@ -13,8 +13,8 @@ from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, Tran
 from dth.events import RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
+from dth.finder.resolve import RestoreRules, Stores
 from dth.finder.run import FinderSettings, find, preview
-from dth.finder.settle import RestoreRules, Stores
 from dth.ledgers.base import Ledger
 from dth.settings import TransferJob
 from dth.states import RunState

@@ -15,9 +15,9 @@ from dth.app.record import Record
 from dth.app.registries import Place, open_registries
 from dth.app.verbs import bury_dead_finders
 from dth.ecr.copy import Image
-from dth.ecr.create import parse_template
 from dth.ecr.plan import ImagePlan
 from dth.ecr.reference import name_of
+from dth.ecr.repositories import parse_template
 from dth.ecr.run import ImageRun, Source
 from dth.errors import SettingsError
 from dth.events import Emit, Notice, Requests, RunAbandoned, RunSealed, RunStarted

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from dth import settings
 from dth.app.imaging import nothing_to_prepare, repository_maker, run_options
 from dth.app.registries import Opener, Place, open_registries
-from dth.ecr.carry import Carrier
 from dth.ecr.copy import Image
+from dth.ecr.copy_with_referrers import Carrier
+from dth.ecr.dedup import Shelf
 from dth.ecr.reference import is_digest, split_name
 from dth.ecr.registry import Registry
-from dth.ecr.shelf import Shelf
 from dth.errors import DthError, LedgerError, WrongJob
 from dth.events import BytesMoved, Emit, Requests
 from dth.ledgers.base import Ledger

@@ -13,9 +13,9 @@ from typing import Any
 from dth import settings
 from dth.app.registries import Opener, Place
 from dth.ecr.aws import Aws, AwsLogin
-from dth.ecr.create import RepositoryMaker, parse_template
 from dth.ecr.filters import parse_filter
 from dth.ecr.reference import DOCKER_HUB, Reference, parse_list
+from dth.ecr.repositories import RepositoryMaker, parse_template
 from dth.ecr.run import RunOptions, Source
 from dth.ecr.select import Selection, by_registry
 from dth.errors import SettingsError

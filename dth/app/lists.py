@@ -16,8 +16,8 @@ from dth import settings
 from dth.app.build import LISTING_CONNECTIONS, Sides, open_store
 from dth.errors import SettingsError
 from dth.events import Emit, Notice
-from dth.finder.listed import KeyList, ListedSide
-from dth.finder.lists import Open, entries_of
+from dth.finder.from_list import KeyList, ListedSide
+from dth.finder.list_formats import Open, entries_of
 from dth.settings import TransferJob, parse_s3_url
 from dth.stores.base import Lister
 from dth.stores.s3 import S3Store

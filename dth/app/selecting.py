@@ -12,7 +12,7 @@ from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain
 from dth.finder.plan import Tally
-from dth.finder.settle import RestoreRules, Restores, Stores, settling
+from dth.finder.resolve import RestoreRules, Restores, Stores, settling
 from dth.settings import TransferJob
 from dth.summary import Summary
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dth.ecr.catalog import KnownDigests
+from dth.ecr.dedup import Shelf, Tally
 from dth.ecr.manifest import Descriptor, Manifest, filtered_index
 from dth.ecr.registry import Registry
-from dth.ecr.shelf import Shelf, Tally
 from dth.errors import DthError, ManifestInvalid, ManifestMissing, NoSuchImage, NotFound
 
 _DEPTH = 8  # indexes within indexes; real ones have two

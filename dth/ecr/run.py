@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 from dth.ecr.catalog import Catalog, KnownDigests, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
-from dth.ecr.ends import outcome_of, record_of
+from dth.ecr.dedup import Shelf, Tally
+from dth.ecr.records import outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.select import Chosen, Selection, choose
-from dth.ecr.shelf import Shelf, Tally
 from dth.errors import DthError
 from dth.events import BytesMoved, Emit, InFlight, ListingProgress, Moved, Notice, ObjectFailed
 from dth.model import Counts, ImageRecord

@@ -19,7 +19,7 @@ restored first). The storage class at the destination never matters: an archived
 
 `--compare size` ends after SIZE; `mtime` goes from SIZE to the newer rung, whose reason is then MTIME; `etag` takes all
 ETags for comparable, and one that was not listed for different. `checksum` lets only what proves the bytes decide: equal
-ETags of one kind, else what a HEAD of both objects says (`finder.settle`); until then the reason is OPEN.
+ETags of one kind, else what a HEAD of both objects says (`finder.resolve`); until then the reason is OPEN.
 """
 
 from __future__ import annotations

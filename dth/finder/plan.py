@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dth.errors import DthError
-from dth.finder.accepted import Accepted
 from dth.finder.compare import Decide
+from dth.finder.dedup import Accepted
 from dth.finder.diff import Batch, diff, uncompared
 from dth.finder.listing import Feed, Listing
 from dth.finder.select import Selection

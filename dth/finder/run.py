@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 
 from dth.errors import DeletesRefused, DthError, LedgerError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
-from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
+from dth.finder.dedup import Accepted
 from dth.finder.deletes import DeleteRules, SpooledDeletes
-from dth.finder.found import Found, finished
 from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
 from dth.finder.plan import Accept, Decisions, Extras, Settle, Tally, first_error
+from dth.finder.resolve import RestoreRules, Restores, Stores, settling
+from dth.finder.result import Found, finished
 from dth.finder.select import Selection
-from dth.finder.settle import RestoreRules, Restores, Stores, settling
 from dth.ledgers.base import Ledger, Run
 from dth.messages import DeleteMessage, ObjectsMessage, encode
 from dth.model import Change, Counts, KeyMapping

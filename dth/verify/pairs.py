@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dth.finder.accepted import Accepted
+from dth.finder.dedup import Accepted
 from dth.finder.diff import Cursor
 from dth.finder.listing import Disorder, Feed, Listing
 from dth.finder.plan import first_error

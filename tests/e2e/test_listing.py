@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dth.events import Event, Planned
-from dth.finder.found import Found
+from dth.finder.result import Found
 from dth.finder.run import preview
 from dth.model import KeyMapping, Location
 from dth.states import Side

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from dth.finder.found import Found
+from dth.finder.result import Found
 from dth.finder.run import preview
 from dth.model import Entry
 from tests.servers.lister import Deep, Flat, Skewed

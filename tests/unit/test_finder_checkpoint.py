@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dth.events import Emit, Event, Notice
-from dth.finder.accepted import Accepted
 from dth.finder.attempts import Attempts
 from dth.finder.checkpoint import (
     CHAIN_MAX,
@@ -30,10 +29,11 @@ from dth.finder.checkpoint import (
     take_over,
 )
 from dth.finder.compare import CompareMode, deciding
+from dth.finder.dedup import Accepted
 from dth.finder.deletes import DeleteRules
-from dth.finder.found import Found
 from dth.finder.plan import Decisions, Extras, Tally
 from dth.finder.ranges import KeyRange, resting_place, sendable
+from dth.finder.result import Found
 from dth.finder.run import find
 from dth.ledgers.base import OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger

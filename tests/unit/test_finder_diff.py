@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from dth.errors import ListingBroken, ServerFault
 from dth.events import Event, Notice, SortProgress
-from dth.finder import accepted as accepted_module
-from dth.finder.accepted import Accepted
+from dth.finder import dedup as accepted_module
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
+from dth.finder.dedup import Accepted
 from dth.finder.diff import Batch, diff
 from dth.finder.listing import Feed
 from dth.finder.plan import Decisions, Extras, Tally

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dth.errors import SettingsError
 from dth.events import Event, Planned
-from dth.finder.listed import KeyList, ListedSide
-from dth.finder.lists import UNKNOWN, entries_of
+from dth.finder.from_list import KeyList, ListedSide
+from dth.finder.list_formats import UNKNOWN, entries_of
 from dth.finder.run import preview
 from dth.model import Entry, KeyMapping
 from tests.servers.memory_store import MemoryStore

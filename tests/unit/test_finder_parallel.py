@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dth.errors import ServerFault
 from dth.events import Event, Notice
-from dth.finder import accepted as accepted_module
+from dth.finder import dedup as accepted_module
 from dth.finder.ranges import KeyRange, Letters, Share
 from dth.model import Entry, KeyMapping
 from tests.unit.finder_fakes import IDENTITY, FakeLister, entry, keys, paged

@@ -11,7 +11,7 @@ import pytest
 from dth.errors import LeaseLost, LedgerError, QueueError, RunUnderWay, ServerFault
 from dth.events import Event, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder import outbox, run
-from dth.finder.found import Found
+from dth.finder.result import Found
 from dth.finder.run import find, preview
 from dth.ledgers.base import Ledger, Run
 from dth.ledgers.sqlite import SqliteLedger

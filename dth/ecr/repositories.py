@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dth.ecr.aws import Aws
-from dth.ecr.shelf import Once
+from dth.ecr.dedup import Once
 from dth.errors import DthError, NotFound, RequestRefused, SettingsError
 
 _COPIED = ("imageTagMutability", "imageTagMutabilityExclusionFilters", "imageScanningConfiguration")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dth.ecr.catalog import Catalog, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
-from dth.ecr.ends import outcome_of, record_of
+from dth.ecr.dedup import Shelf, Tally
+from dth.ecr.records import outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.run import RunOptions
-from dth.ecr.shelf import Shelf, Tally
 from dth.errors import DthError
 from dth.events import Emit, Notice
 from dth.model import ImageEnd, ImageRecord

@@ -14,8 +14,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from dth.errors import NoSuchBucket, NotFound
+from dth.finder.list_formats import UNKNOWN, batches
 from dth.finder.listing import closing
-from dth.finder.lists import UNKNOWN, batches
 from dth.finder.sort import ExternalSort
 from dth.model import Entry
 from dth.stores.base import Capabilities, ObjectStore

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dth.ecr.blobs import Landed
 from dth.ecr.copy import Copied, Image
+from dth.ecr.dedup import Tally
 from dth.ecr.registry import Registry
-from dth.ecr.shelf import Tally
 from dth.errors import DthError
 from dth.model import ImageRecord
 from dth.states import Outcome
