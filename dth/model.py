@@ -165,7 +165,8 @@ class ObjectRecord:
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One line of the report of an image job: what became of one image. Bytes are of its blobs; `skipped_bytes` needed no
-    upload. `referrer_of` is the digest that a signature or the like belongs to."""
+    upload. `referrer_of` is the digest that a signature or the like belongs to; `removed` says that the destination's tag was
+    to go, because the source lacks it."""
 
     run_id: str
     source: str
@@ -183,6 +184,7 @@ class ImageRecord:
     referrer_of: str
     error_code: str
     error: str
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.registries import Opener, Place, open_registries
 from dth.ecr.plan import ImagePlan
-from dth.ecr.prune import Stale, find_stale, untag
+from dth.ecr.prune import Stale, Untagger, confirm, find_stale
+from dth.ecr.records import removal_of
 from dth.ecr.run import Done, ImageRun, Source
 from dth.embedded import StateFolder, process_name
-from dth.errors import DthError, SettingsError
-from dth.events import Emit, Notice, Planned, Requests, RunSealed, RunStarted
+from dth.errors import DthError, RequestRefused, SettingsError
+from dth.events import Emit, Moved, Notice, ObjectFailed, Planned, Requests, RunSealed, RunStarted
 from dth.ledgers.base import OutcomeRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, ImageRecord
@@ -44,7 +45,7 @@ async def list_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summary
         async for source, image, _ in run.plan():
             title = source.registry.title(image.source, image.reference)
             record.note(Planned("list", title, title, 0, image.digest or "by tag"))
-    return dataclasses.replace(record.summary(interrupted=False), noun="image")
+    return _judged(record.summary(interrupted=False), failed=bool(run.broken_listings))
 
 
 async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
@@ -71,10 +72,15 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
         else:
             end = await _run(job, opener, sources, place, record, stop)
         record.note(Requests(process_name(), opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION)))
-    summary = dataclasses.replace(record.summary(interrupted=end.cut_short), noun="image")
-    if (end.failed or summary.failure_codes) and summary.exit_code == ExitCode.COMPLETE:
-        return dataclasses.replace(summary, exit_code=ExitCode.SOME_FAILED)
-    return summary
+    return _judged(record.summary(interrupted=end.cut_short), failed=end.failed)
+
+
+def _judged(summary: Summary, *, failed: bool) -> Summary:
+    """The summary of images, whose exit code also tells what no image's own end does."""
+    code = summary.exit_code
+    if (failed or summary.failure_codes) and code == ExitCode.COMPLETE:
+        code = ExitCode.SOME_FAILED
+    return dataclasses.replace(summary, noun="image", exit_code=code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,11 @@ async def _run(
         pruned_badly = False
         if not run.cut_short:
             if run.failure is None:
-                await books.seal(run.found, record)
+                pruning = _Pruning(place, books, record)
                 if job.prune:
-                    pruned_badly = await _prune(job, place, run.repositories, record)
+                    await pruning.run(run.repositories, job.max_delete)
+                pruned_badly = pruning.failed
+                await books.seal(run.found + pruning.ended, run.found, record)
             else:
                 await ledger.abandon_run(books.run_id)
         for name in maker.made if maker else ():
@@ -152,10 +160,10 @@ class _Books:
         row = OutcomeRow(f"{self.run_id}/{self._number}", self.run_id, counts, "", "")
         await self._ledger.record(row, self.process)
 
-    async def seal(self, found: int, record: Record) -> None:
+    async def seal(self, found: int, compared: int, record: Record) -> None:
         """Fix the totals."""
         await self._ledger.seal_run(self.run_id, self.process, found, 0, {})
-        record.note(RunSealed(self.run_id, found, 0, found, {}))
+        record.note(RunSealed(self.run_id, found, 0, compared, {}))
 
 
 @contextlib.asynccontextmanager
@@ -177,30 +185,60 @@ async def _open_state(job: ImageJob) -> AsyncIterator[tuple[StateFolder, SqliteL
         os.close(descriptor)
 
 
-async def _prune(job: ImageJob, place: Place, repositories: Sequence[Done], record: Record) -> bool:
-    """Remove stale tags; True where some could not be."""
-    try:
-        stale = await find_stale(repositories, place.catalog, job.max_delete)
-    except DthError as error:
-        record.note(Notice("warning", error.code, f"prune: {error}"))
-        return True
-    kept = {done.chosen.destination: done.digests for done in repositories}
-    failed = False
-    for one in stale:
+class _Pruning:
+    """Removes stale tags. Every removal, and every one that failed, is counted and has its line in the report."""
+
+    def __init__(self, place: Place, books: _Books, record: Record) -> None:
+        self._place = place
+        self._books = books
+        self._note = record.note
+        self._untagger = Untagger(place.registry, place.catalog)
+        self.ended = 0
+        self.failed = False
+
+    async def run(self, repositories: Sequence[Done], max_delete: int) -> None:
+        """Remove what the repositories' sources lack."""
         try:
-            await _untag(place, one, kept.get(one.repository, set()))
-            record.note(Notice("info", "pruned", f"removed {place.registry.title(one.repository, one.tag)}"))
+            found = await find_stale(repositories, self._place.catalog, max_delete)
         except DthError as error:
-            failed = True
-            record.note(Notice("warning", error.code, f"prune: {error}"))
-    return failed
+            self._complain("prune", error)
+            return
+        for stale in found:
+            try:
+                await confirm(stale)
+            except DthError as error:
+                self._complain(stale.source.title(stale.source_repository), error)
+                continue
+            for tag in stale.tags:
+                await self._remove(stale, tag)
 
+    def _complain(self, what: str, error: DthError) -> None:
+        self.failed = True
+        self._note(ObjectFailed(self._books.run_id, what, error.code, f"prune: {error}", 1, final=True))
 
-async def _untag(place: Place, stale: Stale, kept: set[str]) -> None:
-    if place.aws is None:
-        await untag(place.registry, place.catalog, stale, kept)
-        return
-    account = {"registryId": place.account_id} if place.account_id else {}
-    await place.aws.call(
-        "ecr", "BatchDeleteImage", repositoryName=stale.repository, imageIds=[{"imageTag": stale.tag}], **account
-    )
+    async def _remove(self, stale: Stale, tag: str) -> None:
+        title, failure = self._place.registry.title(stale.repository, tag), None
+        try:
+            await self._untag(stale, tag)
+            self._note(Notice("info", "pruned", f"removed {title}"))
+        except DthError as error:
+            failure = error
+            self._complain(title, error)
+        counts = Counts(done=not failure, failed=bool(failure))
+        source = stale.source.title(stale.source_repository, tag)
+        await self._books.record(removal_of(self._books.run_id, source, title, failure), counts)
+        self.ended += 1
+        self._note(Moved(self._books.run_id, counts.done, 0, counts.failed, 0, deleted=counts.done))
+
+    async def _untag(self, stale: Stale, tag: str) -> None:
+        place = self._place
+        if place.aws is None:
+            await self._untagger.untag(stale, tag)
+            return
+        account = {"registryId": place.account_id} if place.account_id else {}
+        answer = await place.aws.call(
+            "ecr", "BatchDeleteImage", repositoryName=stale.repository, imageIds=[{"imageTag": tag}], **account
+        )
+        for one in answer.get("failures") or ():
+            if one.get("failureCode") != "ImageNotFound":
+                raise RequestRefused(f"ECR does not remove it: {one.get('failureCode')}: {one.get('failureReason')}")

@@ -34,7 +34,8 @@ def headline(summary: Summary) -> str:
         case 0:
             return _good_end(summary, moved, seconds)
         case _:
-            return f"Not complete: {summary.failed:,} failed, {moved}"
+            failed = max(summary.failed, sum(summary.failure_codes.values()))  # some are of no object: a list, say
+            return f"Not complete: {failed:,} failed, {moved}"
 
 
 def _good_end(summary: Summary, moved: str, seconds: str) -> str:

@@ -21,6 +21,7 @@ from dth.errors import (
     BadCredentials,
     ConnectFailed,
     DthError,
+    ListingBroken,
     NotFound,
     RequestRefused,
     ServerFault,
@@ -71,16 +72,23 @@ class Aws:
             return answer
 
     async def pages(self, service: str, operation: str, field: str, **arguments: Any) -> AsyncIterator[Any]:
-        """The entries of all pages of a listing."""
+        """The entries of all pages of a listing. Raises ListingBroken for a page without a list, and for tokens that come again."""
         token: str | None = None
+        seen: set[str] = set()
         while True:
             more = {"nextToken": token} if token else {}
             answer = await self.call(service, operation, **arguments, **more)
-            for entry in answer.get(field, []):
+            entries = answer.get(field)
+            if not isinstance(entries, list):
+                raise ListingBroken(f"{operation}: the answer holds no {field}", operation=operation)
+            for entry in entries:
                 yield entry
             token = answer.get("nextToken")
             if not token:
                 return
+            if token in seen:
+                raise ListingBroken(f"{operation}: its pages go in a circle", operation=operation)
+            seen.add(token)
 
     async def client(self, service: str) -> Any:
         """The client of a service, made when first asked for."""

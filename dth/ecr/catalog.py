@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from dth.ecr.aws import Aws
+from dth.ecr.reference import is_digest, is_tag
 from dth.ecr.registry import Registry
-from dth.errors import DthError
+from dth.errors import DthError, ListingBroken
 
 _PAGE = 1000  # images: what DescribeImages gives at most
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One repository's images: digest by tag ("" where the registry doesn't tell), and digests without a tag."""
+    """One repository's images: digest by tag ("" where the registry doesn't tell), and digests without a tag. `odd` are tags
+    that no registry may have: nothing is asked for or written under them."""
 
     tags: dict[str, str]
     untagged: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
 
 
 class Catalog(Protocol):
@@ -112,7 +115,7 @@ class RegistryCatalog:
 
     async def listing(self, repository: str) -> Listing:
         """See `Catalog`."""
-        return Listing({tag: "" async for tag in self._registry.tags(repository)})
+        return _listing({tag: "" async for tag in self._registry.tags(repository)})
 
 
 class EcrCatalog:
@@ -127,7 +130,7 @@ class EcrCatalog:
     async def repositories(self) -> AsyncIterator[str]:
         """See `Catalog`."""
         async for one in self._aws.pages("ecr", "DescribeRepositories", "repositories", **self._account):
-            yield str(one["repositoryName"])
+            yield _text(one, "repositoryName")
 
     async def listing(self, repository: str) -> Listing:
         """See `Catalog`."""
@@ -136,9 +139,25 @@ class EcrCatalog:
         wanted = {"repositoryName": repository, "maxResults": _PAGE, **self._account}
         pages = self._aws.pages("ecr", "DescribeImages", "imageDetails", **wanted)
         async for one in pages:
-            digest = str(one["imageDigest"])
-            names = [str(tag) for tag in one.get("imageTags", [])]
+            digest = _text(one, "imageDigest")
+            if not is_digest(digest):
+                raise ListingBroken(f"ECR's list of {repository} holds {digest[:80]!r}, which is no digest")
+            names = [str(tag) for tag in one.get("imageTags") or []]
             tags.update(dict.fromkeys(names, digest))
             if not names:
                 untagged.append(digest)
-        return Listing(tags, tuple(untagged))
+        return _listing(tags, tuple(untagged))
+
+
+def _listing(tags: dict[str, str], untagged: tuple[str, ...] = ()) -> Listing:
+    odd = tuple(tag for tag in tags if not is_tag(tag))
+    for tag in odd:
+        del tags[tag]
+    return Listing(tags, untagged, odd)
+
+
+def _text(entry: Any, field: str) -> str:
+    value = entry.get(field) if isinstance(entry, Mapping) else None
+    if not isinstance(value, str) or not value:
+        raise ListingBroken(f"ECR's list holds an entry without {field}")
+    return value

@@ -86,7 +86,7 @@ class Copier:
         return digest, present.result(), manifest
 
     async def _wanted(self, image: Image) -> tuple[str, Manifest | None]:
-        digest = image.digest or await self._source.head_manifest(image.source, image.tag)
+        digest = image.digest or await self._source.find_manifest(image.source, image.tag)
         if not digest:
             raise self._gone(image)
         if not self._platforms:

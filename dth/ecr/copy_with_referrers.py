@@ -13,7 +13,7 @@ from dth.ecr.records import outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.run import RunOptions
-from dth.errors import DthError
+from dth.errors import DthError, ManifestMissing, NoSuchImage
 from dth.events import Emit, Notice
 from dth.model import ImageEnd, ImageRecord
 from dth.states import Outcome
@@ -34,8 +34,8 @@ class Carrier:
         self._referrers = Referrers(source, destination, KnownTags(catalog), destination.put_manifest)
 
     async def carry(self, image: Image, attempt: int) -> ImageEnd:
-        """Bring it, then, best effort, its referrers. DONE where anything was written. Raises DthError where the image
-        itself failed: NoSuchImage where the source has it no longer."""
+        """Bring it, then its referrers. DONE where anything was written. Raises DthError where the image failed (NoSuchImage
+        where the source has it no longer), or one of its referrers: the image itself is then there."""
         tally = Tally()
         copied = await self._copier.copy(image, tally)
         records = [self._record(image, tally, attempt, copied=copied)]
@@ -51,6 +51,7 @@ class Carrier:
 
     async def _follow(self, image: Image, copied: Copied) -> list[ImageRecord]:
         records: list[ImageRecord] = []
+        failures: list[DthError] = []
 
         async def bring(referrer: Image) -> Copied | None:
             tally = Tally()
@@ -60,16 +61,23 @@ class Carrier:
                 arrived = await self._copier.copy(referrer, tally)
             except DthError as error:
                 failure = error
-                self._emit(Notice("warning", "referrer", f"a referrer was not copied: {error}"))
+                failures.append(error)
             records.append(self._record(referrer, tally, 1, referrer=True, copied=arrived, error=failure))
             return arrived
 
         try:
             await self._referrers.follow(image, copied.digests, frozenset(), bring)
         except DthError as error:
-            text = f"signatures and other referrers of {self.title(image)}: {error}"
+            failures.append(error)
+        if not failures:
+            return records
+        for failed in failures:
+            text = f"not all that refers to {self.title(image)} was copied: {failed}"
             self._emit(Notice("warning", "referrers", text))
-        return records
+        worst = min(failures, key=lambda error: error.retryable)
+        if isinstance(worst, NoSuchImage):  # would say that the image itself is gone
+            raise ManifestMissing(str(worst)) from worst
+        raise worst
 
     def _record(
         self, image: Image, tally: Tally, attempt: int, *, referrer: bool = False,

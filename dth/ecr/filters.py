@@ -14,6 +14,7 @@ _VERSION = re.compile(
     r"v?(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?"
 )
 _TERM = re.compile(r"(>=|<=|>|<|=|\^|~)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(?:-([0-9A-Za-z.-]+))?")
+_LONGEST = 128  # characters of a tag; Python refuses to read numbers of thousands of digits
 _BOUND = "a bound looks like >=1.2, <3, ^1.4, ~2.0.1 or 1.x"
 
 Version = tuple[int, int, int, tuple[str, ...]]
@@ -22,7 +23,7 @@ Version = tuple[int, int, int, tuple[str, ...]]
 
 def parse_version(tag: str) -> Version | None:
     """The version that a tag stands for, missing numbers as 0; None for any other tag."""
-    match = _VERSION.fullmatch(tag)
+    match = _VERSION.fullmatch(tag) if len(tag) <= _LONGEST else None
     if match is None:
         return None
     return int(match[1]), int(match[2] or 0), int(match[3] or 0), tuple(match[4].split(".")) if match[4] else ()
@@ -89,9 +90,9 @@ def parse_range(text: str) -> Range:
 
 
 def _bounds(term: str) -> list[_Bound]:  # noqa: PLR0911 - a table of signs
-    match = _TERM.fullmatch(term)
+    match = _TERM.fullmatch(term) if len(term) <= _LONGEST else None
     if match is None:
-        raise SettingsError(f"{term!r} is no bound of versions: {_BOUND}")
+        raise SettingsError(f"{term[:_LONGEST]!r} is no bound of versions: {_BOUND}")
     sign, pre = match[1] or "", tuple(match[5].split(".")) if match[5] else ()
     numbers = [None if one is None or one in "xX*" else int(one) for one in match.group(2, 3, 4)]
     known = next((at for at, one in enumerate(numbers) if one is None), 3)  # how many numbers are given

@@ -49,6 +49,11 @@ class Descriptor:
         """Whether it is kept under `/manifests/`."""
         return self.media_type in _MANIFESTS
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it says that it is one platform's image, below which there are no other manifests."""
+        return self.media_type in {OCI_MANIFEST, DOCKER_MANIFEST}
+
 
 _MANIFESTS = frozenset({OCI_INDEX, OCI_MANIFEST, OCI_ARTIFACT, DOCKER_LIST, DOCKER_MANIFEST})
 

@@ -99,7 +99,9 @@ class ImagePlan:
         except _Lacking:
             return Reason.REFERRER, wanted
         except DthError as error:
-            self._emit(Notice("warning", "referrers", f"signatures and other referrers of {title}: {error}"))
+            text = f"what refers to {title} could not be compared, a worker will try it: {error}"
+            self._emit(Notice("warning", "referrers", text))
+            return Reason.REFERRER, wanted
         return None, wanted
 
     def _referrers(self, source: Source) -> Referrers:

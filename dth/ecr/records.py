@@ -49,3 +49,16 @@ def record_of(
         error_code=error.code if error else "",
         error=str(error) if error else "",
     )
+
+
+def removal_of(run_id: str, source: str, destination: str, error: DthError | None) -> ImageRecord:
+    """The report's line of a tag that was to be removed at the destination."""
+    return ImageRecord(
+        run_id=run_id, source=source, destination=destination, digest="",
+        outcome=Outcome.FAILED if error else Outcome.DONE,
+        moved_bytes=0, skipped_bytes=0, blobs_uploaded=0, blobs_mounted=0, blobs_present=0, mounts_refused=0,
+        foreign_layers=0, attempt=1, referrer_of="",
+        error_code=error.code if error else "",
+        error=str(error) if error else "",
+        removed=True,
+    )  # fmt: skip

@@ -44,6 +44,16 @@ def is_digest(text: str) -> bool:
     return bool(_DIGEST.fullmatch(text))
 
 
+def is_repository(text: str) -> bool:
+    """Whether `text` may name a repository: nothing else goes into an address, or below a prefix."""
+    return len(text) <= _NAME_LIMIT and bool(_REPOSITORY.fullmatch(text))
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` may be a tag."""
+    return bool(_TAG.fullmatch(text))
+
+
 def companion_of(tag: str) -> str:
     """The digest that a signature's or a fallback tag belongs to; "" for any other tag."""
     match = _COMPANION.fullmatch(tag)

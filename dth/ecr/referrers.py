@@ -1,7 +1,7 @@
 """Signatures, attestations, SBOMs: what refers to an image follows it, by whichever of three ways the source keeps it.
 
 1. The referrers API of OCI 1.1; 2. its fallback tag `sha256-<hex>`, an index; 3. cosign's tags `sha256-<hex>.sig` and kin.
-A destination without the API gets the fallback tag. Best effort: what fails is reported and fails no image.
+A destination without the API gets the fallback tag. What fails is reported and counted; the image itself has arrived.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dth.ecr.copy import Copied, Image
 from dth.ecr.manifest import OCI_INDEX, Manifest, extended_index, parse_manifest
 from dth.ecr.reference import companion_of
 from dth.ecr.registry import Registry
-from dth.errors import NotFound
+from dth.errors import ManifestInvalid, NotFound
 
-_DEPTH = 3  # a signature of an attestation of an image
+_DEPTH = 8  # a signature of an attestation of an image has two
+_COSIGN = (".sig", ".att", ".sbom")
 
 Tags = Callable[[str], Awaitable[frozenset[str] | None]]
 """All tags of a source repository, listed once; None where it can't be listed."""
@@ -43,29 +44,35 @@ class Referrers:
         only what a listing shows. `taken` are tags that travel on their own."""
         async for companion in self._companions(image, digests, taken):
             await bring(companion)
-        await self._by_api(image, digests[0], bring, depth=0)
+        await self._by_api(image, digests[0], taken, bring, depth=0)
 
     async def _companions(self, image: Image, digests: Sequence[str], taken: frozenset[str]) -> AsyncIterator[Image]:
-        """Images under tags that belong to the digests."""
+        """Images under tags that belong to the digests; cosign's own names are asked for where no list can be had."""
         listed = await self._tags(image.source)
         if listed is not None:
             wanted = set(digests)
             for tag in sorted(listed - taken):
                 if companion_of(tag) in wanted:
                     yield Image(image.source, image.destination, tag)
-        elif self._source_lacks_api:
-            tag = _fallback(digests[0])
-            if tag not in taken and (digest := await self._source.head_manifest(image.source, tag)):
-                yield Image(image.source, image.destination, tag, digest)
+        else:
+            for ending in _COSIGN:
+                if companion := await self._under(image, _fallback(digests[0]) + ending, taken):
+                    yield companion
 
-    async def _by_api(self, image: Image, digest: str, bring: Bring, *, depth: int) -> None:
-        if self._source_lacks_api or depth >= _DEPTH:
-            return
-        found = await self._source.referrers(image.source, digest)
+    async def _under(self, image: Image, tag: str, taken: frozenset[str]) -> Image | None:
+        """The image under a tag that nobody has listed."""
+        digest = "" if tag in taken else await self._source.head_manifest(image.source, tag)
+        return Image(image.source, image.destination, tag, digest) if digest else None
+
+    async def _by_api(self, image: Image, digest: str, taken: frozenset[str], bring: Bring, *, depth: int) -> None:
+        if depth >= _DEPTH:
+            raise ManifestInvalid(f"{digest}: it is referred to by what is referred to, without end")
+        found = None if self._source_lacks_api else await self._source.referrers(image.source, digest)
         if found is None:
             self._source_lacks_api = True
             if await self._tags(image.source) is None:  # the listing would have shown the fallback tag
-                async for companion in self._companions(image, [digest], frozenset()):
+                companion = await self._under(image, _fallback(digest), taken)
+                if companion is not None:
                     await bring(companion)
             return
         arrived = []
@@ -75,7 +82,7 @@ class Referrers:
             if copied is not None:
                 arrived.append(one)
                 self._learn(copied)
-                await self._by_api(referrer, referrer.digest, bring, depth=depth + 1)
+                await self._by_api(referrer, referrer.digest, frozenset(), bring, depth=depth + 1)
         if arrived:
             await self._show(image.destination, digest, arrived)
 

@@ -7,24 +7,25 @@ stream are repeated after throttling, faults and cuts; a refused token is replac
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from dth.ecr.answers import ERROR_LIMIT, refusal
+from dth.ecr import pages
+from dth.ecr.answers import ERROR_LIMIT, Answer, refusal
 from dth.ecr.auth import Authorizer, Scope
 from dth.ecr.credentials import LoginSource
 from dth.ecr.manifest import ACCEPT, MANIFEST_LIMIT, OCI_INDEX, Manifest, digest_of, parse_manifest
 from dth.ecr.reference import is_digest
 from dth.ecr.web import Url, Web, resolve
 from dth.errors import (
+    AccessDenied,
     AnswerInvalid,
     BodyMismatch,
     DthError,
-    ListingBroken,
+    ProtocolViolation,
     RequestRefused,
     StoreError,
     Throttled,
@@ -36,12 +37,11 @@ from dth.transport.base import Body, Origin, Response
 
 MOST_REQUESTS = 64  # of one kind in flight to one registry, when nothing throttles
 THROTTLE_PATIENCE = 3  # times as many tries after throttling as after failures
-PAGE_LIMIT = 16 * 1024 * 1024
-MOST_PAGES = 100_000
 T = TypeVar("T")
 _REDIRECTS = 5
 _MOVED = {301, 302, 303, 307, 308}
-_UNAUTHORIZED = 401
+_UNAUTHORIZED, _NOT_FOUND = 401, 404
+_NO_SUCH_METHOD = {405, 501}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,7 @@ class Registry:
         self._web = web
         self._auth = Authorizer(self.base, source, self._ask_token)
         self._paces: dict[str, Limiter] = {}
+        self._heads_manifests = True
         self.throttled = 0
 
     def pace(self, kind: str) -> Limiter:
@@ -215,15 +216,36 @@ class Registry:
     # Manifests
 
     async def head_manifest(self, repository: str, reference: str) -> str:
-        """The digest behind a tag or digest, "" where it is not there (repository included)."""
+        """The digest behind a tag or digest, "" where it is not there (repository included). Where HEAD is refused, or answers
+        without a digest, GET tells."""
         ask = self._manifest("HeadManifest", "HEAD", repository, reference, {200, 404})
-        answer = await self.whole(ask, kind="read manifests")
+        if self._heads_manifests:
+            try:
+                answer = await self.whole(ask, kind="read manifests")
+            except (AccessDenied, RequestRefused, ProtocolViolation) as error:
+                self._heads_manifests = getattr(error, "status", 0) not in _NO_SUCH_METHOD
+            else:
+                if answer.status != 200:  # noqa: PLR2004
+                    return ""
+                digest = answer.headers.get("docker-content-digest", "")
+                if is_digest(digest):
+                    return digest
+        return await self._digest_by_get(repository, reference)
+
+    async def find_manifest(self, repository: str, reference: str) -> str:
+        """As `head_manifest`, but a HEAD that finds nothing is not believed: GET is asked as well. For what a list has named,
+        and before anything is removed because it is not there."""
+        found = await self.head_manifest(repository, reference)
+        return found or await self._digest_by_get(repository, reference)
+
+    async def _digest_by_get(self, repository: str, reference: str) -> str:
+        """The digest of the bytes, whatever they are; "" where there are none."""
+        ask = self._manifest("GetManifest", "GET", repository, reference, {200, 404})
+        answer = await self.whole(ask, kind="read manifests", limit=MANIFEST_LIMIT)
         if answer.status != 200:  # noqa: PLR2004
             return ""
-        digest = answer.headers.get("docker-content-digest", "")
-        if is_digest(digest):
-            return digest
-        return (await self.get_manifest(repository, reference)).digest
+        told = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
+        return digest_of(answer.data, told if is_digest(told) else "sha256:")
 
     async def get_manifest(self, repository: str, reference: str) -> Manifest:
         """The manifest, its digest computed here. Raises NotFound; BodyMismatch where the bytes are not those named."""
@@ -246,12 +268,12 @@ class Registry:
             raise AnswerInvalid(f"{ask.what}: the registry stored the manifest as {told}, not as {manifest.digest}")
         return answer.headers
 
-    async def delete_manifest(self, repository: str, reference: str) -> None:
-        """Remove a tag, or a manifest with all its tags; what is not there is no error."""
+    async def delete_manifest(self, repository: str, reference: str) -> bool:
+        """Remove a tag, or a manifest with all its tags. False where the registry says that it is not there."""
         url = self.url(repository, f"manifests/{quote(reference, safe=':')}")
         scope = Scope(repository, push=True, delete=True)
         ask = Ask("DeleteManifest", "DELETE", url, scope, self.title(repository, reference), frozenset({200, 202, 404}))
-        await self.whole(ask, kind="delete")
+        return (await self.whole(ask, kind="delete")).status != _NOT_FOUND
 
     def _manifest(
         self,
@@ -270,86 +292,41 @@ class Registry:
         return Ask(operation, method, url, Scope(repository, push), what, frozenset(accepts), headers)
 
     async def referrers(self, repository: str, digest: str) -> list[Mapping[str, Any]] | None:
-        """Descriptors of the manifests that refer to `digest`; None where the registry lacks this API."""
-        url: Url | None = self.url(repository, f"referrers/{digest}")
-        found: list[Mapping[str, Any]] = []
-        what = self.title(repository, digest)
-        seen: set[str] = set()
-        while url is not None and url.target not in seen:
-            seen.add(url.target)
-            ask = Ask("Referrers", "GET", url, Scope(repository), what, _REFERRERS, (("accept", OCI_INDEX),))
-            answer = await self.whole(ask, kind="read manifests", limit=PAGE_LIMIT)
-            if answer.status != 200 or OCI_INDEX not in answer.headers.get("content-type", OCI_INDEX):  # noqa: PLR2004
-                return None
-            found += _named(answer.data, what)
-            url = _next_page(url, answer.headers)
-        return found
+        """Descriptors of the manifests that refer to `digest`; None where the registry lacks this API. Raises ListingBroken."""
+        title = self.title(repository, digest)
+
+        async def read(url: Url) -> Answer:
+            ask = Ask("Referrers", "GET", url, Scope(repository), title, _REFERRERS, (("accept", OCI_INDEX),))
+            return await self.whole(ask, kind="read manifests", limit=pages.PAGE_LIMIT)
+
+        return await pages.referrers(read, self.url(repository, f"referrers/{digest}"), title)
 
     # Lists
 
     def tags(self, repository: str) -> AsyncIterator[str]:
-        """All tags. Raises NotFound where there is no such repository."""
-        return self._pages(
-            "ListTags", self.url(repository, "tags/list"), Scope(repository), "tags", self.title(repository)
-        )
+        """All tags, as the registry writes them. Raises NotFound where there is no such repository, ListingBroken where the
+        list is not whole."""
+        title = self.title(repository)
+        return self._names("ListTags", self.url(repository, "tags/list"), Scope(repository), "tags", title)
 
     def repositories(self) -> AsyncIterator[str]:
-        """All repositories, from the catalog: not in the specification, but most registries have it."""
-        return self._pages(
-            "Catalog", Url(self.base.origin, "/v2/_catalog"), Scope("", catalog=True), "repositories", self.name
-        )
+        """All repositories, from the catalog: not in the specification, but most registries have it. Raises ListingBroken."""
+        first = Url(self.base.origin, "/v2/_catalog")
+        return self._names("Catalog", first, Scope("", catalog=True), "repositories", self.name)
 
-    async def _pages(self, operation: str, first: Url, scope: Scope, field: str, what: str) -> AsyncIterator[str]:
-        url: Url | None = first
-        seen: set[str] = set()
-        while url is not None:
-            if url.target in seen or len(seen) > MOST_PAGES:
-                raise ListingBroken(f"{operation} of {what}: the pages go in a circle", operation=operation)
-            seen.add(url.target)
-            answer = await self.whole(
-                Ask(operation, "GET", url, scope, what, frozenset({200})), kind="list", limit=PAGE_LIMIT
-            )
-            try:
-                names = json.loads(answer.data).get(field) or []
-            except (ValueError, AttributeError, RecursionError) as exc:
-                raise AnswerInvalid(f"{operation} of {what}: the answer is no list", operation=operation) from exc
-            for name in names:
-                yield str(name)
-            url = _next_page(url, answer.headers)
+    def _names(self, operation: str, first: Url, scope: Scope, field: str, title: str) -> AsyncIterator[str]:
+        async def read(url: Url) -> Answer:
+            ask = Ask(operation, "GET", url, scope, title, frozenset({200}))
+            return await self.whole(ask, kind="list", limit=pages.PAGE_LIMIT)
+
+        return pages.names(read, first, field, title, operation)
 
     async def check(self) -> None:
         """Whether the registry answers and lets us in: what stands in the way is raised. The one request counts apart."""
         await self.whole(Ask("Ping", "GET", self.base, Scope(""), self.name, frozenset({200, 404})), kind="list")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    data: bytes
-
-
 _REFERRERS = frozenset({200, 400, 404, 405, 501})
-
-
-def _named(data: bytes, what: str) -> list[Mapping[str, Any]]:
-    try:
-        entries = json.loads(data).get("manifests") or []
-    except (ValueError, AttributeError, RecursionError) as exc:
-        raise AnswerInvalid(f"Referrers of {what}: the answer is no index") from exc
-    return [one for one in entries if isinstance(one, dict) and is_digest(str(one.get("digest", "")))]
-
-
-def _next_page(url: Url, headers: Mapping[str, str]) -> Url | None:
-    """Where the Link header says that the next page is (RFC 8288); only on the same origin."""
-    for link in headers.get("link", "").split(","):
-        target, _, rest = link.strip().partition(">")
-        if target.startswith("<") and "next" in rest:
-            following = resolve(url, target[1:])
-            return Url(url.origin, following.target)
-    return None
 
 
 async def patiently(operation: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:

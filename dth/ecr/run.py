@@ -19,7 +19,7 @@ from dth.ecr.records import outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.select import Chosen, Selection, choose
-from dth.errors import DthError
+from dth.errors import DthError, ListingBroken
 from dth.events import BytesMoved, Emit, InFlight, ListingProgress, Moved, Notice, ObjectFailed
 from dth.model import Counts, ImageRecord
 from dth.retry import RetryPolicy
@@ -141,6 +141,9 @@ class ImageRun:
                 self.tags(source).learn(one.source, one.listing)
                 if self._known is not None:
                     self._known.expect(one.destination)
+                if not one.listing.tags and not source.catalog.tells_digests:
+                    title = source.registry.title(one.source)
+                    self._emit(Notice("warning", "no_tags", f"{title} lists no tag, so nothing of it is copied"))
             self.found += len(one.images)
             self._emit(ListingProgress(self.options.run_id, self.found, 0, self.found, 0))
             yield one
@@ -198,6 +201,7 @@ class ImageRun:
             work.done.failed = True
             return
         work.done.digests.add(copied.digest)
+        self._look_at_list(work)
         if work.referrers is None:
             return
 
@@ -207,8 +211,16 @@ class ImageRun:
         try:
             await work.referrers.follow(work.image, copied.digests, work.taken, bring)
         except DthError as error:
-            title = work.done.source.registry.title(work.image.source, work.image.reference)
-            self._emit(Notice("warning", "referrers", f"signatures and other referrers of {title}: {error}"))
+            await self._ended(work.done.source, work.image, Tally(), 1, referrer=True, error=error)
+
+    def _look_at_list(self, work: _Work) -> None:
+        """An image that was asked for by its tag and has come, though the list of tags lacks it, proves the list wrong."""
+        image, listing = work.image, work.done.chosen.listing
+        if listing is None or not image.tag or image.pinned or image.tag in listing.tags:
+            return
+        work.done.failed = True  # such a list is no reason to remove anything
+        text = f"the source lists its tags without {image.tag}, which it has: other tags may be missing as well"
+        self._broken(image.source, ListingBroken(text))
 
     async def _one(self, source: Source, copier: Copier, image: Image, *, referrer: bool) -> Copied | None:
         """Copy one image, again and again as the options say, and record its end."""
@@ -249,19 +261,15 @@ class ImageRun:
         )  # fmt: skip
         self._count(record)
         failed = outcome is Outcome.FAILED
-        if referrer and failed:
-            self._emit(Notice("warning", "referrer", f"a referrer was not copied: {error}"))
         counts = Counts(
-            done=outcome is Outcome.DONE,
-            skipped=outcome is Outcome.SKIPPED,
-            failed=failed and not referrer,
-            bytes=tally.moved_bytes,
+            done=outcome is Outcome.DONE, skipped=outcome is Outcome.SKIPPED, failed=failed, bytes=tally.moved_bytes
         )
-        if referrer and not failed:
+        if referrer:  # nobody could tell before that there would be one
             self.found += 1
-        await self._record(record, counts if not (referrer and failed) else Counts())
-        if failed and not referrer:
-            self._emit(ObjectFailed(self.options.run_id, title, record.error_code, record.error, attempt, final=True))
+        await self._record(record, counts)
+        if failed:
+            text = f"not all that refers to the image was copied: {record.error}" if referrer else record.error
+            self._emit(ObjectFailed(self.options.run_id, title, record.error_code, text, attempt, final=True))
         self._emit(Moved(self.options.run_id, counts.done, counts.skipped, counts.failed, counts.bytes))
 
     def _count(self, record: ImageRecord) -> None:

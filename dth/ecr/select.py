@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from dth.ecr.catalog import Catalog, Listing
 from dth.ecr.copy import Image
 from dth.ecr.filters import TagFilter
-from dth.ecr.reference import Reference, companion_of, dest_repository, hub_name
-from dth.errors import DthError, SettingsError
+from dth.ecr.reference import Reference, companion_of, dest_repository, hub_name, is_repository
+from dth.errors import DthError, ListingBroken, SettingsError
+
+_SHOWN = 200  # characters of an impossible name
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,15 @@ async def choose(selection: Selection, catalog: Catalog, broken: Broken) -> Asyn
     that can't be listed is raised."""
     if selection.references is None:
         async for repository in catalog.repositories():
+            if not is_repository(repository):
+                broken(repository, _odd(repository, "repository"))
+                continue
             try:
                 listed = await _listed(selection, catalog, repository, repository)
             except DthError as error:
                 broken(repository, error)
             else:
+                _name_odd(listed, broken)
                 yield listed
         return
     for (registry, name), references in _by_repository(selection.references).items():
@@ -60,10 +66,21 @@ async def choose(selection: Selection, catalog: Catalog, broken: Broken) -> Asyn
             except DthError as error:
                 broken(source, error)
             else:
+                _name_odd(listed, broken)
                 yield listed
         else:
             destination = dest_repository(selection.prefix, name)
             yield Chosen(source, destination, tuple(_named(source, destination, references)), None)
+
+
+def _name_odd(listed: Chosen, broken: Broken) -> None:
+    """A tag that cannot be one is not copied, and stops no other: it is named."""
+    for tag in listed.listing.odd if listed.listing else ():
+        broken(f"{listed.source}:{tag[:_SHOWN]}", _odd(tag, "tag"))
+
+
+def _odd(name: str, kind: str) -> ListingBroken:
+    return ListingBroken(f"the source lists {name[:_SHOWN]!r}, which no {kind} can be called: it is not copied")
 
 
 async def _listed(

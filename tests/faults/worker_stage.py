@@ -154,7 +154,7 @@ class ScriptedImages:
     def record(self, message: ImageMessage, ended: Ended) -> ImageRecord:
         assert ended.outcome or ended.error
         outcome = ended.outcome or Outcome.FAILED
-        counts = dict.fromkeys(
+        counts: dict[str, Any] = dict.fromkeys(
             ("moved_bytes", "skipped_bytes", "blobs_uploaded", "blobs_mounted", "blobs_present", "mounts_refused"), 0
         )
         return ImageRecord(

@@ -55,6 +55,27 @@ class Pattern:
 Blob = bytes | Pattern
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a fault looks at. `path` is as it was sent, query included."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+    def is_for(self, method: str, part: str) -> bool:
+        return self.method == method and part in self.path
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a fault answers. Headers may repeat."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
 @dataclass
 class Repository:
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -85,6 +106,8 @@ class Faults:
     schema1: bool = False
     slow: float = 0.0  # seconds before each piece of a blob
     redirect: str = ""  # blobs are elsewhere
+    instead: Callable[["Request"], "Reply | None"] = lambda request: None  # answers in the registry's stead
+    untag: bool = True  # DELETE removes tags; False: 405, manifests alone go, as of Docker's own registry
 
 
 class Registry:
@@ -275,6 +298,20 @@ class Exchange:
             self.writer.write(body)
         await self.writer.drain()
 
+    async def reply(self, answer: Reply) -> None:
+        self.registry.log.append((self.method, self.path, answer.status))
+        length = ("content-length", str(len(answer.body)))
+        headers = (
+            answer.headers
+            if any(name == "transfer-encoding" for name, _ in answer.headers)
+            else (length, *answer.headers)
+        )
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        self.writer.write(f"HTTP/1.1 {answer.status} X\r\n{lines}\r\n".encode("latin-1"))
+        if self.method != "HEAD":
+            self.writer.write(answer.body)
+        await self.writer.drain()
+
     async def head(self, status: int, headers: dict[str, str]) -> None:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.writer.write(f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode("latin-1"))
@@ -304,6 +341,9 @@ class Exchange:
 
     async def route(self, path: str) -> None:  # noqa: C901, PLR0911, PLR0912 - the table of the API
         faults = self.faults
+        if instead := faults.instead(Request(self.method, self.path, self.headers)):
+            self.registry.authorizations.append(self.headers.get("authorization", ""))
+            return await self.reply(instead)
         if path == "/token":
             return await self.token()
         if not await self.let_in():
@@ -413,6 +453,8 @@ class Exchange:
         if digest not in repo.manifests:
             return await self.refuse(404, "MANIFEST_UNKNOWN")
         if self.method == "DELETE":
+            if reference in repo.tags and not self.faults.untag:
+                return await self.refuse(405, "UNSUPPORTED")
             if reference in repo.tags:
                 del repo.tags[reference]
             else:
