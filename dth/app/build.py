@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dth import settings
 from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
-from dth.app.selected import choice_of
+from dth.app.selection import choice_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
@@ -36,7 +36,7 @@ from dth.worker.events import FindRules
 from dth.worker.run import WorkerSettings, work
 
 if TYPE_CHECKING:
-    from dth.app.image_work import ImagesOpener
+    from dth.app.images.work import ImagesOpener
 
 LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
@@ -321,7 +321,7 @@ class LateImages:
     async def __call__(self, run_id: str) -> Images:
         """See `transfer.job.OpenImages`."""
         if self._opener is None:
-            from dth.app.image_work import ImagesOpener  # noqa: PLC0415
+            from dth.app.images.work import ImagesOpener  # noqa: PLC0415
 
             self._opener = ImagesOpener(self._job, self._ledger, self._emit, strict=self._strict)
         return await self._opener(run_id)
@@ -333,7 +333,7 @@ class LateImages:
 
 
 def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:
-    from dth.app.standing import StandingRun  # noqa: PLC0415
+    from dth.app.standing_run import StandingRun  # noqa: PLC0415
 
     return StandingRun(job, ledger)
 

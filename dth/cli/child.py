@@ -44,7 +44,7 @@ def _first_line() -> tuple[bytes, bytes]:
 
 
 async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
-    from dth import app  # noqa: PLC0415 - after the signal handler: importing takes a moment
+    from dth.app import verbs  # noqa: PLC0415 - after the signal handler: importing takes a moment
 
     collect_less()
     loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
     transport, _ = await loop.connect_read_pipe(lambda: orders, sys.stdin)
     process = str(task["process"])
     try:
-        await app.run_child(
+        await verbs.run_child(
             str(task["settings"]),
             process,
             strict=bool(task["strict"]),

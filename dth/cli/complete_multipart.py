@@ -47,8 +47,8 @@ def complete_multipart(
 
     def make() -> Verb:
         settings = load(common, flags, locations_required=False)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.complete_multipart(settings, emit, stop, every=every, older_than=sweep)
+        return lambda emit, stop: verbs.complete_multipart(settings, emit, stop, every=every, older_than=sweep)
 
     execute(common, make, drains=True)

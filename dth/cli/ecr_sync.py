@@ -41,12 +41,12 @@ def ecr_sync(
 
     def make() -> Verb:
         settings = load_image_settings(flags, os.environ, job)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         if list_only:
-            return lambda emit, stop: app.list_images(settings, emit, stop)
+            return lambda emit, stop: verbs.list_images(settings, emit, stop)
         if enqueue and not dry_run:
-            return lambda emit, stop: app.enqueue_images(settings, emit, stop)
-        return lambda emit, stop: app.ecr_sync(settings, emit, stop, dry_run=dry_run)
+            return lambda emit, stop: verbs.enqueue_images(settings, emit, stop)
+        return lambda emit, stop: verbs.ecr_sync(settings, emit, stop, dry_run=dry_run)
 
     execute(common, make)

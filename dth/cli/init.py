@@ -44,12 +44,12 @@ def init(
     """
 
     async def verb(_face: Face, _stop: asyncio.Event) -> int:
-        from dth import app  # noqa: PLC0415 - the engine is loaded when it is needed
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded when it is needed
 
         if delete:
-            made = await app.remove(name)
+            made = await verbs.remove(name)
         else:
-            made = await app.init(name, lease_seconds=_LEASE_SECONDS, receive_limit=receive_limit)
+            made = await verbs.init(name, lease_seconds=_LEASE_SECONDS, receive_limit=receive_limit)
         fields = {"queue": made.queue, "dead_letter_queue": made.dead_letter_queue, "table": made.table}
         if json:
             print(jsonlib.dumps({"event": "Removed" if delete else "Made", **fields}), file=sys.stdout)  # noqa: T201

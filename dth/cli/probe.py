@@ -57,8 +57,8 @@ def probe(
         settings = load(
             common, {**flags, **where}, origins=dict.fromkeys(where, "LOCATION"), required=(f"{spelt}_bucket",)
         )
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return await app.probe(settings, side, face.event, stop, write=write)
+        return await verbs.probe(settings, side, face.event, stop, write=write)
 
     guarded(common, verb)

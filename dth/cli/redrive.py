@@ -39,8 +39,10 @@ def redrive(
 
     def make() -> Verb:
         settings = load(common, flags, locations_required=False)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.redrive(settings, emit, stop, run_id=run, prefix=prefix, reason=reason, rate=rate)
+        return lambda emit, stop: verbs.redrive(
+            settings, emit, stop, run_id=run, prefix=prefix, reason=reason, rate=rate
+        )
 
     execute(common, make)

@@ -17,7 +17,7 @@ from dth.states import RunState
 from dth.summary import ExitCode
 
 if TYPE_CHECKING:
-    from dth.app import Status
+    from dth.app.verbs import Status
 
 WATCH_SECONDS = 2.0
 
@@ -49,10 +49,10 @@ def status(
 
     async def verb(face: Face, stop: asyncio.Event) -> int:
         settings = _settings(common, source, dest, flags)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         while True:
-            now = await app.status(settings)
+            now = await verbs.status(settings)
             over = _over(now)
             if watch or over or not wait:
                 face.status(now.runs, now.depth)

@@ -38,10 +38,10 @@ def sync(
     def make() -> Verb:
         places, origins = url_flags(source, dest)
         settings = load(common, {**flags, **places}, origins=origins)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         if explain is not None:
-            return lambda emit, stop: app.explain_key(settings, explain, emit, stop)
-        return lambda emit, stop: app.sync(settings, emit, stop, dry_run=dry_run)
+            return lambda emit, stop: verbs.explain_key(settings, explain, emit, stop)
+        return lambda emit, stop: verbs.sync(settings, emit, stop, dry_run=dry_run)
 
     execute(common, make)

@@ -51,8 +51,8 @@ def verify(
     def make() -> Verb:
         places, origins = url_flags(source, dest)
         settings = load(common, {**flags, **places}, origins=origins)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.verify(settings, emit, stop, download=download, metadata=metadata, tags=tags)
+        return lambda emit, stop: verbs.verify(settings, emit, stop, download=download, metadata=metadata, tags=tags)
 
     execute(common, make)

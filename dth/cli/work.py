@@ -39,8 +39,8 @@ def work(
 
     def make() -> Verb:
         settings = load(common, flags, locations_required=False)
-        from dth import app  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
+        from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: app.work(settings, emit, stop, until_empty=until_empty, health_file=health_file)
+        return lambda emit, stop: verbs.work(settings, emit, stop, until_empty=until_empty, health_file=health_file)
 
     execute(common, make, drains=True)

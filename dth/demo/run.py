@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dth import app
+from dth.app import verbs
 from dth.demo.check import differences
 from dth.demo.fill import fill
 from dth.demo.objects import DemoObject, changed, large_object, small_objects
@@ -91,7 +91,7 @@ class _Narrator:
 
     async def sync(self, name: str, job: TransferJob, stop: asyncio.Event, *, moves: int) -> Summary:
         """One sync, which must move exactly `moves` objects."""
-        summary = await app.sync(job, self._pass_on, stop, dry_run=False)
+        summary = await verbs.sync(job, self._pass_on, stop, dry_run=False)
         if stop.is_set():
             raise asyncio.CancelledError
         if (summary.done, summary.failed) != (moves, 0):

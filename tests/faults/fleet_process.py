@@ -9,7 +9,7 @@ import random
 import sys
 from collections.abc import Sequence
 
-from dth.app import find, run_child
+from dth.app.verbs import find, run_child
 from dth.embedded import process_name
 from dth.queues.sqs import SqsQueue
 from dth.settings import TransferJob

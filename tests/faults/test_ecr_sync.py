@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from dth import app
+from dth.app import verbs
 from dth.errors import TlsFailed, TransportError
 from dth.events import Event, Moved
 from dth.settings import load_image_settings
@@ -312,7 +312,7 @@ async def test_a_stop_ends_what_is_in_flight_and_leaves_the_rest_to_the_next_run
         if isinstance(event, Moved):
             stop.set()
 
-    summary = await app.ecr_sync(job, emit, stop, dry_run=False)
+    summary = await verbs.ecr_sync(job, emit, stop, dry_run=False)
     assert summary.exit_code == 130
     assert 0 < len(destination.content()) < 40
     for repository in destination.repositories.values():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dth.app.image_queue import enqueue_images as enqueue
+from dth.app.images.enqueue import enqueue_images as enqueue
 from dth.errors import ConnectFailed, RunUnderWay, SettingsError, WrongJob
 from dth.events import ListingProgress, RunSealed
 from dth.ledgers.base import Run

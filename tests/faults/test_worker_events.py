@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dth.app.selected import Chosen, choice_of
+from dth.app.selection import Chosen, choice_of
 from dth.ledgers.base import Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dth import app
+from dth.app import verbs
 from dth.app.record import Record
 from dth.embedded import process_name
 from dth.events import Event, Notice, ObjectFailed, Requests
@@ -49,7 +49,7 @@ async def sync_images(folder: Path, source: str, destination: str, *, dry_run: b
     job, report = _job(folder, source, destination, given)
     events: list[Event] = []
     async with asyncio.timeout(HANG_SECONDS):
-        summary = await app.ecr_sync(job, events.append, asyncio.Event(), dry_run=dry_run)
+        summary = await verbs.ecr_sync(job, events.append, asyncio.Event(), dry_run=dry_run)
     return _ran(summary, events, report)
 
 
@@ -58,7 +58,7 @@ async def list_images(folder: Path, source: str, **given: Any) -> Ran:
     job, report = _job(folder, source, "http://127.0.0.1:9", given)
     events: list[Event] = []
     async with asyncio.timeout(HANG_SECONDS):
-        summary = await app.list_images(job, events.append, asyncio.Event())
+        summary = await verbs.list_images(job, events.append, asyncio.Event())
     return _ran(summary, events, report)
 
 
@@ -76,7 +76,7 @@ async def enqueue_images(
             stop.set()
 
     async with asyncio.timeout(HANG_SECONDS):
-        summary = await app.enqueue_images(job, hear, stop)
+        summary = await verbs.enqueue_images(job, hear, stop)
     return _ran(summary, events, report)
 
 
@@ -88,7 +88,7 @@ async def work_images(folder: Path, **given: Any) -> Ran:
     events: list[Event] = []
     record = Record(events.append)
     async with asyncio.timeout(HANG_SECONDS):
-        await app.run_child(
+        await verbs.run_child(
             job.model_dump_json(exclude_unset=True), process_name(), strict=True, until_empty=True, emit=record.note,
             stop=asyncio.Event(),
         )  # fmt: skip

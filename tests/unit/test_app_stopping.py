@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dth.app.build import Lock, open_embedded
-from dth.app.oneoff import LocalWorkers
 from dth.app.stopping import unless_stopped
+from dth.app.sync import LocalWorkers
 from dth.cli.closing import headline
 from dth.embedded import StateFolder
 from dth.errors import QueueError, SettingsError

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-import dth
+import dth.app
 from dth.cli.main import app as command
 from dth.errors import AccessDenied, ConnectFailed, DthError, QueueError, RunUnderWay
 from dth.events import Difference, Emit, Moved, Notice, ObjectFailed, Planned, RunOver, RunSealed, RunStarted
@@ -42,7 +42,7 @@ VERIFIED = Verified({"equal": 3}, {"etag": 3}, 3, 3, 0, 1.0, 0, complete=True, r
 
 @dataclass
 class Engine:
-    """Stands for `dth.app`: keeps how it was called, and does what the test says."""
+    """Stands for `dth.app.verbs`: keeps how it was called, and does what the test says."""
 
     calls: list[tuple[str, TransferJob, dict[str, Any]]] = field(default_factory=list)
     does: Callable[[Emit, asyncio.Event], Any] = lambda _emit, _stop: None
@@ -87,11 +87,11 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     stand_in = Engine()
-    module = types.ModuleType("dth.app")
+    module = types.ModuleType("dth.app.verbs")
     for name in ("sync", "find", "work", "verify", "status"):
         setattr(module, name, getattr(stand_in, name))
-    monkeypatch.setitem(sys.modules, "dth.app", module)
-    monkeypatch.setattr(dth, "app", module, raising=False)
+    monkeypatch.setitem(sys.modules, "dth.app.verbs", module)
+    monkeypatch.setattr(dth.app, "verbs", module, raising=False)
     return stand_in
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dth.app.registries import open_registries
+from dth.app.images.registries import open_registries
 from dth.errors import SettingsError
 from dth.settings import (
     IMAGE_NOT_YET,

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dth import settings
-from dth.app.imaging import nothing_to_prepare, repository_maker, run_options
-from dth.app.registries import Opener, Place, open_registries
+from dth.app.images.build import nothing_to_prepare, repository_maker, run_options
+from dth.app.images.registries import Opener, Place, open_registries
 from dth.ecr.copy import Image
 from dth.ecr.copy_with_referrers import Carrier
 from dth.ecr.dedup import Shelf

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dth.app.build import Embedded, Lock, finder_connections, make_job, open_embedded, open_report, open_sides
-from dth.app.finding import find_once, preview_only
+from dth.app.find import find_once, preview_only
 from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.stopping import unless_stopped

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dth import settings
-from dth.app.registries import Opener, Place
+from dth.app.images.registries import Opener, Place
 from dth.ecr.aws import Aws, AwsLogin
 from dth.ecr.filters import parse_filter
 from dth.ecr.reference import DOCKER_HUB, Reference, parse_list

@@ -6,9 +6,9 @@ import uuid
 
 from dth import settings
 from dth.app.build import RUNS_LOOKED_AT, Embedded, Sides
-from dth.app.lists import listers
+from dth.app.listers import listers
 from dth.app.record import Record
-from dth.app.selected import selection_of
+from dth.app.selection import selection_of
 from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, TransportError
 from dth.events import RunStarted
 from dth.finder.compare import CompareMode

@@ -7,7 +7,7 @@ import hashlib
 import time
 
 from dth import settings
-from dth.app.selected import choice_of
+from dth.app.selection import choice_of
 from dth.ledgers.base import Ledger, Run
 from dth.model import Counts
 from dth.settings import TransferJob

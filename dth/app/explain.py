@@ -7,7 +7,7 @@ import asyncio
 from dth import settings
 from dth.app.build import LISTING_CONNECTIONS, open_sides
 from dth.app.record import Record
-from dth.app.selected import selection_of
+from dth.app.selection import selection_of
 from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain

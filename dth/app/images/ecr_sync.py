@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dth import settings
-from dth.app.imaging import forget, keep_run, new_run, nothing_to_prepare, open_sources, repository_maker, run_options
+from dth.app.images.build import (
+    forget,
+    keep_run,
+    new_run,
+    nothing_to_prepare,
+    open_sources,
+    repository_maker,
+    run_options,
+)
+from dth.app.images.registries import Opener, Place, open_registries
 from dth.app.ports import is_shared
 from dth.app.record import Record
-from dth.app.registries import Opener, Place, open_registries
 from dth.ecr.plan import ImagePlan
 from dth.ecr.prune import Stale, Untagger, confirm, find_stale
 from dth.ecr.records import removal_of

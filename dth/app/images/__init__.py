@@ -1,0 +1,1 @@
+"""Image jobs: their settings become registries, repositories and runs here."""
