@@ -14,8 +14,8 @@ from typing import NoReturn
 
 import uvloop
 
-from dth.cli import streams
-from dth.cli.garbage import collect_less
+from dth.cli.gc_tuning import collect_less
+from dth.cli.output import streams
 from dth.errors import DthError
 from dth.events import Event, WorkerFailed, to_json
 

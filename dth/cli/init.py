@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.face import Face
 from dth.cli.options import AsJson, Common, Verbose
+from dth.cli.output.base import Face
 from dth.cli.run import guarded
 from dth.settings import TransferJob, settings_of
 from dth.summary import ExitCode

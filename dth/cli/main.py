@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from dth import __version__
-from dth.cli import streams
 from dth.cli.complete_multipart import complete_multipart
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
 from dth.cli.init import init
+from dth.cli.output import streams
 from dth.cli.probe import probe
 from dth.cli.redrive import redrive
 from dth.cli.status import status

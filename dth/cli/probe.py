@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.face import Face
 from dth.cli.options import PLACE, AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.output.base import Face
 from dth.cli.run import guarded, load
 from dth.errors import SettingsError
 from dth.settings import parse_s3_url

@@ -13,10 +13,10 @@ from typing import NoReturn, TypeVar
 
 import typer
 
-from dth.cli import streams
-from dth.cli.face import Face, choose
-from dth.cli.garbage import collect_less
+from dth.cli.gc_tuning import collect_less
 from dth.cli.options import Common
+from dth.cli.output import streams
+from dth.cli.output.base import Face, choose
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.settings import BUCKETS, TransferJob, load_settings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dth.cli.face import Face
 from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.output.base import Face
 from dth.cli.run import guarded, load
 from dth.errors import SettingsError
 from dth.settings import TransferJob

@@ -11,7 +11,7 @@ import pytest
 from dth.app.build import Lock, open_embedded
 from dth.app.stopping import unless_stopped
 from dth.app.sync import LocalWorkers
-from dth.cli.closing import headline
+from dth.cli.output.summary import headline
 from dth.embedded import StateFolder
 from dth.errors import QueueError, SettingsError
 from dth.settings import TransferJob

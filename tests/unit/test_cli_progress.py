@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dth.cli.closing import headline
-from dth.cli.progress import Meter
-from dth.cli.text import shown_bytes, shown_key, shown_seconds
+from dth.cli.output.format import shown_bytes, shown_key, shown_seconds
+from dth.cli.output.progress import Meter
+from dth.cli.output.summary import headline
 from dth.events import (
     BytesMoved,
     InFlight,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dth.app.build import Sides
-from dth.cli.closing import details
+from dth.cli.output.summary import details
 from dth.events import Requests, RunSealed
 from dth.model import Location
 from dth.prices import estimate

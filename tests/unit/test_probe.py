@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from dth.cli.probing import answer, probed
+from dth.cli.output.probe import answer, probed
 from dth.errors import AccessDenied, AnswerInvalid, ConnectFailed, DthError
 from dth.events import Event, Probed, ProbeOver, from_json, to_json
 from dth.probe.canary import Canary

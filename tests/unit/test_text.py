@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dth.cli import streams
-from dth.cli.console import PlainFace
-from dth.cli.json import JsonFace
+from dth.cli.output import streams
+from dth.cli.output.console import PlainFace
+from dth.cli.output.json import JsonFace
 from dth.cli.run import _explain
 from dth.ecr.answers import refusal
 from dth.errors import DthError, NoSuchKey, QueueError, SettingsError

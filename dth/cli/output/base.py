@@ -43,9 +43,9 @@ class Face(Protocol):
 def choose(*, as_json: bool, verbose: bool) -> Face:
     """JSON where asked for; a live display on a terminal; plain lines elsewhere."""
     if as_json:
-        from dth.cli.json import JsonFace  # noqa: PLC0415 - each face is paid for only where it is used
+        from dth.cli.output.json import JsonFace  # noqa: PLC0415 - each face is paid for only where it is used
 
         return JsonFace(sys.stdout)
-    from dth.cli.console import LiveFace, PlainFace  # noqa: PLC0415
+    from dth.cli.output.console import LiveFace, PlainFace  # noqa: PLC0415
 
     return LiveFace(verbose=verbose) if sys.stderr.isatty() else PlainFace(verbose=verbose)

@@ -20,7 +20,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 # Says something on both streams, makes a loop with sockets as the command does, and says something again.
 WORK = """
     import asyncio, sys, uvloop
-    from dth.cli import streams
+    from dth.cli.output import streams
     streams.secure()
     async def work():
         loop = asyncio.get_running_loop()

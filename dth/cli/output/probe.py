@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dth.cli.text import shown_key
+from dth.cli.output.format import shown_key
 from dth.events import Probed, ProbeOver
 
 

@@ -16,11 +16,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from dth.cli.closing import details, headline
-from dth.cli.comparing import difference, findings, verdict
-from dth.cli.probing import answer, probed
-from dth.cli.progress import Meter
-from dth.cli.text import shown_bytes, shown_key
+from dth.cli.output.format import shown_bytes, shown_key
+from dth.cli.output.probe import answer, probed
+from dth.cli.output.progress import Meter
+from dth.cli.output.summary import details, headline
+from dth.cli.output.verify import difference, findings, verdict
 from dth.events import (
     Difference,
     Event,

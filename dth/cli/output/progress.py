@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dth.cli.text import counted, shown_bytes, shown_seconds
+from dth.cli.output.format import counted, shown_bytes, shown_seconds
 from dth.events import BytesMoved, Event, InFlight, Moved, VerifyProgress, WorkerStopped
 from dth.summary import Tally
 

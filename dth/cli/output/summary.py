@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dth.cli.text import counted, shown_bytes, shown_key, shown_seconds
+from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
 from dth.prices import SOURCE
 from dth.summary import ExitCode, Summary
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dth.cli.closing import by_count
-from dth.cli.text import counted, shown_bytes, shown_key, shown_seconds
+from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
+from dth.cli.output.summary import by_count
 from dth.events import Difference
 from dth.states import Comparison
 from dth.summary import Verified

@@ -1,0 +1,1 @@
+"""What people and machines see of a command: live, line by line, or as JSON."""
