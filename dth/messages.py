@@ -4,7 +4,8 @@ Keys travel as ASCII JSON, which survives any bytes (keys that are no UTF-8 hold
 Fields may be added with defaults, and unknown ones are ignored, so that old and new workers share a queue; a breaking
 change is a new version, and old versions decode for ever (golden files in tests/unit/golden).
 
-`attempt` counts failures, not deliveries: it belongs to entries; a message's own is their default.
+Every number and text has a bound, so that no message can make a worker count, wait or remember without end. `attempt`
+counts failures, not deliveries: it belongs to entries; a message's own is their default.
 """
 
 from __future__ import annotations
@@ -12,22 +13,48 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from dth.errors import DthError
 from dth.states import Reason
 
 VERSION = 1
+KEY_CHARACTERS = 4096
+"""S3's keys have 1,024 bytes. Some stores list longer ones: those are refused by name, with the object's own error."""
+
+_ATTEMPTS = 1000
+_ENTRIES = 10_000
+_PARTS = 10_000  # S3's most
 
 
 def _any_text(value: Any) -> str:
     """Text as it is: pydantic's own check would refuse lone surrogates."""
     if not isinstance(value, str):
         raise ValueError("a key must be text")  # noqa: TRY004 - pydantic turns ValueError into its own
+    if not 1 <= len(value) <= KEY_CHARACTERS:
+        raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters, this one {len(value)}")
     return value
 
 
 Key = Annotated[str, PlainValidator(_any_text)]
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9#:/_.-]{1,200}$")]
+"""Of a job, a run or a message. Ids become parts of other ids, of rows' keys and of lines of text."""
+Word = Annotated[str, StringConstraints(max_length=4096)]
+"""What a store calls something: an ETag, a version, an upload, a time."""
+Size = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""Bytes; more would not fit into the ledger's integers."""
+Attempt = Annotated[int, Field(ge=1, le=_ATTEMPTS)]
+Name = Annotated[str, StringConstraints(max_length=1024)]
+"""Of a registry or an image."""
 
 
 class MessageInvalid(DthError):
@@ -45,28 +72,28 @@ class ObjectEntry(_Wire):
     orders events of one key."""
 
     key: Key
-    size: int = Field(ge=0)
-    etag: str = ""
-    last_modified: str = ""
-    version_id: str | None = None
+    size: Size
+    etag: Word = ""
+    last_modified: Word = ""
+    version_id: Word | None = None
     reason: Reason = Reason.UNCOMPARED
-    attempt: int = 0
-    sequencer: str = ""
+    attempt: Annotated[int, Field(ge=0, le=_ATTEMPTS)] = 0
+    sequencer: Word = ""
 
 
 class _Envelope(_Wire):
     version: Literal[1] = 1
-    job_id: str
-    run_id: str
-    message_id: str
-    attempt: int = 1
+    job_id: Id
+    run_id: Id
+    message_id: Id
+    attempt: Attempt = 1
 
 
 class ObjectsMessage(_Envelope):
     """One to many small objects, or one large one."""
 
     kind: Literal["objects"] = "objects"
-    objects: list[ObjectEntry] = Field(min_length=1)
+    objects: list[ObjectEntry] = Field(min_length=1, max_length=_ENTRIES)
 
 
 class PartsMessage(_Envelope):
@@ -76,15 +103,21 @@ class PartsMessage(_Envelope):
     kind: Literal["parts"] = "parts"
     key: Key
     dest_key: Key
-    size: int
-    etag: str
-    version_id: str | None = None
-    upload_id: str
-    part_size: int
-    first: int
-    stop: int
-    object_attempt: int = 1
+    size: Size
+    etag: Word
+    version_id: Word | None = None
+    upload_id: Word
+    part_size: Size
+    first: int = Field(ge=1, le=_PARTS)
+    stop: int = Field(ge=2, le=_PARTS + 1)
+    object_attempt: Attempt = 1
     reason: Reason = Reason.UNCOMPARED
+
+    @model_validator(mode="after")
+    def _holds_a_part(self) -> PartsMessage:
+        if self.first >= self.stop:
+            raise ValueError("its last part comes before its first")
+        return self
 
 
 class DeleteMessage(_Envelope):
@@ -92,7 +125,7 @@ class DeleteMessage(_Envelope):
     destination's, as the finder saw them."""
 
     kind: Literal["delete"] = "delete"
-    objects: list[ObjectEntry] = Field(min_length=1)
+    objects: list[ObjectEntry] = Field(min_length=1, max_length=_ENTRIES)
 
 
 class ImageMessage(_Envelope):
@@ -100,10 +133,10 @@ class ImageMessage(_Envelope):
     ("" where nobody could say). `registry` is the source's where the image names its own; "" is the job's."""
 
     kind: Literal["image"] = "image"
-    source: str
-    destination: str
-    digest: str
-    registry: str = ""
+    source: Name
+    destination: Name
+    digest: Name
+    registry: Name = ""
 
 
 Entries = ObjectsMessage | DeleteMessage

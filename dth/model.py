@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dth.errors import KeyRefused
 from dth.states import Outcome, Reason, RestoreState, Side, VerifiedBy
 from dth.values import value
 
@@ -211,7 +212,10 @@ class KeyMapping:
     strip: bool
 
     def dest_key(self, key: str) -> str:
-        """The destination's key; `key` starts with `source_prefix`."""
+        """The destination's key. Raises KeyRefused where `key` is none of the source's: it does not start with
+        `source_prefix`, and cutting so many characters off would name another object."""
+        if not key.startswith(self.source_prefix):
+            raise KeyRefused(f"{key!r} is outside of the job's source: it does not start with {self.source_prefix!r}")
         if self.strip:
             return self.dest_prefix + key[len(self.source_prefix) :]
         if self.dest_prefix and not self.dest_prefix.endswith("/"):

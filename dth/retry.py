@@ -12,6 +12,8 @@ from dth.errors import DthError, StoreError
 
 T = TypeVar("T")
 
+_DOUBLINGS = 30
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -27,7 +29,8 @@ class RetryPolicy:
 
     def wait_seconds(self, tried: int, wished: float | None) -> float:
         """Before the next try, after `tried` failures. `wished` is a Retry-After, honoured up to the cap."""
-        jittered = random.uniform(0, min(self.cap_seconds, self.base_seconds * 2 ** (tried - 1)))  # noqa: S311
+        doublings = min(tried - 1, _DOUBLINGS)  # a power of some thousand is no float any more
+        jittered = random.uniform(0, min(self.cap_seconds, self.base_seconds * 2**doublings))  # noqa: S311
         return jittered if wished is None else min(max(jittered, wished), self.cap_seconds)
 
 

@@ -9,10 +9,31 @@ import json
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from dth.messages import DeleteMessage, ObjectEntry, ObjectsMessage, entry_size
+from pydantic import ValidationError
+
+from dth.errors import ListingBroken
+from dth.messages import KEY_CHARACTERS, DeleteMessage, ObjectEntry, ObjectsMessage, entry_size
 from dth.model import Change
 
 _ENVELOPE_BYTES = 160  # field names, punctuation, attempt, and a message number of 20 digits
+
+
+def _entry(change: Change) -> ObjectEntry:
+    listed = change.entry
+    try:
+        return ObjectEntry(
+            key=listed.key,
+            size=listed.size,
+            etag=listed.etag,
+            last_modified=listed.last_modified,
+            reason=change.reason,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        named = listed.key[:KEY_CHARACTERS]
+        raise ListingBroken(
+            f"the listing names an object that no store can hold, {named!r}: {first['loc'][0]}: {first['msg']}"
+        ) from error
 
 
 M = TypeVar("M", ObjectsMessage, DeleteMessage)
@@ -47,13 +68,7 @@ class Packer(Generic[M]):
         full: list[M] = []
         for change in changes:
             listed = change.entry
-            entry = ObjectEntry(
-                key=listed.key,
-                size=listed.size,
-                etag=listed.etag,
-                last_modified=listed.last_modified,
-                reason=change.reason,
-            )
+            entry = _entry(change)
             if listed.size > self._pack_bytes:
                 full.append(self._message([entry]))
                 continue

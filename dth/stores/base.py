@@ -39,7 +39,10 @@ class KeyRules:
 
     def refusal(self, key: str, size: int = 0) -> str:  # noqa: PLR0911 - one return a rule
         """Why the destination cannot hold `size` bytes at `key`, as half a sentence; "" where it can. Pure."""
-        length = len(key.encode("utf-8", "surrogateescape"))
+        try:
+            length = len(key.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            return "the key holds half of a surrogate pair, which stands for no bytes"
         if not key or length > self.max_bytes:
             return f"the key has {length} bytes, the destination takes 1 to {self.max_bytes}"
         if self.folds_backslashes and "\\" in key:

@@ -15,7 +15,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dth.errors import AnswerInvalid, BadCredentials, ProtocolViolation, RequestRefused, StoreError, TransportError
+from dth.errors import (
+    AnswerInvalid,
+    BadCredentials,
+    KeyRefused,
+    ProtocolViolation,
+    RequestRefused,
+    StoreError,
+    TransportError,
+)
 from dth.model import Location
 from dth.retry import RetryPolicy, retrying
 from dth.stores.answers import ERROR_LIMIT, Question, Refusal, date_of, error_of, read_refusal
@@ -48,6 +56,10 @@ class Call:
     body: Body = b""
     length: int | None = None
     repeatable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.key == "":
+            raise KeyRefused("an empty key names no object, but the bucket itself")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from dth.messages import (
     decode,
 )
 from dth.model import Counts
+from dth.worker import outcomes
 from dth.worker.entries import EntriesWorker
 from dth.worker.events import FindRules, translated
 from dth.worker.images import ImageWorker
@@ -137,6 +138,10 @@ class Consumer:
         except TROUBLES as error:
             self._trouble(error, "a message is given back")
             await self._queue.release([held.delivery], TROUBLE_DELAY_SECONDS)
+        except DthError:
+            raise  # of the process: its job, its stores, its registries
+        except Exception as error:  # noqa: BLE001 - a message that sets off a defect must not take the worker along
+            await self._process.bury_whole(held, f"it set off a defect of dth: {outcomes.error_text(error)}")
         self._leases.drop(held)  # after an error it stays, and is given back with the others
         self._load.ended(held, held.entries_left)
         if not len(self._leases):

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from pydantic import ValidationError
+
 from dth.errors import ObjectChanged
 from dth.ledgers.base import OutcomeRow
 from dth.messages import MessageInvalid, ObjectEntry, ObjectsMessage
@@ -82,7 +84,11 @@ async def translated(delivery: Delivery, invalid: MessageInvalid, find_rules: Fi
         reason = "an event, but this worker knows of no job that reads its bucket: give it the job's locations"
         return Meant(garbage=reason if events else "")
     name = message_id(delivery.name, delivery.body)
-    message, ignored = rules.message(events, name)
+    try:
+        message, ignored = rules.message(events, name)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return Meant(garbage=f"an event of an object that no store can hold: {first['loc'][0]}: {first['msg']}")
     row = OutcomeRow(f"{name}-ignored", rules.run_id, Counts(skipped=ignored), "", "") if ignored else None
     return Meant(message, row)
 

@@ -161,8 +161,8 @@ async def test_parts_of_an_upload_that_nobody_knows_are_over(stage: Stage) -> No
             etag="e",
             upload_id="u",
             part_size=1,
-            first=0,
-            stop=1,
+            first=1,
+            stop=2,
         ),
     )
     await stage.seal(0)

@@ -24,7 +24,7 @@ change_lists = st.lists(
 
 @given(batches=st.lists(change_lists, max_size=4), pack_objects=st.integers(1, 7))
 def test_packing_keeps_every_entry_within_all_three_limits(batches: list[list[Change]], pack_objects: int) -> None:
-    packer = Packer(ObjectsMessage, "jøb", "run", pack_objects, 100, MESSAGE_BYTES)
+    packer = Packer(ObjectsMessage, "job", "run", pack_objects, 100, MESSAGE_BYTES)
     messages: list[ObjectsMessage] = []
     for batch in batches:
         messages += packer.add(batch)
