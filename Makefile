@@ -52,10 +52,16 @@ build/services.installed: locks/services.txt
 	build/services/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-test: servers lint build/wheel.installed build/services.installed  ## All tests, of the built wheel, on real servers
+# What checks and makes what is shipped, in an environment of its own.
+build/tools.installed: locks/tools.txt
+	rm -rf build/tools && $(PYTHON) -m venv build/tools
+	build/tools/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+test: servers lint build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
 
 scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree
@@ -66,7 +72,7 @@ quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
 
 test-tree:
-	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench README.md CHANGELOG.md LICENSE Makefile pyproject.toml locks $(TREE)/
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy Dockerfile README.md CHANGELOG.md LICENSE Makefile pyproject.toml locks $(TREE)/
 
 servers:
 	@sh tests/servers/install.sh
@@ -100,8 +106,8 @@ wheels: build/env.installed  ## All wheels that the image is built from, into ./
 
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "dth" "build --group build" "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
-		"services --group services" "bench --group bench"; do set -- $$set; name=$$1; shift; \
-		case $$name in services|bench) from=; ;; *) from=pyproject.toml;; esac; \
+		"services --group services" "bench --group bench" "tools --group tools"; do set -- $$set; name=$$1; shift; \
+		case $$name in services|bench|build|tools) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links $$from "$$@" -o locks/$$name.txt || exit 1; done
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from .servers import aws, ceph, running
+from .servers import aws, ceph, running, tools
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
 from .servers import podman as podman_server
@@ -28,6 +28,7 @@ SERVERS = {
     "moto": aws.missing,
     "tinyproxy": tinyproxy_server.missing,
     "podman": podman_server.missing,
+    "tools": tools.missing,
 }
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

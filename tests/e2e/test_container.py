@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from dth.embedded import is_dead_here
 from tests.servers.aws import Aws
 from tests.servers.docker_registry import PASSWORD, USER, DockerRegistry
 from tests.servers.podman import IMAGE, Podman, options
-from tests.servers.processes import wait_until
 from tests.servers.s3server import S3Server
 
 from .corpus import corpus, fill, inventory
@@ -93,7 +93,7 @@ def test_a_fleet_of_containers_moves_what_one_of_them_found(
     place = ("--queue", made["queue"], "--table", name, "--src-bucket", source, "--dest-bucket", destination)
     assert dth("find", *place, "--pack-objects", "5").summary["found"] == 120
     move_to_dead_letters(ministack, made, receives=1)
-    words = [*place, "--processes", "1", *dth.flags]
+    words = [*place, "--processes", "1", "--health-file", "/tmp/alive", *dth.flags]
     home = f"{tmp_path / 'home'}:/var/lib/dth"
     assert home in dth.before
     workers = [f"{name}-{letter}" for letter in "ab"]
@@ -101,10 +101,15 @@ def test_a_fleet_of_containers_moves_what_one_of_them_found(
         podman("run", "-d", "--name", worker, *dth.before[dth.before.index("--read-only") :], "work", *words)
     counted = dth("complete-multipart", *place)
     assert sum(event["event"] == "ObjectFailed" for event in counted.events) == 5
-    look = ("status", *place)
-    wait_until(lambda: dth(*look).events[0]["done"] == 115, "the end of the run", 120)
+    look = ("status", *place, "--wait")
+    assert dth(*look, expect=None).events[-2]["done"] == 115
+    probe = ["sh", "-c", liveness_probe()]
+    podman("exec", workers[0], *probe)
+    podman("exec", workers[0], "touch", "-d", "1 hour ago", "/tmp/old")
+    with pytest.raises(AssertionError):
+        podman("exec", workers[0], *probe[:2], probe[2].replace("/tmp/alive", "/tmp/old"))
     assert dth("redrive", *place).summary["found"] == 5
-    wait_until(lambda: dth(*look).events[0]["done"] == 5, "the end of the run of dead letters", 120)
+    assert dth(*look, expect=None).events[-3]["done"] == 5
     podman("stop", "-t", "60", *workers)
     for worker in workers:
         (state,) = json.loads(podman("inspect", worker))
@@ -112,7 +117,7 @@ def test_a_fleet_of_containers_moves_what_one_of_them_found(
         assert '"event":"Summary"' in podman("logs", worker)
         podman("rm", worker)
     assert inventory(rgw.client("b"), destination) == inventory(rgw.client("a"), source)
-    queue = dth(*look).events[-1]
+    queue = dth("status", *place).events[-1]
     assert (queue["visible"], queue["leased"], queue["dead"]) == (0, 0, 0)
     bare("init", name, "--delete")
 
@@ -135,6 +140,13 @@ def test_images_move_between_registries(podman: Podman, docker_registry: DockerR
     assert dth("ecr-sync", *what, *sides).summary["done"] == 1
     podman("rmi", "localhost/tiny")
     podman("pull", *creds, f"docker://{docker_registry.host}/copied/contained/app:1")
+
+
+def liveness_probe() -> str:
+    """What the manifest of the workers has a kubelet run."""
+    manifest = Path(__file__).parents[2] / "deploy/kubernetes/workers.yaml"
+    (script,) = re.findall(r"command: \[sh, -c, '(.*)'\]", manifest.read_text())
+    return str(script)
 
 
 def tar(folder: Path, name: str) -> str:

@@ -30,5 +30,6 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
-# shellcheck disable=SC2086 - a list of words
+# A list of words:
+# shellcheck disable=SC2086
 apt-get -qq -y --no-install-recommends install $missing >/dev/null
