@@ -79,7 +79,8 @@ class Capabilities:
     on DELETE works. `keeps_tags`: it has object tags; None where that is not known. `tells_tag_count`: the answer to a GET
     or HEAD says how many there are, to whoever may read them. `uploads_keep_tags`: those that an upload is created with are
     its object's. `tells_parts`: it tells the sizes of an object's parts, whose MD5s its ETag is then made of.
-    `server_side_copy`: CopyObject works; `copies_parts`: UploadPartCopy too.
+    `server_side_copy`: CopyObject works; `copies_parts`: UploadPartCopy too. `assumed`: nobody knows this kind of store, so
+    what stands here is a guess until its answers bear it out.
     """
 
     provider: str
@@ -105,6 +106,7 @@ class Capabilities:
     uploads_keep_tags: bool = False
     tells_parts: bool = False
     copies_parts: bool = False
+    assumed: bool = False
 
 
 @value

@@ -70,7 +70,7 @@ async def _sizes(bucket: Bucket, key: str, generation: Generation, count: int) -
         if not told or not all(size.isascii() and size.isdigit() for size in told):
             return []
         sizes += map(int, told)
-        if len(sizes) >= count or not parts.flag("IsTruncated"):
+        if len(sizes) >= count or parts.truth("IsTruncated") is False:
             break
     return sizes
 

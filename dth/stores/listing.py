@@ -13,6 +13,7 @@ from dth.stores.xml import XmlInvalid
 from dth.transport.base import Response
 
 _PAGE_LIMIT = 16 << 20  # bytes; 1,000 keys of 1,024 bytes, each byte as %XX, are 3.1 MB
+_PAGE_KEYS = 1000  # asked for, and the most that S3 itself gives
 _EMPTY_MAX = 1000  # truncated pages in a row without an object; AWS may send some after mass deletion
 
 
@@ -23,7 +24,7 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
     token = ""
     guard = _LoopGuard(bucket)
     while True:
-        page = await _fetch(bucket, prefix, begin, token, 1000)
+        page = await _fetch(bucket, prefix, begin, token, _PAGE_KEYS)
         guard.check(page, prefix, token or begin)
         entries = page.entries
         past = bool(entries and until and bucket.profile.ordered and entries[-1].key > until)
@@ -31,7 +32,7 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
             entries = [entry for entry in entries if entry.key > after and not (until and entry.key > until)]
         if entries:
             yield entries
-        if past or not page.truncated:
+        if past or not _goes_on(bucket, page, begin, token):
             return
         begin, token = _next(bucket, page, begin)
 
@@ -43,7 +44,7 @@ async def probe(bucket: Bucket, prefix: str) -> None:
 
 async def first_page(bucket: Bucket, prefix: str, after: str) -> list[Entry]:
     """One page as the store gives it: nothing sorted, filtered or followed."""
-    return (await _fetch(bucket, prefix, after, "", 1000)).entries
+    return (await _fetch(bucket, prefix, after, "", _PAGE_KEYS)).entries
 
 
 async def _fetch(bucket: Bucket, prefix: str, begin: str, token: str, max_keys: int) -> ListPage:
@@ -75,6 +76,27 @@ async def _fetch(bucket: Bucket, prefix: str, begin: str, token: str, max_keys: 
             f"a page cannot be read: {exc}. Keys with control characters are the usual cause; a provider profile with "
             "url-encoded listings (src_type or dest_type) avoids that",
         ) from exc
+
+
+def _goes_on(bucket: Bucket, page: ListPage, begin: str, token: str) -> bool:
+    """Whether more may follow a page that was asked for by `begin` and `token`. Only a page that says so is the last one.
+
+    | IsTruncated              | a token or marker that leads on | objects on the page            | more?              |
+    |--------------------------|---------------------------------|--------------------------------|--------------------|
+    | true                     | -                               | -                              | yes                |
+    | anything else            | yes                             | -                              | yes                |
+    | false                    | no                              | as many as the page may hold   | asked, if assumed  |
+    | false                    | no                              | fewer                          | no                 |
+    | absent, or not understood| no                              | some                           | asked              |
+    | absent, or not understood| no                              | none                           | no                 |
+
+    "Asked" costs one request after the last key. "If assumed": of a kind of store about which nothing is known.
+    """
+    if page.truncated or (page.token and page.token != token) or (page.marker and page.marker != begin):
+        return True
+    if page.truncated is None:
+        return bool(page.entries)
+    return bucket.profile.assumed and len(page.entries) >= (page.most or _PAGE_KEYS)
 
 
 def _next(bucket: Bucket, page: ListPage, begin: str) -> tuple[str, str]:

@@ -22,14 +22,16 @@ from dth.stores.xml import Element, XmlInvalid, parse, unquoted
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page. `token` and `marker` are what the store says to go on with, "" where it says nothing; `folded` counts
-    CommonPrefixes, which nobody asks for."""
+    """One page. `truncated` is None where the page does not say, or says it in a way that cannot be understood. `token` and
+    `marker` are what the store says to go on with, "" where it says nothing. `folded` counts CommonPrefixes, which nobody
+    asks for. `most` is how many keys a page may hold by the store's own word (MaxKeys), 0 where it does not say."""
 
     entries: list[Entry]
-    truncated: bool
+    truncated: bool | None
     token: str
     marker: str
     folded: int
+    most: int = 0
 
 
 _LEAF = r"<{0}>[^<]*</{0}>\s*"
@@ -52,8 +54,18 @@ _named = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _SURROGATES = range(0xD800, 0xE000)
 
 
+_keys_with_return = re.compile(rb"<Key>[^<]*\r[^<]*</Key>")
+
+
 def read_page(data: bytes) -> ListPage:
-    """The page's entries in its order, keys decoded. Raises XmlInvalid for what is no ListBucketResult."""
+    """The page's entries in its order, keys decoded. Raises XmlInvalid for what is no ListBucketResult, and for a page that
+    counts more keys than it holds.
+
+    A bare carriage return in a key is part of the key: XML would read it as a line feed, so whoever minds XML writes it as
+    `&#13;`, and whoever does not has put the key there as it is.
+    """
+    if b"\r" in data:
+        data = _keys_with_return.sub(lambda key: key[0].replace(b"\r", b"&#13;"), data)
     try:
         page = _read_fast(data)
     except ValueError:
@@ -126,7 +138,7 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
     column = {name: pieces[group::stride] for name, group in pattern.groupindex.items()}
     absent = [""] * count
     rows = zip(
-        _keys(column["Key"], encoded=_is_encoded(root)),
+        _decoded(_texts(column["Key"]), encoded=_is_encoded(root)),
         map(int, column["Size"]),
         _etags(column.get("ETag", absent)),
         _texts(column["LastModified"]),
@@ -136,11 +148,10 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
     return _page(root, list(map(tuple.__new__, repeat(Entry), rows)))  # what Entry._make does, at half the price
 
 
-def _keys(keys: list[str], *, encoded: bool) -> list[str]:
-    keys = _texts(keys)
+def _decoded(keys: list[str], *, encoded: bool) -> list[str]:
     if encoded:
-        joined = "\n".join(keys)
-        if "%" in joined or "+" in joined:
+        joined = "".join(keys)
+        if ("%" in joined or "+" in joined) and not _not_encoded(joined):
             return [decode_listed(key) for key in keys]
     return keys
 
@@ -190,18 +201,19 @@ def _read_strictly(data: bytes) -> ListPage:
     root = parse(data)
     if root.name != "ListBucketResult":
         raise XmlInvalid(f"the answer is a {root.name}, not a ListBucketResult")
-    encoded = _is_encoded(root)
-    return _page(root, [_entry(item, encoded=encoded) for item in root.all("Contents")])
+    items = list(root.all("Contents"))
+    keys = _decoded([item.get("Key") for item in items], encoded=_is_encoded(root))
+    return _page(root, [_entry(item, key) for item, key in zip(items, keys, strict=True)])
 
 
-def _entry(item: Element, *, encoded: bool) -> Entry:
-    key, size = item.get("Key"), item.get("Size").strip()
+def _entry(item: Element, key: str) -> Entry:
+    size = item.get("Size").strip()
     if not key:
         raise XmlInvalid("an object without a key")
     if not (size.isascii() and size.isdigit()):
         raise XmlInvalid(f"the size of {key!r} is {size!r}")
     return Entry(
-        decode_listed(key) if encoded else key,
+        key,
         int(size),
         unquoted(item.get("ETag")),
         item.get("LastModified"),
@@ -210,17 +222,37 @@ def _entry(item: Element, *, encoded: bool) -> Entry:
 
 
 def _is_encoded(root: Element) -> bool:
-    """Whether the store honoured `encoding-type=url`. Only its own word counts: stores that ignore the parameter answer
-    plain keys, and decoding those would turn `a+b` into `a b`."""
+    """Whether the store says that it honoured `encoding-type=url`. Stores that ignore the parameter answer plain keys, and
+    decoding those would turn `a+b` into `a b`."""
     return root.get("EncodingType").strip().lower() == "url"
+
+
+_never_encoded = re.compile(r"[^!-~]|%(?![0-9A-Fa-f]{2})").search
+
+
+def _not_encoded(keys: str) -> bool:
+    """Whether the keys of a page belie its word that they are encoded: encoding leaves no blank, no control character and
+    nothing but ASCII, and `%` only before two hexadecimal digits. SeaweedFS 4.48 says so of uploads without doing it."""
+    return _never_encoded(keys) is not None
 
 
 def _page(root: Element, entries: list[Entry]) -> ListPage:
     marker = root.get("NextMarker")
+    folded = sum(1 for _ in root.all("CommonPrefixes"))
+    counted = _number(root.get("KeyCount"))
+    if counted > len(entries) + folded:
+        raise XmlInvalid(f"the page counts {counted} keys and holds {len(entries) + folded}")
     return ListPage(
         entries=entries,
-        truncated=root.flag("IsTruncated"),
+        truncated=root.truth("IsTruncated"),
         token=root.get("NextContinuationToken").strip(),
         marker=decode_listed(marker) if _is_encoded(root) else marker,
-        folded=sum(1 for _ in root.all("CommonPrefixes")),
+        folded=folded,
+        most=_number(root.get("MaxKeys")),
     )
+
+
+def _number(text: str) -> int:
+    """0 for what is none."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - no page is that long

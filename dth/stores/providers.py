@@ -33,7 +33,7 @@ class ProviderProfile:
 
     `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
     identify the provider; their group `region` holds the region. `server` is the first word of its `Server` header.
-    `url_encoding`: listings are asked with `encoding-type=url`. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
+    `url_encoding`: listings are asked with `encoding-type=url`; whether the store honoured it, its answer tells. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
     plain HTTP. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
     `Capabilities`.
     """
@@ -68,6 +68,7 @@ class ProviderProfile:
     uploads_keep_tags: bool = False
     parts_from: PartsFrom = PartsFrom.NOWHERE
     copies_parts: bool = False
+    assumed: bool = False
 
 
 _AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
@@ -119,7 +120,6 @@ PROFILES: dict[str, ProviderProfile] = {
             endpoint="https://s3.{region}.qiniucs.com",
             hosts=(r"(?:.+\.)?s3[.-](?P<region>[a-z0-9-]+)\.qiniucs\.com",),
             default_region="cn-east-1",
-            url_encoding=False,
         ),
         ProviderProfile(
             "Tencent_COS",
@@ -194,7 +194,7 @@ PROFILES: dict[str, ProviderProfile] = {
             ),
         ),
         # nothing is known: version 1 lists everywhere, one range at a time, and no ETag of parts proves anything
-        ProviderProfile(S3_COMPATIBLE, list_version=1, url_encoding=False, start_after=False),
+        ProviderProfile(S3_COMPATIBLE, list_version=1, start_after=False, assumed=True),
     )
 }  # fmt: skip
 
@@ -306,6 +306,7 @@ def capabilities(profile: ProviderProfile, scheme: str, bucket: str = "") -> Cap
         tells_tag_count=profile.tells_tag_count,
         uploads_keep_tags=profile.uploads_keep_tags,
         copies_parts=profile.copies_parts,
+        assumed=profile.assumed,
         tells_parts=profile.parts_from is not PartsFrom.NOWHERE and not express,
     )
 

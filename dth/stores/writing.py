@@ -185,7 +185,7 @@ class Writing:
         return await self._bucket.call(call, read)
 
     async def parts(self, key: str, upload_id: str) -> AsyncIterator[UploadedPart]:
-        """See `Writer.uploaded_parts`."""
+        """See `Writer.uploaded_parts`. A marker alone is no sign of more: AWS names one on the last page too."""
         marker = ""
         for _ in range(_PAGES_MAX):
             parameters = [("max-parts", "1000"), ("uploadId", upload_id)]
@@ -193,14 +193,20 @@ class Writing:
                 parameters.append(("part-number-marker", marker))
             call = Call("ListParts", "GET", key, encode_query(parameters))
             page = await self._page(call, "ListPartsResult")
-            for part in page.all("Part"):
-                yield UploadedPart(
+            parts = [
+                UploadedPart(
                     self._number(call, part, "PartNumber"), self._number(call, part, "Size"), unquoted(part.get("ETag"))
                 )
-            if not page.flag("IsTruncated"):
+                for part in page.all("Part")
+            ]
+            for part in parts:
+                yield part
+            if _is_last(page, parts):
                 return
-            following = page.get("NextPartNumberMarker").strip()
+            following = page.get("NextPartNumberMarker").strip() or (str(parts[-1].number) if parts else "")
             if not following.isdigit() or int(following) <= int(marker or 0):
+                if page.truth("IsTruncated") is None:
+                    return  # it never said that there is more, and gave what it gave before
                 raise self._endless(call)
             marker = following
         raise self._endless(call)
@@ -219,11 +225,13 @@ class Writing:
                 OpenUpload(item.get("Key"), item.get("UploadId").strip(), item.get("Initiated").strip())
                 for item in page.all("Upload")
             ]
-            for upload in uploads:
+            for upload in uploads if uploads[-1:] != [last] else ():
                 yield upload
-            if not page.flag("IsTruncated"):
+            if _is_last(page, uploads):
                 return
             if not uploads or uploads[-1] == last:
+                if page.truth("IsTruncated") is None:
+                    return
                 raise self._endless(call)
             last = uploads[-1]  # which is what the markers say
         raise self._endless(call)
@@ -270,6 +278,13 @@ class Writing:
             f"{question.side}: {question.operation} {question.target}: a page says that there is more and leads nowhere",
             operation=call.operation,
         )
+
+
+def _is_last(page: Element, items: Sequence[object]) -> bool:
+    """Whether a page says that it is the last one. Where it says neither, one more is asked for after its last item, until
+    one is empty."""
+    truncated = page.truth("IsTruncated")
+    return not items if truncated is None else not truncated
 
 
 def _copy_source(source: Bucket, key: str, generation: Generation) -> list[Header]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from xml.parsers import expat  # no defused wrapper: document types are refused below, and with them all entities
 
 _DEPTH_MAX = 32
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class XmlInvalid(ValueError):
@@ -35,9 +36,11 @@ class Element:
         child = self.child(name)
         return default if child is None else child.text
 
-    def flag(self, name: str) -> bool:
-        """Whether the child says `true`."""
-        return self.get(name).strip().lower() == "true"
+    def truth(self, name: str) -> bool | None:
+        """What the children of that name say, as XML Schema writes it (`true`, `1`, `false`, `0`) in any case. None where
+        there is none, where it says something else, or where two of them contradict each other."""
+        said = {_TRUTH.get(child.text.strip().lower()) for child in self.all(name)}
+        return said.pop() if len(said) == 1 else None
 
 
 def parse(data: bytes) -> Element:

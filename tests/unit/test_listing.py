@@ -182,7 +182,7 @@ async def test_an_error_is_never_an_empty_listing() -> None:
 
 
 async def test_url_encoding_is_asked_for_where_the_profile_says_so() -> None:
-    for profile, asks in ((V2, True), (V1, False), ("Qiniu_Kodo", False)):
+    for profile, asks in ((V2, True), ("S3_Compatible", True), ("Qiniu_Kodo", True), (V1, False)):
         store, net = fake_store([page()], profile=profile)
         await keys_of(store)
         assert (asked(net.sent[0]).get("encoding-type") == "url") == asks

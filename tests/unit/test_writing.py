@@ -113,7 +113,9 @@ async def test_parts_go_out_in_order_with_their_etags_quoted() -> None:
 def parts_page(numbers: range, following: str) -> FakeAnswer:
     items = "".join(f'<Part><PartNumber>{n}</PartNumber><ETag>"p{n}"</ETag><Size>{n}</Size></Part>' for n in numbers)
     more = (
-        f"<IsTruncated>true</IsTruncated><NextPartNumberMarker>{following}</NextPartNumberMarker>" if following else ""
+        f"<IsTruncated>true</IsTruncated><NextPartNumberMarker>{following}</NextPartNumberMarker>"
+        if following
+        else "<IsTruncated>false</IsTruncated>"
     )
     return FakeAnswer(200, {}, f"<ListPartsResult>{more}{items}</ListPartsResult>".encode())
 
@@ -136,7 +138,7 @@ def uploads_page(keys: str, *, truncated: bool) -> FakeAnswer:
     items = "".join(
         f"<Upload><Key>{key}</Key><UploadId>u-{key}</UploadId><Initiated>t</Initiated></Upload>" for key in keys.split()
     )
-    flag = "<IsTruncated>true</IsTruncated>" if truncated else ""
+    flag = f"<IsTruncated>{str(truncated).lower()}</IsTruncated>"
     return FakeAnswer(200, {}, f"<ListMultipartUploadsResult>{flag}{items}</ListMultipartUploadsResult>".encode())
 
 

@@ -35,7 +35,7 @@ def test_names_lose_their_prefix_and_texts_are_whole() -> None:
     assert root.name == "R"
     assert root.get("A") == "one & <two> three"
     assert [item.text for item in root.all("A")] == ["one & <two> three", "second"]
-    assert root.flag("B")
+    assert root.truth("B")
     assert root.get("C", "none") == "none"
 
 
