@@ -19,6 +19,7 @@ from dth.errors import (
     QueueError,
     QueueUnavailable,
 )
+from dth.partitions import partition_of, region_at
 from dth.retry import RetryPolicy, retrying
 
 PATIENCE = RetryPolicy(attempts=10, base_seconds=0.1, cap_seconds=8.0)
@@ -144,9 +145,9 @@ def plain_code(code: str) -> str:
 
 
 def queue_place(url: str) -> tuple[str, str]:
-    """(endpoint, region) of a queue's URL; "" for what AWS itself, or the environment, must say."""
+    """(endpoint, region) of a queue's URL. The endpoint is "" where it is the region's public one, the region where the
+    host names none: AWS's own settings decide then."""
     parts = urlsplit(url)
-    labels = (parts.hostname or "").split(".")
-    if "amazonaws" in labels and labels[0] == "sqs":
-        return "", labels[1]
-    return f"{parts.scheme}://{parts.netloc}", ""
+    region = region_at(parts.hostname or "")
+    public = region and parts.hostname == partition_of(region).host("sqs", region)
+    return "" if public else f"{parts.scheme}://{parts.netloc}", region

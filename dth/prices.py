@@ -3,7 +3,7 @@
 US dollars for 1,000 requests to AWS S3 in US East (N. Virginia), as they were known on 2026-11-25 from
 https://aws.amazon.com/s3/pricing/ ("Requests & data retrievals"); other regions of the same partition differ by up to a half.
 Not part of the sum: bytes that leave a region (often the largest item of a bill), what a class of storage asks for reading,
-restores, and anything that is not AWS's or in another of its partitions, whose prices are others.
+restores, and anything that is not AWS's or in another of its partitions, whose prices are others: `dth.partitions` says for which partition these hold.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
 from dth.ledgers.base import Ledger
 from dth.model import Counts, Location
+from dth.partitions import partition_of
 from dth.prices import estimate
 from dth.queues.base import Queue
 from dth.report import JsonlReport, ReportLevel
 from dth.settings import ImageJob, TransferJob
-from dth.settings.identity import partition
 from dth.states import RunState, Side
 from dth.stores.providers import AMAZON_S3
 from dth.stores.s3 import S3Store
@@ -77,7 +77,7 @@ class Sides:
 
 def _dollars(store: S3Store, requests: Mapping[str, int], storage_class: str) -> float | None:
     """About what they cost; None where that is not known. A region that was never asked for is AWS's own default."""
-    if store.capabilities.provider != AMAZON_S3 or partition(store.region or "us-east-1") != "aws":
+    if store.capabilities.provider != AMAZON_S3 or not partition_of(store.region).priced:
         return None
     return estimate(requests, storage_class)
 

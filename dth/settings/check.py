@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC
+from urllib.parse import urlsplit
 
-from dth.settings.identity import mapping, partition
+from dth.partitions import partition_at, partition_of
+from dth.settings.identity import mapping
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.urls import folder
 
@@ -151,7 +153,7 @@ def _one_side(job: TransferJob, side: str) -> list[str]:
         found.append(f"{side}_credentials and {side}_profile both say whose keys to use: set one of them")
     if not endpoint and kind in _NEEDS_ENDPOINT:
         found.append(f"{side}_type = {kind!r} needs {side}_endpoint: it has no address of its own")
-    if bucket.endswith("--x-s3") and (not endpoint or ".amazonaws.com" in endpoint):
+    if bucket.endswith("--x-s3") and (not endpoint or partition_at(urlsplit(endpoint).hostname or "")):
         found.append(f"{side}_bucket = {bucket!r} is a directory bucket (S3 Express), which this version cannot open")
     if not endpoint and not region and kind in _NEEDS_REGION:
         found.append(f"{side}_type = {kind!r} needs {side}_region or {side}_endpoint: its addresses hold the region")
@@ -173,14 +175,22 @@ def _overlap(job: TransferJob) -> list[str]:
 
 
 def _same_store(job: TransferJob) -> bool:
-    """Whether both sides may be one store. Without an endpoint AWS's partition decides; an unknown one may be any."""
-    source, target = job.src_endpoint, job.dest_endpoint
-    aws = [not one or ".amazonaws.com" in one for one in (source, target)]
-    if all(aws):
-        ours = [_partition(source, job.src_region), _partition(target, job.dest_region)]
-        return ours[0] == ours[1] or "" in ours
-    return source.lower() == target.lower()
+    """Whether both sides may be one store. Of AWS's the partitions decide; an unknown one may be any."""
+    sides = [(job.src_type, job.src_endpoint, job.src_region), (job.dest_type, job.dest_endpoint, job.dest_region)]
+    source, target = (_store(*side) for side in sides)
+    return source == target or (
+        _ANY_PARTITION in {source, target} and all(one.startswith("aws") for one in (source, target))
+    )
 
 
-def _partition(endpoint: str, region: str) -> str:
-    return "aws-cn" if endpoint.endswith(".amazonaws.com.cn") else partition(region)
+_ANY_PARTITION = "aws?"
+
+
+def _store(kind: str, endpoint: str, region: str) -> str:
+    """What stands for the store: the partition of AWS's, a provider without an endpoint, or the endpoint."""
+    if endpoint:
+        found = partition_at(urlsplit(endpoint).hostname or "")
+        return found.id if found else endpoint.lower()
+    if kind not in {"", "Amazon_S3"}:
+        return kind
+    return partition_of(region).id if region else _ANY_PARTITION

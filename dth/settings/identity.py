@@ -7,6 +7,7 @@ import json
 
 from dth.errors import SettingsError
 from dth.model import KeyMapping, Location
+from dth.partitions import partition_of
 from dth.settings.transfer import TiB, TransferJob, settings_of
 from dth.states import Side
 
@@ -57,16 +58,6 @@ def sse_header(job: TransferJob) -> str:
     return {"None": "", "AES256": "AES256", "AWS_KMS": "aws:kms"}[job.dest_sse]
 
 
-def partition(region: str) -> str:
-    """The AWS partition of a region; bucket names are unique within one. "" for an unknown region."""
-    if not region:
-        return ""
-    return next((name for start, name in _PARTITIONS if region.startswith(start)), "aws")
-
-
-_PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("us-iso-", "aws-iso"), ("us-isob-", "aws-iso-b"))
-
-
 def job_id(job: TransferJob) -> str:
     """The job's name: the one given, else 16 hex digits of a hash of both locations and the mapping.
 
@@ -87,7 +78,7 @@ def job_id(job: TransferJob) -> str:
 def _store(location: Location) -> str:
     if location.endpoint:
         return location.endpoint
-    return (partition(location.region) or "aws") if location.provider == "Amazon_S3" else location.provider
+    return partition_of(location.region).id if location.provider == "Amazon_S3" else location.provider
 
 
 def _names(scope: str) -> set[str]:

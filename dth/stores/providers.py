@@ -12,6 +12,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from dth.errors import SettingsError
+from dth.partitions import SUFFIXES, partition_of
 from dth.stores.base import Capabilities, KeyRules
 from dth.transport.base import Origin
 
@@ -71,15 +72,7 @@ class ProviderProfile:
     assumed: bool = False
 
 
-_AWS_SUFFIXES = {  # region prefix -> DNS suffix of its partition (botocore's partitions.json)
-    "cn-": "amazonaws.com.cn",
-    "eusc-": "amazonaws.eu",
-    "us-iso-": "c2s.ic.gov",
-    "us-isob-": "sc2s.sgov.gov",
-    "us-isof-": "csp.hci.ic.gov",
-    "eu-isoe-": "cloud.adc-e.uk",
-}
-_aws_suffix = "|".join(map(re.escape, ("amazonaws.com", *_AWS_SUFFIXES.values())))
+_aws_suffix = "|".join(map(re.escape, SUFFIXES))
 _AWS_HOSTS = (
     rf"(?:.+\.)?s3(?:[.-](?:fips|dualstack|accelerate|accesspoint))*[.-](?P<region>(?!dualstack|accelerate)[a-z]+(?:-[a-z]+)+-\d+)\.(?:{_aws_suffix})",
     rf"(?:.+\.)?s3(?:-accelerate)?(?:\.dualstack)?\.(?:{_aws_suffix})",
@@ -250,13 +243,8 @@ def endpoint_of(profile: ProviderProfile, endpoint: str, region: str) -> str:
         raise SettingsError(f"provider {profile.name} needs an endpoint: set src_endpoint or dest_endpoint")
     region = region or profile.default_region
     if profile.name == AMAZON_S3:
-        return f"https://s3.{region}.{aws_suffix(region)}"
+        return "https://" + partition_of(region).host("s3", region)
     return profile.endpoint.format(region=region.removeprefix("oss-"))
-
-
-def aws_suffix(region: str) -> str:
-    """The DNS suffix of the region's AWS partition."""
-    return next((suffix for start, suffix in _AWS_SUFFIXES.items() if region.startswith(start)), "amazonaws.com")
 
 
 def region_in(profile: ProviderProfile, endpoint: str) -> str:

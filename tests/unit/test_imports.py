@@ -13,6 +13,7 @@ PACKAGE = Path(importlib.util.find_spec("dth").origin).parent  # type: ignore[un
 VALUES = {
     "errors",
     "model",
+    "partitions",
     "states",
     "events",
     "retry",

@@ -40,6 +40,7 @@ def store(side: Side, provider: str, endpoint: str, region: str) -> S3Store:
         ("Amazon_S3", "", "", True),
         ("Amazon_S3", "", "cn-north-1", False),
         ("Amazon_S3", "", "us-gov-west-1", False),
+        ("Amazon_S3", "", "eusc-de-east-1", False),
         ("", "http://127.0.0.1:9000", "us-east-1", False),
         ("Aliyun_OSS", "", "cn-shanghai", False),
     ],

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dth.errors import SettingsError
+from dth.partitions import PARTITIONS, Partition
 from dth.settings import (
     TransferJob,
     contradicted,
@@ -58,11 +59,18 @@ def test_a_job_is_the_same_wherever_its_credentials_come_from() -> None:
     [
         {"src_bucket": "others"}, {"dest_bucket": "others"}, {"src_prefix": "a"}, {"dest_prefix": "a"},
         {"strip_src_prefix": True}, {"src_endpoint": "minio:9000"}, {"dest_endpoint": "minio:9000"},
-        {"dest_region": "cn-north-1"}, {"dest_type": "Aliyun_OSS", "dest_region": "x"},
+        {"dest_region": "cn-north-1"}, {"dest_region": "eusc-de-east-1"}, {"dest_type": "Aliyun_OSS", "dest_region": "x"},
     ],
 )  # fmt: skip
 def test_another_place_or_mapping_is_another_job(flags: dict[str, Any]) -> None:
     assert job_id(job(**flags)) != job_id(job())
+
+
+def test_the_same_buckets_in_two_partitions_are_two_jobs() -> None:
+    homes = [one.home for one in PARTITIONS]
+    assert len(homes) == 8
+    assert len({job_id(job(dest_region=home)) for home in homes}) == len(homes)
+    assert len({job_id(job(src_region=home)) for home in homes}) == len(homes)
 
 
 def test_the_hash_does_not_change_between_versions() -> None:
@@ -158,6 +166,23 @@ def test_sides_that_contain_each_other_are_refused(flags: dict[str, Any]) -> Non
 )  # fmt: skip
 def test_sides_apart_are_accepted_even_under_one_bucket_name(flags: dict[str, Any]) -> None:
     assert job(**SAME, **flags)
+
+
+@pytest.mark.parametrize("source", PARTITIONS, ids=lambda one: one.id)
+@pytest.mark.parametrize("target", PARTITIONS, ids=lambda one: one.id)
+def test_one_bucket_name_is_the_same_place_within_one_partition_only(source: Partition, target: Partition) -> None:
+    by_region = {"src_region": source.home, "dest_region": target.home}
+    by_host = {"src_endpoint": source.host("s3", source.home), "dest_region": target.home}
+    for where in (by_region, by_host):
+        if source is target:
+            with pytest.raises(SettingsError, match="the same place"):
+                job(**SAME, **where)
+        else:
+            assert job(**SAME, **where)
+
+
+def test_two_providers_are_two_places_although_neither_has_an_endpoint() -> None:
+    assert job(**SAME, dest_type="Aliyun_OSS", dest_region="cn-hangzhou")
 
 
 def test_an_interrupted_run_goes_on_with_the_credentials_that_are_named_now() -> None:

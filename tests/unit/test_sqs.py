@@ -143,6 +143,11 @@ async def test_a_dead_letter_keeps_what_sqs_can_hold_of_any_body_and_reason() ->
     [
         ("https://sqs.us-east-1.amazonaws.com/123/q", ("", "us-east-1")),
         ("https://sqs.cn-north-1.amazonaws.com.cn/123/q", ("", "cn-north-1")),
+        ("https://sqs.us-isof-south-1.csp.hci.ic.gov/123/q", ("", "us-isof-south-1")),
+        (
+            "https://vpce-1-2.sqs.eu-west-1.vpce.amazonaws.com/123/q",
+            ("https://vpce-1-2.sqs.eu-west-1.vpce.amazonaws.com", "eu-west-1"),
+        ),
         ("http://127.0.0.1:4566/000000000000/q", ("http://127.0.0.1:4566", "")),
     ],
 )

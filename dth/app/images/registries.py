@@ -17,6 +17,7 @@ from dth.ecr.reference import DOCKER_HUB
 from dth.ecr.registry import Registry
 from dth.ecr.web import Web, host_text, parse_origin
 from dth.errors import SettingsError
+from dth.partitions import DUAL_STACK, SUFFIXES, partition_at
 from dth.retry import RetryPolicy
 from dth.settings import ImageJob
 from dth.states import Side
@@ -27,7 +28,10 @@ RETRY = RetryPolicy(attempts=5, base_seconds=0.2, cap_seconds=20.0)
 """Of one request. What outlasts it is the image's to retry."""
 CONNECTIONS = 64  # to one origin
 
-_ECR_HOST = re.compile(r"([0-9]{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)")
+_ECR_DOMAINS = (*SUFFIXES, *(re.sub("^api", "on", domain) for domain in DUAL_STACK))
+ECR_HOST = re.compile(
+    rf"([0-9]{{12}})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:{'|'.join(map(re.escape, _ECR_DOMAINS))})"
+)
 PUBLIC_ECR = "public.ecr.aws"
 """Anyone may read it, like any other registry. Its own API for logins and repositories is not spoken here."""
 _HUB_HOST = "registry-1.docker.io"
@@ -64,7 +68,7 @@ class Opener:
         return await self._open(Side.DESTINATION, job.dest_registry, job.dest_account_id, job.dest_region)
 
     async def _open(self, side: Side, address: str, account_id: str, region: str) -> Place:
-        ecr = _ECR_HOST.fullmatch(address)
+        ecr = ECR_HOST.fullmatch(address)
         if not address or ecr:
             place = await self._ecr(side, *(ecr.group(1, 2) if ecr else (account_id, region)))
         else:
@@ -157,7 +161,7 @@ class _Closing:
 async def _stand_in(aws: Aws) -> Origin | None:
     """An emulator's address, where ECR's API is not AWS's own: it serves the registry at the same place."""
     origin = parse_origin(await aws.endpoint("ecr"))
-    return None if ".amazonaws.com" in origin.host or ".api.aws" in origin.host else origin
+    return None if partition_at(origin.host) else origin
 
 
 @contextlib.asynccontextmanager
