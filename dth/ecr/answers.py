@@ -24,6 +24,7 @@ ERROR_LIMIT = 65_536
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _FAULT = 401, 403, 404, 409, 429, 500
 _TIMEOUTS = {408, 425}
+_DIGITS = 10  # of seconds; more are no wait but a mistake
 _NEEDS = {
     "pull": "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability, or pull",
     "push": "ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage, or push",
@@ -40,13 +41,20 @@ class Answer:
 
 
 def refusal(
-    *, operation: str, what: str, push: bool, status: int, headers: Mapping[str, str], body: bytes
+    *, operation: str, what: str, push: bool, status: int, headers: Mapping[str, str], body: bytes, elsewhere: str = ""
 ) -> StoreError:
-    """The error that an answer stands for. `what` is the image or blob, for people."""
+    """The error that an answer stands for. `what` is the image or blob, for people; `elsewhere` the host that has answered,
+    where the registry has sent us to another than itself."""
     code, message = _said(body)
     kind, text = _kind(status, code, operation)
     said = f" ({code}{': ' if code and message else ''}{message})" if code or message else ""
-    hint = f"; the credentials lack {_NEEDS['push' if push else 'pull']} on it" if kind is AccessDenied else ""
+    hint = ""
+    if elsewhere:
+        hint = (
+            f"; {elsewhere}, to which the registry sent us, has answered so: the registry's credentials never go there"
+        )
+    elif kind is AccessDenied:
+        hint = f"; the credentials lack {_NEEDS['push' if push else 'pull']} on it"
     return kind(
         f"{operation} of {what}: {text}{said}{hint}",
         operation=operation,
@@ -87,4 +95,4 @@ def _said(body: bytes) -> tuple[str, str]:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    return float(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None

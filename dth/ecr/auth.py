@@ -8,41 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from dth.ecr.challenge import Challenge, parse_challenge
 from dth.ecr.credentials import Login, LoginSource
-from dth.ecr.web import Url, resolve
-from dth.errors import BadCredentials, ProtocolViolation
+from dth.ecr.web import Url, follow
+from dth.errors import BadCredentials, ProtocolViolation, RequestRefused
 
 _DEFAULT_SECONDS = 60.0  # where the service does not say how long its token lives
 _MARGIN = 0.2  # of a token's life is left when it is replaced
 _MARGIN_MOST = 30.0
+_LONGEST_SECONDS = 86_400.0  # of a token's life that are believed
 _TOKEN_LIMIT = 65_536
-_PARAMETER = re.compile(r'([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """What a 401 asks for. `realm` is the token service's URL, `service` its name for this registry."""
-
-    bearer: bool
-    realm: str = ""
-    service: str = ""
-
-
-def parse_challenge(header: str) -> Challenge | None:
-    """The first challenge that we can answer: bearer before basic. None where there is neither."""
-    lower = header.lower()
-    at = lower.find("bearer ")
-    if at >= 0:
-        said = {name.lower(): quoted or plain for name, quoted, plain in _PARAMETER.findall(header[at + 7 :])}
-        if said.get("realm"):
-            return Challenge(bearer=True, realm=said["realm"], service=said.get("service", ""))
-    return Challenge(bearer=False) if "basic" in lower else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +81,8 @@ class Authorizer:
         return "Bearer " + await self._token(challenge, scope, refused="")
 
     async def refused(self, scope: Scope, sent: str | None, headers: Mapping[str, str]) -> bool:
-        """Take a 401's challenge; True where there is now another answer to it than the one that was sent."""
+        """Take the challenge of a 401 that the registry itself has sent; True where there is now another answer to it than the
+        one that was sent."""
         challenge = parse_challenge(headers.get("www-authenticate", ""))
         if challenge is None:
             return False
@@ -131,9 +112,10 @@ class Authorizer:
         return kept if kept and kept.value != refused and self._clock() < kept.until else None
 
     async def _fetch(self, challenge: Challenge, scope: Scope) -> tuple[str, float]:
-        url = resolve(self._base, challenge.realm)
-        if url.origin.scheme != "https" and self._base.origin.scheme == "https":
-            raise BadCredentials(f"{self._base.host} sends its token requests to {url.host} without TLS: refused")
+        try:
+            url = follow(self._base, challenge.realm)
+        except RequestRefused as exc:
+            raise BadCredentials(f"{self._base.host} sends its token requests elsewhere without TLS: refused") from exc
         login = await self._source.get()
         status, body = await self._request(url, challenge, scope, login)
         if status in {401, 403} and login is not None:
@@ -167,9 +149,10 @@ def _token_of(body: bytes, url: Url) -> tuple[str, float]:
     try:
         fields = json.loads(body)
         token = fields.get("token") or fields["access_token"]
-        seconds = float(fields.get("expires_in") or _DEFAULT_SECONDS)
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        said = fields.get("expires_in")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ProtocolViolation(f"{url}: the token service's answer holds no token") from exc
     if not isinstance(token, str) or not token.isascii() or not token.isprintable():
         raise ProtocolViolation(f"{url}: the token service's answer holds no token")
-    return token, seconds
+    known = isinstance(said, int | float) and not isinstance(said, bool) and 0 < said < float("inf")
+    return token, float(min(said, _LONGEST_SECONDS)) if known else _DEFAULT_SECONDS

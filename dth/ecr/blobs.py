@@ -19,7 +19,7 @@ from urllib.parse import quote
 from dth.ecr.auth import Scope
 from dth.ecr.manifest import Descriptor
 from dth.ecr.registry import Ask, Registry, drop
-from dth.ecr.web import Url, resolve
+from dth.ecr.web import Url
 from dth.errors import (
     AnswerInvalid,
     BodyMismatch,
@@ -272,7 +272,7 @@ class Uploader:
     def _location(self, base: Url, location: str) -> Url:
         if not location:
             raise AnswerInvalid(f"{self._title}: the registry opened an upload and does not say where")
-        return resolve(base, location)
+        return self._registry.follow(base, location)
 
     def _ask(
         self, operation: str, method: str, url: Url, accepts: set[int], headers: tuple[tuple[str, str], ...] = ()

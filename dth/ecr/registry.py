@@ -19,9 +19,8 @@ from dth.ecr.auth import Authorizer, Scope
 from dth.ecr.credentials import LoginSource
 from dth.ecr.manifest import ACCEPT, MANIFEST_LIMIT, OCI_INDEX, Manifest, digest_of, parse_manifest
 from dth.ecr.reference import is_digest
-from dth.ecr.web import Url, Web, resolve
+from dth.ecr.web import Url, Web, follow
 from dth.errors import (
-    AccessDenied,
     AnswerInvalid,
     BodyMismatch,
     DthError,
@@ -109,22 +108,24 @@ class Registry:
         A refused token is replaced; where the body was a stream, which can't be sent twice, the BadCredentials says
         that it is `retryable`.
         """
-        response, sent = await self._exchange(ask, body, length)
-        if response.status == _UNAUTHORIZED:
+        response, sent, at = await self._exchange(ask, body, length)
+        # Whoever else answers, a store of blobs say, has no say in where the login goes.
+        if response.status == _UNAUTHORIZED and at.origin == ask.url.origin == self.base.origin:
             renewed = await self._auth.refused(ask.scope, sent, response.headers)
             if renewed and isinstance(body, bytes):
                 await drop(response)
-                response, sent = await self._exchange(ask, body, length)
+                response, sent, at = await self._exchange(ask, body, length)
             elif renewed:
-                error = await self._refusal(ask, response)
+                error = await self._refusal(ask, response, at)
                 error.retryable = True
                 raise error
         if response.status not in ask.accepts:
-            raise await self._refusal(ask, response)
+            raise await self._refusal(ask, response, at)
         return response
 
-    async def _exchange(self, ask: Ask, body: Body, length: int | None) -> tuple[Response, str | None]:
-        url, sent = ask.url, await self._auth.header(ask.scope) if self._ours(ask.url) else None
+    async def _exchange(self, ask: Ask, body: Body, length: int | None) -> tuple[Response, str | None, Url]:
+        """The answer, the Authorization that the registry got, and who has answered."""
+        url, sent = ask.url, await self._auth.header(ask.scope) if ask.url.origin == self.base.origin else None
         self.requests[ask.operation] += 1
         authorization = sent
         for _ in range(_REDIRECTS + 1):
@@ -134,22 +135,26 @@ class Registry:
                 headers.append(("authorization", authorization))
             response = await self._web.client(url.origin).send(ask.method, url.target, headers, body, length)
             if response.status not in _MOVED or ask.method not in {"GET", "HEAD"}:
-                return response, sent
-            target = resolve(url, response.headers.get("location", ""))
+                return response, sent, url
+            location = response.headers.get("location", "")
             await drop(response)
-            if target.origin.scheme == "http" and url.origin.scheme == "https":
-                raise RequestRefused(
-                    f"{ask.operation} of {ask.what}: {url.host} redirects to {target.host} without TLS"
-                )
+            try:
+                target = self.follow(url, location)
+            except RequestRefused as exc:
+                raise RequestRefused(f"{ask.operation} of {ask.what}: {exc}") from exc
             if target.origin != url.origin:
                 authorization = None  # a token is for the registry alone, never for where it stores its blobs
             url = target
         raise RequestRefused(f"{ask.operation} of {ask.what}: {url.host} redirects without end")
 
-    def _ours(self, url: Url) -> bool:
-        return url.origin == self.base.origin or url.host == self._host
+    def follow(self, base: Url, location: str) -> Url:
+        """Where a Location leads, seen from the request at `base` that it answers. A registry for which an endpoint stands in
+        may call itself by its own name: that stays with the endpoint. Raises RequestRefused where TLS would be left."""
+        target = follow(base, location)
+        stands_in = self._host != self.base.host and target.host == self._host
+        return Url(self.base.origin, target.target) if stands_in else target
 
-    async def _refusal(self, ask: Ask, response: Response) -> StoreError:
+    async def _refusal(self, ask: Ask, response: Response, at: Url) -> StoreError:
         try:
             body = b"" if ask.method == "HEAD" else await response.read(ERROR_LIMIT)
         finally:
@@ -161,6 +166,7 @@ class Registry:
             status=response.status,
             headers=response.headers,
             body=body,
+            elsewhere="" if at.origin == self.base.origin else at.host,
         )
         if isinstance(error, Throttled):
             self.throttled += 1
@@ -222,7 +228,9 @@ class Registry:
         if self._heads_manifests:
             try:
                 answer = await self.whole(ask, kind="read manifests")
-            except (AccessDenied, RequestRefused, ProtocolViolation) as error:
+            except Throttled:
+                raise
+            except (StoreError, ProtocolViolation) as error:  # of HEAD alone, perhaps, or of where it was sent on to
                 self._heads_manifests = getattr(error, "status", 0) not in _NO_SUCH_METHOD
             else:
                 if answer.status != 200:  # noqa: PLR2004

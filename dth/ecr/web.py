@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
-from dth.errors import ProtocolViolation, SettingsError
+from dth.errors import ProtocolViolation, RequestRefused, SettingsError
 from dth.transport.base import HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
 from dth.transport.pace import Pace, PacedClient
@@ -43,16 +43,22 @@ def parse_origin(text: str) -> Origin:
     try:
         port = parts.port
     except ValueError as exc:
-        raise SettingsError(f"{text!r} is no registry: its port is none") from exc
+        raise SettingsError(f"{_shown(text)!r} is no registry: its port is none") from exc
     if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query or "@" in parts.netloc:
-        raise SettingsError(f"{text!r} is no registry: it looks like registry.example or http://127.0.0.1:5000")
+        raise SettingsError(f"{_shown(text)!r} is no registry: it looks like registry.example or http://127.0.0.1:5000")
     return Origin(parts.scheme, parts.hostname, port or _PORTS[parts.scheme])
+
+
+def _shown(text: str) -> str:
+    """An address without the user and password that do not belong into it."""
+    return f"...@{text.rpartition('@')[2]}" if "@" in text else text
 
 
 def resolve(base: Url, location: str) -> Url:
     """Where a Location header points to, seen from the request that it answers. Raises ProtocolViolation for nonsense.
 
-    A registry behind a proxy that ends TLS names itself with `http`: the connection stays what it was.
+    A registry behind a proxy that ends TLS names itself with `http`: where the port is the same, or either scheme's own, the
+    connection stays what it was.
     """
     try:
         parts = urlsplit(urljoin(f"{base.origin.scheme}://{base.host}{base.target}", location))
@@ -64,8 +70,18 @@ def resolve(base: Url, location: str) -> Url:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     origin = Origin(parts.scheme, parts.hostname, port)
     if origin.host == base.origin.host and parts.scheme == "http" and base.origin.scheme == "https":
-        origin = base.origin
+        both_usual = port == _PORTS["http"] and base.origin.port == _PORTS["https"]
+        origin = base.origin if both_usual or port == base.origin.port else origin
     return Url(origin, target)
+
+
+def follow(base: Url, location: str) -> Url:
+    """As `resolve`, for an address that the next request goes to. Raises RequestRefused where TLS would be left for a
+    connection without: nothing that was under way with TLS goes on in the clear."""
+    target = resolve(base, location)
+    if target.origin.scheme != "https" and base.origin.scheme == "https":
+        raise RequestRefused(f"{base.host} sends us on to {target.host} without TLS: refused")
+    return target
 
 
 class Web:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Literal
 
@@ -25,6 +25,7 @@ _limits = partial(setting, scope="process", panel="Limits")
 _ACCOUNT = r"^$|^[0-9]{12}$"
 _ACCOUNT_RULE = "12 digits"
 _PREFIX = r"^$|^/?[a-z0-9]+([._/-]+[a-z0-9]+)*/?$"
+_REGISTRIES = "source_registries"  # beside the settings of an image run
 _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 
 
@@ -185,11 +186,18 @@ def image_settings_json(job: ImageJob) -> str:
     return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
 
-def image_run_settings_json(job: ImageJob, template: str) -> str:
+def image_run_settings_json(job: ImageJob, template: str, registries: Iterable[str] = ("",)) -> str:
     """The same for a run whose images other processes copy, perhaps elsewhere: nothing in it names a file of this machine,
-    and nothing is as long as a list of images, which workers need not know."""
+    and nothing is as long as a list of images, which workers need not know. `registries` are the sources that the list
+    names, "" for the job's own: workers read from no other."""
     kept = {"job_id": image_job_id(job), "repository_template": template, "src_image_list": ""}
-    return image_settings_json(job.model_copy(update=kept))
+    fields = json.loads(image_settings_json(job.model_copy(update=kept)))
+    return json.dumps({**fields, _REGISTRIES: sorted(set(registries))}, separators=(",", ":"), sort_keys=True)
+
+
+def image_registries(text: str) -> frozenset[str]:
+    """The sources that an image run may read from; a run of an older version names none but the job's own."""
+    return frozenset(json.loads(text).get(_REGISTRIES, [""]))
 
 
 def from_image_run_settings(text: str, process: JobBase | None = None) -> ImageJob:
@@ -198,6 +206,7 @@ def from_image_run_settings(text: str, process: JobBase | None = None) -> ImageJ
     Settings that this version does not know raise SettingsError: a newer one asked for what this worker cannot do.
     """
     fields = json.loads(text)
+    fields.pop(_REGISTRIES, None)
     known = settings_of(ImageJob)
     unknown = sorted(name for name in fields if name not in known or known[name].scope != "job")
     if unknown:

@@ -88,6 +88,10 @@ class Images(Protocol):
         """How many may be in flight in this process."""
         ...
 
+    def refusal(self, message: ImageMessage) -> str:
+        """Why the run's settings do not allow what the message asks for, "" where they do."""
+        ...
+
     async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
         """Bring the image and what refers to it. Raises NoSuchImage where the source has it no longer; any other DthError
         where it failed."""

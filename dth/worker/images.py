@@ -55,6 +55,8 @@ class ImageWorker:
         images = await process.opened(self._open, message.run_id)
         if images is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
+        if reason := images.refusal(message):  # not recorded: who forges a message may have taken another's id
+            return await process.bury_whole(held, reason)
         if row := await process.recorded(held, message.message_id):
             return await self._finish(held, message, row, "")
         turn = await self._turn(held, message, images)

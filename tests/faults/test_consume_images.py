@@ -104,6 +104,17 @@ async def test_a_death_at_any_call_loses_and_doubles_no_image(
     assert at > 30
 
 
+async def test_an_image_that_its_run_does_not_allow_is_buried_untouched_and_ends_no_image_of_the_run(
+    stage: Stage,
+) -> None:
+    await ready(stage, "a:1", "b:1")
+    await stage.send(image("forged:1", f"{RUN}-1"))
+    stage.images = ScriptedImages()
+    assert await stage.work() == Counts(done=2, bytes=2)
+    assert not stage.images.tries["forged:1"]
+    assert await stage.dead() == {"forged:1": "not of this run"}
+
+
 async def test_an_image_that_keeps_failing_has_its_attempts_and_its_letter_says_why(stage: Stage) -> None:
     await ready(stage, "a:1", "cursed:1", "b:1")
     stage.images = ScriptedImages({"cursed:1": [ServerFault("ill")]})

@@ -130,6 +130,9 @@ class ScriptedImages:
         self.tries: Counter[str] = Counter()
         self.in_flight = self.highest = 0
 
+    def refusal(self, message: ImageMessage) -> str:
+        return "not of this run" if message.source.startswith("forged") else ""
+
     async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
         self.in_flight += 1
         self.highest = max(self.highest, self.in_flight)

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from dth.ecr.auth import Authorizer, Challenge, Scope, parse_challenge
+from dth.ecr.auth import Authorizer, Scope
+from dth.ecr.challenge import Challenge, parse_challenge
 from dth.ecr.credentials import DockerLogin, ExpiringLogin, FixedLogin, Login
 from dth.ecr.web import Url, parse_origin, resolve
 from dth.errors import BadCredentials, ProtocolViolation, SettingsError

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from dth.app.images.registries import open_registries
+from dth.app.images.work import refusal
 from dth.errors import SettingsError
+from dth.messages import ImageMessage
 from dth.settings import (
     IMAGE_NOT_YET,
     ImageJob,
@@ -18,6 +20,7 @@ from dth.settings import (
     from_image_run_settings,
     image_contradicted,
     image_job_id,
+    image_registries,
     image_run_settings_json,
     image_settings_json,
     load_image_settings,
@@ -173,3 +176,65 @@ async def test_public_ecr_is_a_source_for_anyone_and_a_destination_only_with_a_l
         auth = base64.b64encode(b"AWS:word").decode()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {"public.ecr.aws": {"auth": auth}}}))
         assert (await opener.destination()).registry.name == "public.ecr.aws"
+
+
+# What a message may ask of a run
+
+
+def message(source: str, destination: str, registry: str = "", digest: str = "") -> ImageMessage:
+    return ImageMessage(
+        job_id="j",
+        run_id="r",
+        message_id="r-1",
+        source=source,
+        destination=destination,
+        registry=registry,
+        digest=digest,
+    )
+
+
+SHA = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        message("app:v1", "mirror/app:v1"),
+        message("team/app:v1", "mirror/team/app:v1", "quay.io"),
+        message("library/nginx:1", "mirror/nginx:1", "docker.io"),
+        message(f"app@{SHA}", "mirror/app:v1", digest=SHA),
+        message(f"app@{SHA}", f"mirror/app@{SHA}", digest=SHA),
+    ],
+)
+def test_an_image_of_the_run_is_worked(allowed: ImageMessage) -> None:
+    assert not refusal(allowed, "mirror", frozenset({"", "quay.io", "docker.io"}))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        message("app:v1", "prod/app:v1"),
+        message("app:v1", "mirror/../prod/app:v1"),
+        message("app:v1", "mirror/other:v1"),
+        message("app:v1", "mirrors/app:v1"),
+        message("app:v1", "mirror/app:latest"),
+        message("app:v1", "mirror/app:v1", "evil.example:443"),
+        message("app:v1", "mirror/app:v1", "http://quay.io"),
+        message("library/app:v1", "mirror/app:v1", "quay.io"),
+        message("../../x:v1", "mirror/../../x:v1"),
+        message("app", ""),
+        message(f"app@{SHA}", "mirror/app:v1"),
+        message("app:" + "9" * 5000, "mirror/app:" + "9" * 5000),
+        message("quay.io/app:v1", "mirror/app:v1"),
+    ],
+)
+def test_an_image_that_the_run_does_not_bring_is_refused_with_a_reason(forged: ImageMessage) -> None:
+    assert refusal(forged, "mirror", frozenset({"", "quay.io", "docker.io"}))
+
+
+def test_a_run_keeps_which_registries_it_reads_from() -> None:
+    job = ImageJob(src_registry="r.example", dest_registry="d.example")
+    text = image_run_settings_json(job, "", ["", "quay.io"])
+    assert image_registries(text) == {"", "quay.io"}
+    assert from_image_run_settings(text).src_registry == "r.example"
+    assert image_registries(image_settings_json(job)) == {""}

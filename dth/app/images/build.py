@@ -42,7 +42,13 @@ async def open_sources(job: ImageJob, opener: Opener) -> list[Source]:
     if not references:
         raise SettingsError("src_image_list names no image")
     sources = []
-    for registry, ones in _by_home(job, references).items():
+    homes = _by_home(job, references)
+    if job.src_credentials not in {"", "anonymous"} and not any(opener.owns(registry) for registry in homes):
+        raise SettingsError(
+            f"src_credentials belong to one registry, of which the list names no image: set src_registry, or let docker log in "
+            f"to {', '.join(sorted(homes))}"
+        )
+    for registry, ones in homes.items():
         place = await opener.source(registry)
         selection = Selection(ones, tag_filter, untagged, job.dest_repository_prefix)
         sources.append(Source(place.registry, place.catalog, selection, registry))

@@ -51,7 +51,8 @@ async def enqueue_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summ
         async with open_embedded(job, lock=Lock.SHARED) as here:
             await bury_dead_finders(here, record)
             planning = _Planning(job, here, record)
-            broken = await planning.run(sources, destination, settings.image_run_settings_json(job, template), stop)
+            job_settings = settings.image_run_settings_json(job, template, [one.named for one in sources])
+            broken = await planning.run(sources, destination, job_settings, stop)
             await record.read_runs(here.ledger)
         record.note(Requests(here.process, opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION)))
     summary = dataclasses.replace(record.summary(interrupted=stop.is_set()), noun="image")

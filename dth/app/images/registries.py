@@ -59,20 +59,29 @@ class Opener:
     async def source(self, named: str) -> Place:
         """A registry to read from; `named` where an image names its own, "" for the job's."""
         job = self.job
-        address = named or job.src_registry or (DOCKER_HUB if job.source_type == "Public" else "")
-        return await self._open(Side.SOURCE, address, job.src_account_id, job.src_region)
+        own = self.owns(named)
+        return await self._open(Side.SOURCE, named or self._own(), job.src_account_id, job.src_region, own=own)
+
+    def owns(self, named: str) -> bool:
+        """Whether that source is the job's own registry, to which its credentials belong: no other is shown them."""
+        own = self._own()
+        return not named or (bool(own) and self._origin(named) == self._origin(own))
+
+    def _own(self) -> str:
+        """The job's own source; "" for ECR of its account and region."""
+        return self.job.src_registry or (DOCKER_HUB if self.job.source_type == "Public" else "")
 
     async def destination(self) -> Place:
         """The registry to write to."""
         job = self.job
-        return await self._open(Side.DESTINATION, job.dest_registry, job.dest_account_id, job.dest_region)
+        return await self._open(Side.DESTINATION, job.dest_registry, job.dest_account_id, job.dest_region, own=True)
 
-    async def _open(self, side: Side, address: str, account_id: str, region: str) -> Place:
+    async def _open(self, side: Side, address: str, account_id: str, region: str, *, own: bool) -> Place:
         ecr = ECR_HOST.fullmatch(address)
         if not address or ecr:
-            place = await self._ecr(side, *(ecr.group(1, 2) if ecr else (account_id, region)))
+            place = await self._ecr(side, *(ecr.group(1, 2) if ecr else (account_id, region)), own=own)
         else:
-            place = await self._plain(side, address)
+            place = await self._plain(side, address, own=own)
         self.places.append(place)
         return place
 
@@ -91,11 +100,14 @@ class Opener:
         async with contextlib.aclosing(_Closing(Aws(AwsLogin(), ambient))) as closing:
             return login_of(await closing.aws.secret(name), name)
 
-    async def _ecr(self, side: Side, account_id: str, region: str) -> Place:
+    async def _ecr(self, side: Side, account_id: str, region: str, *, own: bool) -> Place:
+        """AWS's keys serve every ECR of the side: they sign, and never travel."""
         name, profile = self._named(side)
         if name == "anonymous":
             raise SettingsError(f"{side.value}: ECR lets nobody in anonymously; public.ecr.aws does (src_registry)")
         found = await self._secret(side, region)
+        if isinstance(found, Login) and not own:
+            found = None
         if isinstance(found, Login):
             raise SettingsError(f"the secret {name!r} holds a user and a password; ECR needs AWS keys")
         aws = Aws(found or AwsLogin(profile), region)
@@ -114,10 +126,10 @@ class Opener:
         registry = Registry(host, origin, self.web, source, side=side, retry=RETRY, host=host)
         return Place(registry, EcrCatalog(aws, account_id), aws, account_id)
 
-    async def _plain(self, side: Side, address: str) -> Place:
+    async def _plain(self, side: Side, address: str, *, own: bool) -> Place:
         origin = self._origin(address)
         name = host_text(origin)
-        found = await self._secret(side, "")
+        found = await self._secret(side, "") if own else None
         if isinstance(found, AwsLogin):
             raise SettingsError(f"the {side.value}'s secret holds AWS keys; {name} needs username and password")
         source: LoginSource = DockerLogin(name, os.environ)

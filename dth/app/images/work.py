@@ -17,9 +17,9 @@ from dth.app.images.registries import Opener, Place, open_registries
 from dth.ecr.copy import Image
 from dth.ecr.copy_with_referrers import Carrier
 from dth.ecr.dedup import Shelf
-from dth.ecr.reference import is_digest, split_name
+from dth.ecr.reference import DOCKER_HUB, dest_repository, is_digest, split_name
 from dth.ecr.registry import Registry
-from dth.errors import DthError, LedgerError, WrongJob
+from dth.errors import DthError, LedgerError, SettingsError, WrongJob
 from dth.events import BytesMoved, Emit, Requests
 from dth.ledgers.base import Ledger
 from dth.messages import ImageMessage
@@ -54,8 +54,9 @@ class _Home:
 class _RunImages:
     """See `transfer.job.Images`."""
 
-    def __init__(self, run_id: str, home: _Home, emit: Emit) -> None:
+    def __init__(self, run_id: str, home: _Home, registries: frozenset[str], emit: Emit) -> None:
         self._home = home
+        self._registries = registries
         self._emit = emit
         self._options = run_options(home.job, run_id)
         self._shelf = Shelf(home.destination.registry, self._moved)
@@ -64,6 +65,9 @@ class _RunImages:
     @property
     def at_once(self) -> int:
         return self._options.images_at_once
+
+    def refusal(self, message: ImageMessage) -> str:
+        return refusal(message, self._home.job.dest_repository_prefix, self._registries)
 
     async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
         return await (await self._carrier(message.registry)).carry(_image(message), attempt)
@@ -116,6 +120,24 @@ def _image(message: ImageMessage) -> Image:
     return Image(source, destination, "" if is_digest(target) else target, digest, pinned=bool(digest))
 
 
+def refusal(message: ImageMessage, prefix: str, registries: frozenset[str]) -> str:
+    """Why the run's settings do not allow this image, "" where they do: whoever can send messages must not be able to write
+    elsewhere than the job does, nor make it read from, and log in to, a registry that it does not name."""
+    if message.registry not in registries:
+        return f"the run reads from no registry {message.registry!r}"
+    try:
+        source, reference = split_name(message.source)
+        destination, target = split_name(message.destination)
+    except SettingsError as error:
+        return str(error)
+    names = {source, source.removeprefix("library/")} if message.registry == DOCKER_HUB else {source}
+    if destination not in {dest_repository(prefix, name) for name in names}:
+        return f"the run does not bring {source} to {destination}"
+    if reference != target and not (is_digest(reference) and message.digest == reference):
+        return f"the run does not bring {message.source} to {message.destination}"
+    return ""
+
+
 async def _answers(registry: Registry) -> bool:
     try:
         await registry.check()
@@ -148,7 +170,9 @@ class ImagesOpener:
                 run = await self._ledger.run(run_id)
                 if run is None:
                     raise LedgerError(f"the ledger knows no run {run_id!r}")
-                self._runs[run_id] = _RunImages(run_id, await self._home(run_id, run.job_settings), self._emit)
+                home = await self._home(run_id, run.job_settings)
+                registries = settings.image_registries(run.job_settings)
+                self._runs[run_id] = _RunImages(run_id, home, registries, self._emit)
                 for old in list(self._runs)[:-RUNS_KEPT]:
                     del self._runs[old]
             return self._runs[run_id]
