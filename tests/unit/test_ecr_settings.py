@@ -224,7 +224,7 @@ def test_an_image_of_the_run_is_worked(allowed: ImageMessage) -> None:
         message("../../x:v1", "mirror/../../x:v1"),
         message("app", ""),
         message(f"app@{SHA}", "mirror/app:v1"),
-        message("app:" + "9" * 5000, "mirror/app:" + "9" * 5000),
+        message("app:" + "9" * 500, "mirror/app:" + "9" * 500),
         message("quay.io/app:v1", "mirror/app:v1"),
     ],
 )
