@@ -6,12 +6,13 @@ that. Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dth.model import Counts, Generation
 from dth.states import RunState
+from dth.stats import NOTHING, Breakdown, Failure, Failures, ProcessRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Run:
 
     `found` is the exact number of entries that the finder sent, known once SEALED; None before, and for an ABANDONED
     run, whose finder died. `job_settings` is the JSON text of the job's settings, without secrets. `reasons` counts
-    changes by reason, `found_bytes` sums their sizes. `lease_until` is the finder's.
+    changes by reason, `found_bytes` sums their sizes. `lease_until` is the finder's. `breakdown` is what stands behind
+    `counts`, and adds up to them; of runs that an older version worked it holds less.
     """
 
     run_id: str
@@ -34,6 +36,7 @@ class Run:
     found_bytes: int
     reasons: Mapping[str, int]
     counts: Counts
+    breakdown: Breakdown = NOTHING
 
     @property
     def counted(self) -> bool:
@@ -169,9 +172,26 @@ class Ledger(Protocol):
         """The job's newest runs first."""
         ...
 
-    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
-        """Write the row and add its counts to the counter of `process` in one transaction, unless a row of that message
-        exists: then nothing changes. Returns the row in force: the caller's own or the first writer's."""
+    async def record(
+        self, row: OutcomeRow, process: str, breakdown: Breakdown = NOTHING, failures: Sequence[Failure] = ()
+    ) -> OutcomeRow:
+        """Write the row and add its counts, and what stands behind them, to the counter of `process` in one transaction,
+        unless a row of that message exists: then nothing changes. Returns the row in force: the caller's own or the first
+        writer's. `failures` can be read once this returns; a death meanwhile may leave them written and not counted."""
+        ...
+
+    async def failures(self, run_id: str, *, code: str = "", after: str = "", limit: int = 100) -> Failures:
+        """Up to `limit` objects of a run that ended FAILED, of one error code or ("") of all, from where `after` of the page
+        before leads to."""
+        ...
+
+    async def put_process(self, row: ProcessRow) -> None:
+        """Write the row over what its process wrote before about the same run. May be forgotten by a power cut."""
+        ...
+
+    async def processes(self, job_id: str, run_id: str) -> list[ProcessRow]:
+        """What every process of a run last wrote, also of those that are dead; with `run_id` "", those of the job's
+        processes that had met no run yet."""
         ...
 
     async def outcome(self, message_id: str) -> OutcomeRow | None:

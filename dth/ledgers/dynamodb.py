@@ -7,33 +7,33 @@ and a compare-and-swap that finds its own result in the table has succeeded.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from dth.aws import Refused, Service
 from dth.errors import LeaseLost, LedgerError, LedgerUnavailable, RunUnderWay
 from dth.ledgers import dynamodb_rows as rows
 from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow, claimable
 from dth.ledgers.dynamodb_rows import Item, number
+from dth.ledgers.dynamodb_stats import DynamoStats
+from dth.ledgers.dynamodb_table import CONDITION, names
 from dth.states import RunState
+from dth.stats import NOTHING, Breakdown, Failure
 
-CONDITION = ("ConditionalCheckFailedException", "ConditionalCheckFailed")
 _STARTS = 20  # how often starting a run looks again because another started or ended one meanwhile
 _LISTING = {":listing": {"S": RunState.LISTING.value}}
 _ABSENT = "attribute_not_exists(#pk)"
 _SAME_UPLOAD = "#revision = :revision AND #created_at = :created"
 
 
-class DynamoLedger:
+class DynamoLedger(DynamoStats):
     """A ledger in a table."""
 
     def __init__(self, service: Service, table: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._service = service
-        self._table = table
+        super().__init__(service, table)
         self._clock = clock
         self._over: dict[str, Run] = {}  # sealed and counted: they never change again
         self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -109,14 +109,6 @@ class DynamoLedger:
             self._put(opened, f"{_ABSENT} OR #revision = :revision", {":revision": number(revision)}),
         ]
 
-    def _put(self, item: Item, condition: str, values: Item | None = None) -> Item:
-        put: Item = {"TableName": self._table, "Item": item}
-        if condition:
-            put |= {"ConditionExpression": condition, "ExpressionAttributeNames": _names(condition)}
-        if values:
-            put["ExpressionAttributeValues"] = values
-        return {"Put": put}
-
     async def extend_run(self, run_id: str, finder: str, lease_until: float) -> None:
         """The finder's heartbeat. Raises LeaseLost where the run is no longer its LISTING run."""
         try:
@@ -152,7 +144,7 @@ class DynamoLedger:
             Key=rows.run_key(run_id),
             UpdateExpression=update,
             ConditionExpression=condition,
-            ExpressionAttributeNames=_names(update, condition),
+            ExpressionAttributeNames=names(update, condition),
             ExpressionAttributeValues={
                 **_LISTING,
                 ":finder": {"S": finder},
@@ -173,7 +165,7 @@ class DynamoLedger:
                 Key=rows.run_key(run_id),
                 UpdateExpression="SET #state = :abandoned",
                 ConditionExpression=condition,
-                ExpressionAttributeNames=_names("#state", condition),
+                ExpressionAttributeNames=names("#state", condition),
                 ExpressionAttributeValues={**_LISTING, ":abandoned": {"S": RunState.ABANDONED.value}, **expired},
             )
         except Refused:
@@ -203,20 +195,17 @@ class DynamoLedger:
 
     # Outcomes
 
-    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
-        """Write the row and count it, in one transaction, unless the message has a row. Returns the row in force."""
-        counts = row.counts
-        fields = {"done": counts.done, "skipped": counts.skipped, "failed": counts.failed, "bytes": counts.bytes}
-        update = "SET #expires = :expires ADD " + ", ".join(f"#{field} :{field}" for field in fields)
+    async def record(
+        self, row: OutcomeRow, process: str, breakdown: Breakdown = NOTHING, failures: Sequence[Failure] = ()
+    ) -> OutcomeRow:
+        """Write the row and count it, in one transaction, unless the message has a row. Returns the row in force. What
+        failed is named before: a death in between repeats a name, and loses none."""
+        if failures:
+            await self._pages.add(failures)
         count: Item = {
             "TableName": self._table,
             "Key": rows.counter_key(row.run_id, process),
-            "UpdateExpression": update,
-            "ExpressionAttributeNames": _names(update),
-            "ExpressionAttributeValues": {
-                ":expires": rows.expires(rows.COUNTER_DAYS),
-                **{f":{field}": number(value) for field, value in fields.items()},
-            },
+            **rows.count_update(row.counts, breakdown),
         }
         items = [self._put(rows.outcome_item(row), _ABSENT), {"Update": count}]
         try:
@@ -273,7 +262,7 @@ class DynamoLedger:
                 TableName=self._table,
                 Key=rows.upload_key(row.job_id, row.dest_key),
                 ConditionExpression=condition,
-                ExpressionAttributeNames=_names(condition),
+                ExpressionAttributeNames=names(condition),
                 ExpressionAttributeValues=_identity(row),
             )
         except Refused as error:
@@ -291,7 +280,7 @@ class DynamoLedger:
 
     async def put_parts(self, row: PartsRow) -> None:
         """Write what one `parts` message has moved."""
-        await self._service.call("put_item", TableName=self._table, Item=rows.parts_item(row))
+        await self.put(rows.parts_item(row))
 
     async def parts(self, job_id: str, upload_id: str, first: int, stop: int) -> AsyncIterator[PartsRow]:
         """Rows that begin in `first` up to but not including `stop`, in order."""
@@ -331,49 +320,13 @@ class DynamoLedger:
         """Write such a value, "" to remove it."""
         key = rows.note_key(job_id, name)
         if value:
-            item = {**key, "value": {"B": rows.blob(value)}}
-            await self._service.call("put_item", TableName=self._table, Item=item)
+            await self.put({**key, "value": {"B": rows.blob(value)}})
         else:
             await self._service.call("delete_item", TableName=self._table, Key=key)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._service.close()
-
-    async def _get(self, key: Item) -> Item | None:
-        answer = await self._service.call("get_item", TableName=self._table, Key=key, ConsistentRead=True)
-        return answer.get("Item")
-
-    async def _query(
-        self, pk: Item, *, newest_first: bool = False, limit: int = 0, between: tuple[Item, Item] | None = None
-    ) -> AsyncIterator[Item]:
-        """All items under a partition key, in order; `between`: with these sort keys, or others between them."""
-        more: dict[str, Any] = {"Limit": limit} if limit else {}
-        condition, values = "#pk = :pk", {":pk": pk}
-        if between:
-            condition += " AND #sk BETWEEN :first AND :last"
-            values |= {":first": between[0], ":last": between[1]}
-        while True:
-            answer = await self._service.call(
-                "query",
-                TableName=self._table,
-                KeyConditionExpression=condition,
-                ExpressionAttributeNames=_names(condition),
-                ExpressionAttributeValues=values,
-                ConsistentRead=True,
-                ScanIndexForward=not newest_first,
-                **more,
-            )
-            for item in answer.get("Items", ()):
-                yield item
-            if not answer.get("LastEvaluatedKey"):
-                return
-            more["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-
-def _names(*expressions: str) -> dict[str, str]:
-    """Every attribute stands as `#name` in expressions: some are words that DynamoDB keeps for itself."""
-    return {f"#{found}": found for expression in expressions for found in re.findall(r"#(\w+)", expression)}
 
 
 def _identity(row: UploadRow) -> Item:

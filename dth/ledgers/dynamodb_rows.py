@@ -5,7 +5,9 @@ One table, two keys: `pk` (text) and `sk` (bytes).
 | row | pk | sk | expires |
 |---|---|---|---|
 | run | `run#<run>` | `run` | 90 days after its finder last spoke |
-| counter of a process | `run#<run>` | `count#<process>` | 180 days after its last message |
+| counter of a process, with what stands behind it | `run#<run>` | `count#<process>` | 180 days after its last message |
+| what a process says of itself and a run | `processes#<job>` | `<run>#<process>` | 90 days after it last did |
+| objects that failed, up to 200 in an item | `failed#<run>` | time, process, number | 90 days |
 | a job's runs by age | `runs#<job>` | start time, run | with its run's start |
 | a job's runs that may be under way | `job#<job>` | `open` | never |
 | note | `job#<job>` | `note#<name>` | never |
@@ -16,6 +18,8 @@ One table, two keys: `pk` (text) and `sk` (bytes).
 
 Outcomes are most of the writes, and each has a partition key of its own; counters have one per process. A shared upload's
 parts are rows of their own, so that the upload's row is written only when it begins and when it ends. No item is hot.
+What stands behind a counter are attributes of its item, a few bytes each (`c:access_denied`), so that counting them costs
+no write of its own.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow
 from dth.ledgers.sharing_text import from_parts, from_sharing, to_parts, to_sharing
 from dth.model import Counts, Generation
 from dth.states import RunState
+from dth.stats import KINDS, Breakdown
 
 Item = dict[str, Any]
 """A DynamoDB item as the wire has it: `{"name": {"S": "text"}}`."""
@@ -40,6 +45,8 @@ OUTCOME_DAYS, RUN_DAYS, COUNTER_DAYS = 30, 90, 180
 ALONE = {"B": b"-"}  # the sort key of what is alone under its partition key
 RUN_ROW = b"run"
 COUNTER = b"count#"
+COUNTED = ("done", "skipped", "failed", "bytes")
+_KIND_OF = {kind[0]: kind for kind in KINDS}  # "c" of causes, and so on
 _NAME_BYTES = 512
 _SORTED_KEY_BYTES = 900  # a sort key holds 1,024
 _PLAIN_BYTES = 512  # longer remainders are compressed: a write unit is a kilobyte
@@ -155,11 +162,13 @@ def to_run(items: Iterable[Item]) -> Run | None:
     """All items of a run's partition as the run with its counters summed; None where its row is not among them."""
     row: Item | None = None
     counts = Counts()
+    broken_down: list[tuple[str, str, int]] = []
     for item in items:
         if item["sk"]["B"] == RUN_ROW:
             row = item
         else:
-            counts += Counts(*(int(item[field]["N"]) for field in ("done", "skipped", "failed", "bytes")))
+            counts += Counts(*(int(item[field]["N"]) for field in COUNTED))
+            broken_down += _broken_down(item)
     if row is None:
         return None
     return Run(
@@ -174,7 +183,42 @@ def to_run(items: Iterable[Item]) -> Run | None:
         found_bytes=int(row["found_bytes"]["N"]),
         reasons=json.loads(row["reasons"]["S"]),
         counts=counts,
+        breakdown=Breakdown.of(broken_down),
     )
+
+
+def count_update(counts: Counts, breakdown: Breakdown) -> Item:
+    """What an update of a counter's item says, so that it counts so much more."""
+    added = {field: getattr(counts, field) for field in COUNTED}
+    added |= {f"{kind[0]}:{name}": count for kind, name, count in breakdown.counts()}
+    names = {f"#n{at}": name for at, name in enumerate(added)}
+    return {
+        "UpdateExpression": "SET #expires = :expires ADD " + ", ".join(f"#n{at} :n{at}" for at in range(len(added))),
+        "ExpressionAttributeNames": {"#expires": "expires", **names},
+        "ExpressionAttributeValues": {
+            ":expires": expires(COUNTER_DAYS),
+            **{f":n{at}": number(count) for at, count in enumerate(added.values())},
+        },
+    }
+
+
+def _broken_down(item: Item) -> list[tuple[str, str, int]]:
+    """What a counter's item holds besides its counters."""
+    return [
+        (_KIND_OF[name[0]], name[2:], int(value["N"]))
+        for name, value in item.items()
+        if name[1:2] == ":" and name[0] in _KIND_OF
+    ]
+
+
+def processes_key(job_id: str, run_id: str, process: str = "") -> Item:
+    """Where a process says what it has done for a run."""
+    return {"pk": {"S": f"processes#{job_id}"}, "sk": {"B": blob(f"{name(run_id)}#{name(process) if process else ''}")}}
+
+
+def failed_key(run_id: str) -> Item:
+    """The partition key of a run's failed objects."""
+    return {"S": f"failed#{name(run_id)}"}
 
 
 def outcome_item(row: OutcomeRow) -> Item:

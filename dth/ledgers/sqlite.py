@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -40,17 +40,19 @@ from dth.ledgers.sqlite_rows import (
     to_run,
     to_upload,
 )
+from dth.ledgers.sqlite_stats import SqliteStats, break_down
 from dth.states import RunState
+from dth.stats import NOTHING, Breakdown, Failure
 
 _PAGE = 500  # uploads read at once
 _PRUNED_PARTS = 50  # at the start of a run: a hundred million objects are forgotten over ten of them
 
 
-class SqliteLedger:
+class SqliteLedger(SqliteStats):
     """A ledger in a file. Every method is one transaction."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = database
+        super().__init__(database)
         self._clock = clock
 
     @classmethod
@@ -154,7 +156,9 @@ class SqliteLedger:
         rows = await self._database.read(lambda connection: connection.execute(NEWEST_RUNS, parameters).fetchall())
         return [to_run(row) for row in rows]
 
-    async def record(self, row: OutcomeRow, process: str) -> OutcomeRow:
+    async def record(
+        self, row: OutcomeRow, process: str, breakdown: Breakdown = NOTHING, failures: Sequence[Failure] = ()
+    ) -> OutcomeRow:
         """Write the row and count it, unless the message has a row. Returns the row in force."""
         counts = row.counts
         counted = (counts.done, counts.skipped, counts.failed, counts.bytes)
@@ -167,6 +171,7 @@ class SqliteLedger:
             if not written.rowcount:
                 return find_outcome(connection, row.message_id) or row
             connection.execute(COUNT, (row.run_id, process, *counted))
+            break_down(connection, row.run_id, breakdown, failures)
             return row
 
         return await self._database.write(work, durable=True)

@@ -18,6 +18,7 @@ from dth.ledgers.base import OutcomeRow, Run, UploadRow
 from dth.ledgers.sharing_text import from_sharing, to_sharing
 from dth.model import Counts, Generation
 from dth.states import RunState
+from dth.stats import Breakdown
 
 _PARTS = """CREATE TABLE parts (
     job_id TEXT NOT NULL,
@@ -27,10 +28,38 @@ _PARTS = """CREATE TABLE parts (
     PRIMARY KEY (job_id, upload_id, first)
 ) STRICT, WITHOUT ROWID"""
 
+_TALLIES = """CREATE TABLE tallies (
+    run_id TEXT NOT NULL,
+    kind TEXT NOT NULL,  -- one of stats.KINDS
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (run_id, kind, name)
+) STRICT, WITHOUT ROWID"""
+_FAILURES = """CREATE TABLE failures (
+    sequence INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    key BLOB NOT NULL,
+    error BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    failed_at REAL NOT NULL
+) STRICT"""
+_FAILURES_BY_CODE = "CREATE INDEX failures_by_code ON failures (run_id, code, sequence)"
+_PROCESSES = """CREATE TABLE processes (
+    job_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,  -- '' of those that have met none
+    process TEXT NOT NULL,
+    said TEXT NOT NULL,  -- JSON
+    PRIMARY KEY (job_id, run_id, process)
+) STRICT, WITHOUT ROWID"""
+
 SCHEMA = Schema(
     name="ledger",
     application_id=int.from_bytes(b"dthL"),
-    version=2,
+    version=3,
     statements=(
         """CREATE TABLE runs (
             sequence INTEGER PRIMARY KEY,
@@ -84,6 +113,10 @@ SCHEMA = Schema(
             PRIMARY KEY (job_id, dest_key)
         ) STRICT, WITHOUT ROWID""",
         _PARTS,
+        _TALLIES,
+        _FAILURES,
+        _FAILURES_BY_CODE,
+        _PROCESSES,
         """CREATE TABLE notes (
             job_id TEXT NOT NULL,
             name TEXT NOT NULL,
@@ -97,12 +130,14 @@ SCHEMA = Schema(
             "ALTER TABLE uploads ADD COLUMN sharing TEXT NOT NULL DEFAULT ''",
             "ALTER TABLE uploads ADD COLUMN strays_since REAL NOT NULL DEFAULT 0",
             _PARTS,
-        )
+        ),
+        2: (_TALLIES, _FAILURES, _FAILURES_BY_CODE, _PROCESSES),
     },
 )
 
 _RUNS = """
     SELECT run_id, job_id, state, job_settings, finder, lease_until, started_at, found, found_bytes, reasons,
+           (SELECT json_group_array(json_array(kind, name, count)) FROM tallies WHERE tallies.run_id = runs.run_id),
            coalesce(sum(done), 0), coalesce(sum(skipped), 0), coalesce(sum(failed), 0), coalesce(sum(bytes), 0)
     FROM runs LEFT JOIN counters USING (run_id)
     WHERE {where} GROUP BY sequence ORDER BY started_at DESC, sequence DESC
@@ -146,7 +181,9 @@ def to_json(reasons: Mapping[str, int]) -> str:
 
 def to_run(row: Iterable[Any]) -> Run:
     """A row of one of the run statements, counters summed."""
-    run_id, job_id, state, settings, finder, lease_until, started_at, found, found_bytes, reasons, *counts = row
+    run_id, job_id, state, settings, finder, lease_until, started_at, found, found_bytes, reasons, tallies, *counts = (
+        row
+    )
     return Run(
         run_id=run_id,
         job_id=job_id,
@@ -159,6 +196,7 @@ def to_run(row: Iterable[Any]) -> Run:
         found_bytes=found_bytes,
         reasons=json.loads(reasons),
         counts=Counts(*counts),
+        breakdown=Breakdown.of(json.loads(tallies)),
     )
 
 

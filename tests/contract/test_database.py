@@ -20,6 +20,7 @@ from dth.ledgers.base import OutcomeRow, UploadRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, Generation
 from dth.queues.sqlite import LONGEST_LEASE_SECONDS, SqliteQueue
+from dth.stats import Breakdown, Failure
 from tests.contract.test_ledger import a_run, an_upload
 
 SCHEMA = Schema("ledger", 0x1234, 2, ("CREATE TABLE numbers (n INTEGER NOT NULL UNIQUE) STRICT",), LedgerError)
@@ -86,13 +87,15 @@ async def test_a_ledger_of_an_older_dth_is_brought_up_to_date_with_its_rows(tmp_
     with closing(sqlite3.connect(path)) as connection:  # as version 1 made it
         for column in ("sharing", "strays_since"):
             connection.execute(f"ALTER TABLE uploads DROP COLUMN {column}")
-        connection.execute("DROP TABLE parts")
+        for table in ("parts", "tallies", "failures", "processes"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
     for _ in range(2):
         ledger = await SqliteLedger.open(path)
         assert await ledger.upload("job", "key") == row
         assert [one async for one in ledger.parts("job", "upload", 1, 9)] == []
+        assert await ledger.processes("job", "run") == []
         await ledger.close()
 
 
@@ -295,7 +298,9 @@ async def test_old_runs_are_forgotten_whole_and_nothing_that_may_be_asked_for(
         started = replace(a_run(run_id, age=age * days), started_at=time.time() - age * days)
         await ledger.start_run(started, overlap=True)
         for number in range(5):
-            await ledger.record(OutcomeRow(f"{run_id}-{number}", run_id, Counts(done=1), "1", ""), "p")
+            failed = Failure(run_id, "key", "timed_out", "", 1, "missing", 5, f"{run_id}-{number}", started.started_at)
+            row = OutcomeRow(f"{run_id}-{number}", run_id, Counts(done=1), "1", "")
+            await ledger.record(row, "p", Breakdown(proofs={"etag": 1}), [failed])
         if "abandoned" in run_id:
             await ledger.abandon_run(run_id)
         else:
@@ -313,6 +318,7 @@ async def test_old_runs_are_forgotten_whole_and_nothing_that_may_be_asked_for(
         assert not run or run.counts.done == 5
         rows = [await ledger.outcome(f"{run_id}-{number}") for number in range(5)]
         assert all(rows) if run_id in left else not any(rows), run_id
+        assert len((await ledger.failures(run_id)).items) == (5 if run_id in left else 0)
     await ledger.close()
 
 

@@ -15,6 +15,7 @@ VALUES = {
     "model",
     "partitions",
     "states",
+    "stats",
     "events",
     "retry",
     "messages",
