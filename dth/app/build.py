@@ -28,11 +28,12 @@ from dth.settings import ImageJob, TransferJob
 from dth.states import RunState, Side
 from dth.stores.providers import AMAZON_S3
 from dth.stores.s3 import S3Store
-from dth.transfer.job import CopyOptions, Images, Job, Verify
-from dth.transfer.one_store import OneStore
+from dth.transfer.context import Job, OneStore
+from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.tags import TagCarrier
 from dth.transport.pace import Pace
 from dth.worker.events import FindRules
+from dth.worker.images import Images
 from dth.worker.run import WorkerSettings, work
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class JobOpener:
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, run_id: str) -> Job:
-        """See `transfer.job.OpenJob`."""
+        """See `worker.process.OpenJob`."""
         if found := self._by_run.get(run_id):
             return found
         async with self._one_at_a_time:
@@ -319,7 +320,7 @@ class LateImages:
         self._opener: ImagesOpener | None = None
 
     async def __call__(self, run_id: str) -> Images:
-        """See `transfer.job.OpenImages`."""
+        """See `worker.images.OpenImages`."""
         if self._opener is None:
             from dth.app.images.work import ImagesOpener  # noqa: PLC0415
 

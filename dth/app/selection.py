@@ -26,7 +26,7 @@ def selection_of(job: TransferJob) -> Selection | None:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A selection as workers ask it, by whole keys of the source. See `transfer.job.Choice`."""
+    """A selection as workers ask it, by whole keys of the source. See `transfer.context.Choice`."""
 
     selection: Selection
     prefix: str

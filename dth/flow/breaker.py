@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dth.errors import AccessDenied, ConnectFailed
-from dth.worker.outcomes import SYSTEMIC
+from dth.errors import AccessDenied, BadCredentials, ConnectFailed, NoSuchBucket, TlsFailed, WrongRegion
+
+SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
+"""Errors that say something of the endpoint or the credentials, never of one key."""
 
 IN_A_ROW = 10
 """So many refusals with nothing in between that worked are not about one key."""

@@ -1,23 +1,100 @@
-"""What a copy runs with."""
+"""What a transfer runs with: the job that it belongs to, and the process that it runs in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from dth.events import Emit
 from dth.flow.budget import ByteBudget
 from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger
-from dth.messages import ObjectsMessage
-from dth.transfer.job import Job
+from dth.model import Entry, Generation, KeyMapping, ObjectHead, Tags
+from dth.stores.base import ObjectStore
+from dth.transfer.options import CopyOptions
+from dth.transfer.result import Copied
+from dth.transfer.tags import TagCarrier
+
+
+class OneStore:
+    """Whether one store holds both sides of a job, so that it can be asked to copy by itself. The first object finds out;
+    the first refusal ends it, and the rest of the job is read and written here."""
+
+    def __init__(self, source: ObjectStore, destination: ObjectStore) -> None:
+        self._source = source
+        self._destination = destination
+        self._copies: bool | None = None
+
+    async def copies(self) -> bool:
+        """Whether it may be asked."""
+        if self._copies is None:
+            self._copies = await self._destination.copies_from(self._source)
+        return self._copies
+
+    def refused(self) -> bool:
+        """Don't ask again. True for who says so first."""
+        first, self._copies = self._copies is not False, False
+        return first
+
+
+class Choice(Protocol):
+    """Which objects a job is about, by their keys at the source. Finders apply it before they send; events need it here."""
+
+    def takes(self, entry: Entry) -> bool:
+        """Whether the source's object is chosen."""
+        ...
+
+    def may_delete(self, entry: Entry) -> bool:
+        """Whether the destination's object, under the source's key, is the job's to delete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
+    `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
+    `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind; `choice`, where
+    all objects are chosen; `one_store`, where no store is to copy by itself."""
+
+    job_id: str
+    source: ObjectStore
+    destination: ObjectStore
+    mapping: KeyMapping
+    options: CopyOptions
+    delete_to: str = ""
+    follows_removals: bool = False
+    tags: TagCarrier | None = None
+    choice: Choice | None = None
+    one_store: OneStore | None = None
+
+    async def tags_of(self, key: str, head: ObjectHead) -> Tags:
+        """What the copy of the source's `key` is to carry."""
+        return await self.tags.read(key, head) if self.tags else ()
+
+
+class Sharing(Protocol):
+    """How a large object can be moved by all workers together. See `worker.shared.open`."""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the object in hand may be shared."""
+        ...
+
+    async def open(self, key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
+        """Open an upload that all workers will move: SPLIT. Raises as `copy_large`."""
+        ...
+
+    async def release(self, dest_key: str, ctx: CopyContext) -> bool:
+        """Whether the key's upload was a shared one that nobody works on any more, and may be claimed now."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class CopyContext:
     """One delivery's surroundings. `process` names this worker process; `lease_until` says (epoch seconds) until when the
-    message is held, extensions included; `redelivered`: somebody may have copied the object already. `stands_for`: the
-    object may be shared among all workers, and its upload will then stand for this message of one entry."""
+    message is held, extensions included; `redelivered`: somebody may have copied the object already. `sharing` is None where every object
+    is moved by the process that has its message."""
 
     job: Job
     run_id: str
@@ -28,4 +105,4 @@ class CopyContext:
     emit: Emit
     lease_until: Callable[[], float]
     redelivered: bool
-    stands_for: ObjectsMessage | None = None
+    sharing: Sharing | None = None

@@ -13,11 +13,10 @@ from dth.multipart.context import UploadOwned
 from dth.multipart.look import look
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.transfer.context import CopyContext
-from dth.transfer.job import Copied
 from dth.transfer.large import abandon_upload, copy_large
+from dth.transfer.result import Copied
 from dth.transfer.server_side import copy_by_store
 from dth.transfer.single import copy_single, skipped
-from dth.worker.shared.open import freed, share_large
 
 __all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object"]
 
@@ -31,7 +30,7 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     """The destination holds a whole generation of the object when this returns DONE: the listed one, or the newest where
     it changed meanwhile.
 
-    SPLIT: it has an upload that all workers will move once `parts` is sent; only where `ctx.stands_for` allows it.
+    SPLIT: it has an upload that all workers will move once `parts` is sent; only where `ctx.sharing` allows it.
     SKIPPED: the source is gone or archived, or the destination must not be overwritten. Safe to run any number of
     times, and at the same time as another. Takes limiter slots and memory itself, slot first: one for a small object,
     one per part of a large one; the caller may hold a slot, but no memory. Raises a DthError otherwise: KeyRefused
@@ -71,7 +70,7 @@ async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyCont
         try:
             return await _copy_generation(key, dest_key, generation, ctx)
         except UploadOwned:
-            if not await freed(dest_key, ctx):
+            if ctx.sharing is None or not await ctx.sharing.release(dest_key, ctx):
                 raise
             continue
         except ObjectChanged:
@@ -97,8 +96,8 @@ async def _copy_generation(key: str, dest_key: str, generation: Generation, ctx:
     one = None if options.no_clobber else ctx.job.one_store
     if one and (copied := await copy_by_store(key, dest_key, generation, one, ctx)):
         return copied
-    if multipart and ctx.stands_for is not None and generation.size > options.giant_threshold:
-        return await share_large(key, dest_key, generation, ctx)
+    if multipart and ctx.sharing and ctx.sharing.allowed and generation.size > options.giant_threshold:
+        return await ctx.sharing.open(key, dest_key, generation, ctx)
     if multipart:
         return await copy_large(key, dest_key, generation, ctx)
     return await copy_single(key, dest_key, generation, ctx)

@@ -23,9 +23,8 @@ from dth.model import KeyMapping, ObjectHead
 from dth.multipart.look import Seen, look
 from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
-from dth.transfer.context import CopyContext
-from dth.transfer.job import Copied, Job
-from dth.transfer.one_store import OneStore
+from dth.transfer.context import CopyContext, Job, OneStore
+from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
 
 _CHANGED = "changed at the destination since it was listed"

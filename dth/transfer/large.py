@@ -16,7 +16,8 @@ from dth.multipart.upload import upload_object
 from dth.states import Outcome, VerifiedBy
 from dth.transfer.context import CopyContext
 from dth.transfer.integrity import answered_with, etags_decide, kept_checksum, read_back
-from dth.transfer.job import Copied, Verify
+from dth.transfer.options import Verify
+from dth.transfer.result import Copied
 from dth.transfer.single import assert_unchanged, put_options, skipped
 
 

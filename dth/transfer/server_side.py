@@ -26,11 +26,11 @@ from dth.multipart.plan import takes_parts
 from dth.multipart.upload import upload_object
 from dth.states import Outcome, VerifiedBy
 from dth.stores.base import PutOptions
-from dth.transfer.context import CopyContext
+from dth.transfer.context import CopyContext, OneStore
 from dth.transfer.integrity import etags_decide, read_back
-from dth.transfer.job import Copied, Verify
 from dth.transfer.large import pinned_head, upload_context
-from dth.transfer.one_store import OneStore
+from dth.transfer.options import Verify
+from dth.transfer.result import Copied
 from dth.transfer.single import assert_unchanged, put_options
 
 PART = 512 << 20  # bytes of a part where nothing else says: a store copies it well within any time-out

@@ -38,7 +38,8 @@ from dth.transfer.integrity import (
     source_checksum,
     suspicious,
 )
-from dth.transfer.job import Copied, CopyOptions, Verify
+from dth.transfer.options import CopyOptions, Verify
+from dth.transfer.result import Copied
 
 WHOLE_MAX = 1 << 20
 STREAM_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=20)

@@ -25,15 +25,17 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import DeleteMessage, Entries, ObjectEntry
 from dth.retry import RetryPolicy
 from dth.states import Outcome, Reason
-from dth.transfer.context import CopyContext
+from dth.transfer.context import CopyContext, Job
 from dth.transfer.copy import abandon_upload
 from dth.transfer.delete import delete_object
-from dth.transfer.job import Copied, Ended, Job
+from dth.transfer.result import Copied
 from dth.worker import outcomes
 from dth.worker.events import follow_event
 from dth.worker.leases import Held
+from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess, leading
 from dth.worker.shared.finish import SharedUploads
+from dth.worker.shared.open import MessageSharing
 
 CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
 
@@ -86,7 +88,7 @@ class EntriesWorker:
     async def _copy_entries(self, held: Held, message: Entries, job: Job) -> Sequence[Ended | None]:
         """Each entry's end; None for those cut off by hand-over or drain."""
         context = self._process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
-        context = replace(context, stands_for=outcomes.sharable(message))
+        context = replace(context, sharing=MessageSharing(outcomes.sharable(message)))
         work = partial(delete_object, copy=self._copy) if isinstance(message, DeleteMessage) else self._copy
         follow = partial(follow_event, copy=self._copy)
         ended: list[Ended | None] = [None] * len(message.objects)

@@ -24,7 +24,7 @@ from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
 from dth.states import Outcome, Reason
 from dth.transfer.context import CopyContext
 from dth.transfer.delete import Copy, at_source, delete_object
-from dth.transfer.job import Copied
+from dth.transfer.result import Copied
 from dth.transfer.single import skipped
 
 _NOT_SELECTED = "not selected"

@@ -13,21 +13,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from dth.errors import NoSuchImage, StoreError
 from dth.events import ObjectFailed
+from dth.flow.breaker import SYSTEMIC
 from dth.ledgers.base import OutcomeRow
 from dth.messages import ImageMessage
-from dth.model import ImageEnd
+from dth.model import ImageEnd, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
-from dth.transfer.job import Ended, Images, OpenImages
 from dth.worker import outcomes
 from dth.worker.leases import Held
-from dth.worker.outcomes import SYSTEMIC
+from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess
+
+
+class Images(Protocol):
+    """The images of one run, as one worker process copies them. Made once per run by `app`."""
+
+    @property
+    def at_once(self) -> int:
+        """How many may be in flight in this process."""
+
+    async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
+        """Bring the image and what refers to it. Raises NoSuchImage where the source has it no longer; any other DthError
+        where it failed."""
+
+    async def answers_nobody(self, message: ImageMessage) -> bool:
+        """Whether the destination, or the job's own registry where the image is of it, can't be reached or lets nobody in."""
+
+    def record(self, message: ImageMessage, ended: Ended) -> ImageRecord:
+        """The report's line of an image that was not copied."""
+
+
+OpenImages = Callable[[str], Awaitable[Images]]
+"""The images of a run id; raises as `OpenJob`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,22 @@ from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMes
 from dth.model import Counts, ObjectRecord
 from dth.states import Outcome, Reason
 from dth.text import printable
-from dth.transfer.job import Copied, Ended
-
-SYSTEMIC = (BadCredentials, NoSuchBucket, WrongRegion, TlsFailed, ConnectFailed)
-"""Errors that say something of the endpoint or the credentials, never of one key."""
-
+from dth.transfer.result import Copied
+from dth.values import value
 
 _UNKNOWN = "failed for good; the worker that recorded it died before it could say why here, see its report"
+
+
+@value
+class Ended:
+    """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
+    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains."""
+
+    outcome: Outcome | None
+    attempt: int
+    copied: Copied | None = None
+    error_code: str = ""
+    error: str = ""
 
 
 class Verdict(Enum):

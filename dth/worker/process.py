@@ -17,15 +17,18 @@ from dth.messages import Entries
 from dth.model import Counts
 from dth.queues.base import Queue
 from dth.report import Report, ReportFailed
-from dth.transfer.context import CopyContext
-from dth.transfer.job import Ended, Job, OpenJob
+from dth.transfer.context import CopyContext, Job
 from dth.worker import outcomes
 from dth.worker.leases import Held, Leases
+from dth.worker.outcomes import Ended
 
 T = TypeVar("T")
 
 TROUBLES = (QueueError, LedgerError, ReportFailed)
 """What stands around the copying failed: no entry's fault, so its message is given back as it is."""
+
+OpenJob = Callable[[str], Awaitable[Job]]
+"""The job of a run id. Raises WrongJob where this process was started for another; LedgerError for an unknown run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,12 @@ from dth.report import Report
 from dth.retry import RetryPolicy
 from dth.states import RunState
 from dth.transfer.copy import copy_object
-from dth.transfer.job import OpenImages, OpenJob
 from dth.worker.consume import TROUBLES_IN_A_ROW, Consumer
 from dth.worker.dead_letters import GiveUp, count_dead_letters
 from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.events import FindRules
-from dth.worker.images import ImageWorker
-from dth.worker.process import WorkerProcess, WorkerSettings, leading
+from dth.worker.images import ImageWorker, OpenImages
+from dth.worker.process import OpenJob, WorkerProcess, WorkerSettings, leading
 from dth.worker.shared.finish import SharedUploads
 from dth.worker.shared.mend import Mender
 from dth.worker.shared.parts import PartsWorker

@@ -22,8 +22,8 @@ from dth.multipart.complete import sweep_uploads
 from dth.states import Reason, Side, VerifiedBy
 from dth.stores.base import PutOptions
 from dth.stores.s3 import S3Store
+from dth.transfer.context import Job
 from dth.transfer.copy import CopyContext, abandon_upload, copy_object
-from dth.transfer.job import Job
 from tests.servers.copying import OPTIONS
 from tests.servers.s3server import S3Server
 

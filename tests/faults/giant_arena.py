@@ -23,7 +23,9 @@ from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore, Written
-from dth.transfer.job import CopyOptions, Images, Job, Verify
+from dth.transfer.context import Job
+from dth.transfer.options import CopyOptions, Verify
+from dth.worker.images import Images
 from dth.worker.process import WorkerProcess
 from dth.worker.run import work
 from dth.worker.shared.mend import Mender

@@ -19,7 +19,7 @@ from dth.errors import KeyRefused, ServerFault
 from dth.messages import ObjectEntry, ObjectsMessage, decode
 from dth.states import Outcome
 from dth.transfer.context import CopyContext
-from dth.transfer.job import Copied
+from dth.transfer.result import Copied
 from tests.e2e.harness import FULL
 from tests.faults.worker_services import on_services
 from tests.faults.worker_stage import Died, Fuse, Script, Stage, Step, make_impatient, objects, on_stage

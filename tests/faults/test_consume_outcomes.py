@@ -29,7 +29,7 @@ from dth.messages import PartsMessage
 from dth.model import Counts
 from dth.queues.base import Delivery
 from dth.states import Outcome, RunState
-from dth.transfer.job import Job
+from dth.transfer.context import Job
 from dth.worker import consume as consume_module
 from dth.worker import run as run_module
 from tests.faults.worker_stage import JOB, RUN, Script, Stage, make_impatient, objects, on_stage

@@ -28,8 +28,9 @@ from dth.multipart.sharing import share_upload
 from dth.queues.base import Delivery, QueueDepth
 from dth.states import Reason
 from dth.stores.base import PutOptions
+from dth.transfer.context import Job
 from dth.transfer.copy import copy_object
-from dth.transfer.job import CopyOptions, Job, Verify
+from dth.transfer.options import CopyOptions, Verify
 from dth.worker.dead_letters import count_dead_letters
 from dth.worker.entries import EntriesWorker
 from dth.worker.leases import Held

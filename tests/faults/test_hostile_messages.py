@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dth.model import Counts
-from dth.transfer.job import Images
+from dth.worker.images import Images
 from tests.faults.worker_stage import RUN, Stage, image, make_impatient, on_stage
 
 

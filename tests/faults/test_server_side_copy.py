@@ -25,9 +25,10 @@ from dth.states import Outcome, Reason, Side, VerifiedBy
 from dth.stores.base import PutOptions
 from dth.stores.providers import PROFILES
 from dth.stores.s3 import S3Store
+from dth.transfer.context import Job, OneStore
 from dth.transfer.copy import CopyContext, copy_object
-from dth.transfer.job import Copied, Job, Verify
-from dth.transfer.one_store import OneStore
+from dth.transfer.options import Verify
+from dth.transfer.result import Copied
 from tests.servers.copying import KIB, OPTIONS, Make, Surroundings, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE, MIB
 from tests.servers.quirky import Quirks, Quirky

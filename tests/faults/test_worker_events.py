@@ -20,7 +20,7 @@ from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
 from dth.settings import TransferJob
 from dth.states import RunState
-from dth.transfer.job import Job
+from dth.transfer.context import Job
 from dth.worker.events import EventRules
 from dth.worker.run import work
 from tests.servers.copying import Surroundings

@@ -23,11 +23,13 @@ from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore
-from dth.transfer.context import CopyContext
-from dth.transfer.job import Copied, CopyOptions, Ended, Images, Job, Verify
+from dth.transfer.context import CopyContext, Job
+from dth.transfer.options import CopyOptions, Verify
+from dth.transfer.result import Copied
 from dth.worker import run as run_module
 from dth.worker.dead_letters import names_in
-from dth.worker.outcomes import next_id
+from dth.worker.images import Images
+from dth.worker.outcomes import Ended, next_id
 from dth.worker.run import WorkerSettings, work
 
 AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)

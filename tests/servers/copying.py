@@ -19,9 +19,9 @@ from dth.model import Entry, Generation, KeyMapping
 from dth.multipart.complete import note_name
 from dth.states import Reason
 from dth.stores.base import Capabilities, PutOptions
+from dth.transfer.context import Job, OneStore
 from dth.transfer.copy import CopyContext
-from dth.transfer.job import CopyOptions, Job, Verify
-from dth.transfer.one_store import OneStore
+from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.tags import TagCarrier
 from tests.servers.memory_store import AWS_LIKE, MemoryStore
 

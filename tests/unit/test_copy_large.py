@@ -16,7 +16,7 @@ from dth.model import Attributes
 from dth.multipart.parts import PARTS_AT_ONCE
 from dth.states import Outcome, VerifiedBy
 from dth.transfer.copy import copy_object
-from dth.transfer.job import Verify
+from dth.transfer.options import Verify
 from tests.servers.copying import KIB, Make, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN
 

@@ -14,7 +14,8 @@ from dth.model import Attributes
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.stores.base import Capabilities, KeyRules
 from dth.transfer.copy import copy_object
-from dth.transfer.job import Copied, Verify
+from dth.transfer.options import Verify
+from dth.transfer.result import Copied
 from tests.servers.copying import KIB, Surroundings, entry_of
 from tests.servers.memory_store import AWS_LIKE, PLAIN, MemoryStore
 

@@ -13,9 +13,10 @@ from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import ObjectEntry
 from dth.model import KeyMapping
 from dth.states import Outcome, Reason
+from dth.transfer.context import Job
 from dth.transfer.copy import copy_object
 from dth.transfer.delete import delete_object
-from dth.transfer.job import Copied, Job
+from dth.transfer.result import Copied
 from tests.servers.copying import Surroundings, entry_of
 from tests.servers.memory_store import AWS_LIKE, PLAIN, MemoryStore
 

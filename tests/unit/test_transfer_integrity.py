@@ -14,7 +14,8 @@ from dth.events import Notice
 from dth.states import VerifiedBy
 from dth.stores.base import Capabilities
 from dth.transfer.copy import copy_object
-from dth.transfer.job import Copied, Verify
+from dth.transfer.options import Verify
+from dth.transfer.result import Copied
 from tests.servers.copying import KIB, Make, Surroundings, entry_of, large_objects
 from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
 

@@ -13,9 +13,9 @@ from dth.errors import AccessDenied, ConnectFailed, DthError, ServerFault
 from dth.messages import ObjectEntry, ObjectsMessage, decode, encode
 from dth.model import Counts
 from dth.states import Outcome
-from dth.transfer.job import Copied, Ended
+from dth.transfer.result import Copied
 from dth.worker import outcomes
-from dth.worker.outcomes import Verdict
+from dth.worker.outcomes import Ended, Verdict
 
 TREE = sorted(
     (kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, DthError)),

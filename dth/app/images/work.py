@@ -21,13 +21,14 @@ from dth.ecr.reference import DOCKER_HUB, dest_repository, is_digest, split_name
 from dth.ecr.registry import Registry
 from dth.errors import DthError, LedgerError, SettingsError, WrongJob
 from dth.events import BytesMoved, Emit, Requests
+from dth.flow.breaker import SYSTEMIC
 from dth.ledgers.base import Ledger
 from dth.messages import ImageMessage
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
-from dth.transfer.job import Ended, Images
-from dth.worker.outcomes import SYSTEMIC
+from dth.worker.images import Images
+from dth.worker.outcomes import Ended
 
 RUNS_KEPT = 8
 """Runs whose knowledge of the destination a process keeps; an older one begins anew."""
@@ -52,7 +53,7 @@ class _Home:
 
 
 class _RunImages:
-    """See `transfer.job.Images`."""
+    """See `worker.images.Images`."""
 
     def __init__(self, run_id: str, home: _Home, registries: frozenset[str], emit: Emit) -> None:
         self._home = home
@@ -162,7 +163,7 @@ class ImagesOpener:
         self._one_at_a_time = asyncio.Lock()
 
     async def __call__(self, run_id: str) -> Images:
-        """See `transfer.job.OpenImages`."""
+        """See `worker.images.OpenImages`."""
         if found := self._runs.get(run_id):
             return found
         async with self._one_at_a_time:

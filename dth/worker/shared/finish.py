@@ -32,10 +32,11 @@ from dth.multipart.parts import kept_parts
 from dth.multipart.sharing import plan_of, sent_parts
 from dth.states import Outcome
 from dth.transfer.context import CopyContext
-from dth.transfer.job import Copied, Ended
 from dth.transfer.large import pinned_head, proven, upload_context, upload_task
+from dth.transfer.result import Copied
 from dth.transfer.single import skipped
 from dth.worker import outcomes
+from dth.worker.outcomes import Ended
 from dth.worker.process import WorkerProcess
 from dth.worker.shared.messages import object_message
 from dth.worker.shared.open import called_for, upload_of

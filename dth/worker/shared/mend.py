@@ -27,8 +27,7 @@ from dth.messages import ObjectsMessage, PartsMessage, decode, encode
 from dth.multipart.claim import take
 from dth.multipart.sharing import all_rows, missing, resent, vain_resends
 from dth.queues.base import QueueDepth
-from dth.transfer.context import CopyContext
-from dth.transfer.job import Job
+from dth.transfer.context import CopyContext, Job
 from dth.transfer.large import pinned_head, upload_context
 from dth.worker.process import TROUBLES, WorkerProcess, WorkerSettings
 from dth.worker.shared.finish import ENDS, SharedUploads

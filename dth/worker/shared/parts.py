@@ -17,10 +17,10 @@ from dth.multipart.sharing import missing, moved_before, parts_row, plan_of, str
 from dth.retry import RetryPolicy
 from dth.stores.base import PutOptions
 from dth.transfer.context import CopyContext
-from dth.transfer.job import Ended
 from dth.transfer.large import upload_context
 from dth.worker import outcomes
 from dth.worker.leases import Held
+from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess
 from dth.worker.shared.finish import ENDS, SharedUploads
 from dth.worker.shared.messages import is_whole, parts_message
