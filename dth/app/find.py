@@ -1,23 +1,52 @@
-"""The finder's run, from settings."""
+"""`dth find`."""
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 from dth import settings
-from dth.app.build import RUNS_LOOKED_AT, Embedded, Sides
+from dth.app.build import RUNS_LOOKED_AT, Embedded, Lock, Sides, finder_connections, open_embedded, open_sides
 from dth.app.listers import listers
 from dth.app.record import Record
 from dth.app.selection import selection_of
+from dth.app.stopping import unless_stopped
+from dth.embedded import is_dead_here
 from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, TransportError
-from dth.events import RunStarted
+from dth.events import Emit, RunAbandoned, RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
 from dth.finder.resolve import RestoreRules, Stores
-from dth.finder.run import FinderSettings, find, preview
+from dth.finder.run import FinderSettings, preview
+from dth.finder.run import find as run_finder
 from dth.ledgers.base import Ledger
 from dth.settings import TransferJob
 from dth.states import RunState
+from dth.summary import Summary
+
+
+async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
+    """List both sides, send the differences to the queue, seal the run. Raises RunUnderWay where one is not over yet."""
+    record = Record(emit)
+    async with open_sides(job, connections=finder_connections(job)) as sides:
+        await sides.check(job)
+        if dry_run:
+            await unless_stopped(preview_only(job, sides, record), stop)
+        else:
+            async with open_embedded(job, lock=Lock.SHARED) as here:
+                await bury_dead_finders(here, record)
+                await unless_stopped(find_once(job, sides, here, record, alone=False), stop)
+                await record.read_runs(here.ledger)
+        record.note(sides.requests("finder"))
+    return record.summary(interrupted=stop.is_set())
+
+
+async def bury_dead_finders(here: Embedded, record: Record) -> None:
+    """A run whose finder ran on this machine and is gone needs no lease to end before the next may start."""
+    for run in await here.ledger.runs(here.job_id, RUNS_LOOKED_AT):
+        dead = run.state is RunState.LISTING and is_dead_here(run.finder)
+        if dead and await here.ledger.abandon_run(run.run_id):
+            record.note(RunAbandoned(run.run_id, "its finder died"))
 
 
 def _finder_settings(
@@ -58,7 +87,7 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     stores = Stores(sides.source, sides.destination)
     async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
         try:
-            await find(source, destination, here.queue, here.ledger, options, record.note, stores)
+            await run_finder(source, destination, here.queue, here.ledger, options, record.note, stores)
         except (StoreError, TransportError) as error:
             if error.exit_code != DthError.exit_code:
                 raise  # cannot reach, or not allowed: it says so itself

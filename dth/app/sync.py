@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
 
-from dth.app.build import Embedded, Lock, finder_connections, make_job, open_embedded, open_report, open_sides
+from dth.app.build import Lock, finder_connections, make_job, open_embedded, open_report, open_sides
 from dth.app.find import find_once, preview_only
 from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.stopping import unless_stopped
-from dth.children import Children, ChildTask
-from dth.errors import DthError, SettingsError
+from dth.app.work import LocalWorkers
+from dth.errors import SettingsError
 from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
 from dth.settings import TransferJob, on_one_machine
 from dth.summary import Summary
 from dth.worker.dead_letters import count_dead_letters
-
-Finder = Callable[[], Coroutine[Any, Any, None]]
-
-WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted
 
 
 async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
@@ -60,101 +52,3 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             await record.read_runs(here.ledger)
         record.note(sides.requests(here.process))
     return record.summary(interrupted=not found_all, newest_speaks=True)
-
-
-class LocalWorkers:
-    """The worker processes of a sync, started as the queue fills: a run that finds nothing starts none."""
-
-    def __init__(self, job: TransferJob, here: Embedded, emit: Emit, *, strict: bool) -> None:
-        self._job = job
-        self._here = here
-        self._emit = emit
-        self._strict = strict
-        self._most = job.processes or len(os.sched_getaffinity(0))
-
-    def children(self, *, until_empty: bool) -> Children:
-        """The set of children, none of them started yet."""
-        text = share_of(self._job, self._most).model_dump_json(exclude_unset=True)
-
-        def task(number: int) -> ChildTask:
-            name = f"{self._here.process}/{number}"
-            return ChildTask(name, text, strict=self._strict, until_empty=until_empty)
-
-        return Children(task, most=self._most, lock=self._here.lock, emit=self._emit, bereaved=self._here.free_the_dead)
-
-    async def run_until_over(self, finder: Finder | None, stop: asyncio.Event) -> bool:
-        """Run the finder (if any) and workers until every run of the job is over, or `stop`; whether the finder ended.
-
-        A finder that fails leaves what it has sent to the workers; its error is raised when they are done. A worker's own
-        failure (not an object's) ends everything at once.
-        """
-        children = self.children(until_empty=True)
-        try:
-            async with asyncio.TaskGroup() as group:
-                finding = group.create_task(_contained(finder)) if finder else None
-                while not stop.is_set():
-                    found_all = finding is None or finding.done()
-                    depth = await self._here.queue.depth()
-                    left = depth.visible + depth.leased
-                    if found_all and not left and not children.alive:
-                        break
-                    await children.ensure(left, group)
-                    await _wait(stop, WATCH_SECONDS)
-                else:
-                    if finding:
-                        finding.cancel()
-                    children.drain()
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from errors
-        if finding is None or finding.cancelled():
-            return finding is None
-        if failure := finding.result():
-            raise failure
-        return True
-
-    async def run_until_stopped(self, stop: asyncio.Event, *, until_empty: bool) -> None:
-        """Keep one worker a core until `stop`, replacing the dead; with `until_empty` until all have ended by themselves."""
-        children = self.children(until_empty=until_empty)
-        try:
-            async with asyncio.TaskGroup() as group:
-                while not stop.is_set():
-                    if until_empty and not children.alive and (children.finished or await self._here.over()):
-                        break
-                    if not children.finished:  # one that ended by itself has seen that all is over
-                        await children.ensure(self._most, group)
-                    await _wait(stop, WATCH_SECONDS)
-                else:
-                    children.drain()
-        except BaseExceptionGroup as errors:
-            raise first_error(errors) from errors
-
-
-def share_of(job: TransferJob, processes: int) -> TransferJob:
-    """The settings of one of so many workers: an equal share of what is meant for all."""
-    return job.model_copy(update={"bandwidth": max(1, job.bandwidth // processes)}) if job.bandwidth else job
-
-
-async def _contained(finder: Finder) -> DthError | None:
-    """The finder's failure as a value, so that it doesn't tear down the workers."""
-    try:
-        await finder()
-    except DthError as error:
-        return error
-    return None
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
-
-
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of ours in a group, else the first of any kind."""
-    leaves = list(_leaves(errors))
-    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

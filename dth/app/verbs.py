@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dth.app.build import run_child
+    from dth.app.complete_multipart import complete_multipart
     from dth.app.explain import explain_key
-    from dth.app.fleet import complete_multipart, init, redrive, remove
+    from dth.app.find import find
     from dth.app.images.ecr_sync import ecr_sync, list_images
     from dth.app.images.enqueue import enqueue_images
+    from dth.app.init import init, remove
     from dth.app.probe import probe
-    from dth.app.status import Status, find, status, work
+    from dth.app.redrive import redrive
+    from dth.app.status import Status, status
     from dth.app.sync import sync
     from dth.app.verify import verify
+    from dth.app.work import work
 
 __all__ = [
     "Status",
@@ -36,10 +40,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "complete_multipart": "fleet",
-    "init": "fleet",
-    "redrive": "fleet",
-    "remove": "fleet",
+    "complete_multipart": "complete_multipart",
+    "init": "init",
+    "redrive": "redrive",
+    "remove": "init",
     "run_child": "build",
     "ecr_sync": "images.ecr_sync",
     "enqueue_images": "images.enqueue",
@@ -48,9 +52,9 @@ _MODULES = {
     "probe": "probe",
     "sync": "sync",
     "Status": "status",
-    "find": "status",
+    "find": "find",
     "status": "status",
-    "work": "status",
+    "work": "work",
     "verify": "verify",
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dth.app.fleet import Made, init, remove
+from dth.app.init import Made, init, remove
 from dth.errors import LedgerUnavailable, QueueUnavailable
 from dth.ledgers.dynamodb import DynamoLedger
 from dth.queues.sqs import SqsQueue

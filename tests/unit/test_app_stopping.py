@@ -10,7 +10,7 @@ import pytest
 
 from dth.app.build import Lock, open_embedded
 from dth.app.stopping import unless_stopped
-from dth.app.sync import LocalWorkers
+from dth.app.work import LocalWorkers
 from dth.cli.output.summary import headline
 from dth.embedded import StateFolder
 from dth.errors import QueueError, SettingsError

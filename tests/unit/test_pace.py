@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from dth.app.build import open_pace, open_store
-from dth.app.sync import share_of
+from dth.app.work import share_of
 from dth.ecr.web import Web
 from dth.errors import ConnectionLost
 from dth.model import Generation

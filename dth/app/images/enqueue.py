@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from dth import settings
 from dth.app.build import Embedded, Lock, open_embedded
+from dth.app.find import bury_dead_finders
 from dth.app.images.build import forget, keep_run, new_run, nothing_to_prepare, open_sources, run_options, template_text
 from dth.app.images.registries import Place, open_registries
 from dth.app.record import Record
-from dth.app.status import bury_dead_finders
 from dth.ecr.copy import Image
 from dth.ecr.plan import ImagePlan
 from dth.ecr.reference import name_of

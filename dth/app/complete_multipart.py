@@ -1,4 +1,4 @@
-"""`dth init`, `dth redrive`, `dth complete-multipart`: what a fleet needs around its finders and workers."""
+"""`dth complete-multipart`: the net below finders and workers, for a scheduler to call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from dataclasses import dataclass
 
 from dth.app.build import Embedded, JobOpener, Lock, open_embedded, open_report, worker_settings
 from dth.app.object_rows import with_rows
@@ -18,62 +17,7 @@ from dth.states import RunState
 from dth.summary import Summary
 from dth.worker.dead_letters import count_dead_letters
 from dth.worker.process import WorkerProcess
-from dth.worker.redrive import Redrive, Wanted
 from dth.worker.shared.mend import Mended, Mender
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What `dth init` made, or removed. Empty texts: nothing."""
-
-    queue: str
-    dead_letter_queue: str
-    table: str
-
-
-async def init(name: str, *, lease_seconds: float, receive_limit: int) -> Made:
-    """The queue, its dead-letter queue and the table called `name`, made where they are not there."""
-    from dth.ledgers.dynamodb_setup import make_table  # noqa: PLC0415 - loads the AWS client
-    from dth.queues.sqs_setup import make_queue  # noqa: PLC0415
-
-    url, dead_url = await make_queue(name, lease_seconds=lease_seconds, receive_limit=receive_limit)
-    await make_table(name)
-    return Made(url, dead_url, name)
-
-
-async def remove(name: str) -> Made:
-    """Remove them, with all messages and rows."""
-    from dth.ledgers.dynamodb_setup import delete_table  # noqa: PLC0415 - loads the AWS client
-    from dth.queues.sqs_setup import delete_queue  # noqa: PLC0415
-
-    url, dead_url = await delete_queue(name)
-    return Made(url, dead_url, name if await delete_table(name) else "")
-
-
-async def redrive(
-    job: TransferJob, emit: Emit, stop: asyncio.Event, *, run_id: str, prefix: str, reason: str, rate: float
-) -> Summary:
-    """Send dead letters again, as a new run for each run that they are of: those of a run, of keys with a prefix, with a
-    text in their reason; empty takes all."""
-    record = Record(emit)
-    async with open_embedded(job, lock=Lock.SHARED) as here:
-        again = Redrive(
-            here.queue,
-            here.ledger,
-            here.process,
-            wanted=Wanted(run_id, prefix, reason),
-            rate=rate,
-            lease_seconds=job.lease_seconds,
-            emit=record.note,
-        )
-        done = await again.run(stop.is_set)
-        if done.left:
-            text = (
-                f"{done.left} dead letters stay: they are no messages of dth, deletes (which a next run decides anew), or of "
-                "runs that the ledger does not know"
-            )
-            record.note(Notice("warning", "letters_left", text))
-    return record.summary(interrupted=False)
 
 
 async def complete_multipart(
