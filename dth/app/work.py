@@ -12,6 +12,7 @@ from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
 from dth.app.record import Record
 from dth.children import Children, ChildTask
+from dth.error_groups import first_error
 from dth.errors import DthError
 from dth.events import Emit
 from dth.settings import TransferJob
@@ -120,15 +121,3 @@ async def _contained(finder: Finder) -> DthError | None:
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-
-
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of ours in a group, else the first of any kind."""
-    leaves = list(_leaves(errors))
-    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

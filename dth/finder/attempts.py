@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from dth.error_groups import first_error
 from dth.events import Emit
 from dth.finder.listing import Disorder, Fetched, Listing
 from dth.finder.parallel import Parallel
-from dth.finder.plan import Decisions, RangePlan, first_error
+from dth.finder.plan import Decisions, RangePlan
 from dth.finder.ranges import EVERYTHING, KeyRange, Share, on_side
 from dth.states import Side
 from dth.stores.base import Lister

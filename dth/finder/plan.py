@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import partial
 
-from dth.errors import DthError
+from dth.error_groups import first_error
 from dth.finder.compare import Decide
 from dth.finder.dedup import Accepted
 from dth.finder.diff import Batch, diff, uncompared
@@ -173,15 +173,3 @@ class RangePlan:
             await to.accept(changes)
             tally.needs_restore_behind += archived
             self.reached = batch.last
-
-
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error in a group that a person should read: the first of ours, else the first."""
-    leaves = list(_leaves(group))
-    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from dth.error_groups import first_error
 from dth.errors import DeletesRefused, DthError, LedgerError
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.attempts import Attempts
@@ -24,7 +25,7 @@ from dth.finder.deletes import DeleteRules, SpooledDeletes
 from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
-from dth.finder.plan import Accept, Decisions, Extras, Settle, Tally, first_error
+from dth.finder.plan import Accept, Decisions, Extras, Settle, Tally
 from dth.finder.resolve import RestoreRules, Restores, Stores, settling
 from dth.finder.result import Found, finished
 from dth.finder.select import Selection

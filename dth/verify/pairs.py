@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from dth.error_groups import first_error
 from dth.finder.dedup import Accepted
 from dth.finder.diff import Cursor
 from dth.finder.listing import Disorder, Feed, Listing
-from dth.finder.plan import first_error
 from dth.finder.select import Selection
 from dth.finder.spool import Spool
 from dth.model import Change, Entry, KeyMapping

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterable, Callable, Iterator
 from dataclasses import dataclass
 
+from dth.error_groups import first_error
 from dth.errors import NoSuchKey
-from dth.finder.plan import first_error
 from dth.model import ByteSpan, Generation, ObjectHead
 from dth.multipart.context import Flow, slow_down
 from dth.multipart.relay import STREAM_WINDOW

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dth.error_groups import first_error
 from dth.events import Difference, Emit, VerifyProgress
 from dth.finder.compare import ARCHIVED_CLASSES
 from dth.finder.evidence import EQUAL_BY_ETAG, Evidence, Judgement
 from dth.finder.listing import Listing
-from dth.finder.plan import first_error
 from dth.finder.ranges import EVERYTHING
 from dth.finder.select import Selection
 from dth.flow.breaker import Breaker

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from dth.error_groups import first_error
 from dth.errors import DthError, StoreError
 from dth.events import Notice, ObjectFailed
 from dth.ledgers.base import OutcomeRow
@@ -33,7 +34,7 @@ from dth.worker import outcomes
 from dth.worker.events import follow_event
 from dth.worker.leases import Held
 from dth.worker.outcomes import Ended
-from dth.worker.process import TROUBLES, WorkerProcess, leading
+from dth.worker.process import TROUBLES, WorkerProcess
 from dth.worker.shared.finish import SharedUploads
 from dth.worker.shared.open import MessageSharing
 
@@ -106,7 +107,7 @@ class EntriesWorker:
         except TimeoutError:
             pass  # what has not ended by now leaves as the remainder
         except BaseExceptionGroup as group:
-            raise leading(group) from None
+            raise first_error(group) from None
         finally:
             held.window = None
         return ended

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dth.errors import DthError, LedgerError, QueueError, StoreError, Throttled, TimedOut
+from dth.errors import LedgerError, QueueError, StoreError, Throttled, TimedOut
 from dth.events import Emit, Moved
 from dth.flow.breaker import Breaker
 from dth.flow.budget import ByteBudget
@@ -170,9 +170,3 @@ class WorkerProcess:
         except TimeoutError:
             return False
         return True
-
-
-def leading(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that a group of them is about: the first of ours, else the first."""
-    leaves = [leading(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, DthError)), leaves[0])

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 
+from dth.error_groups import first_error
 from dth.errors import LedgerError, QueueError
 from dth.events import Emit, Event, Moved, Notice, ObjectFailed, RunAbandoned, WorkerStarted
 from dth.ledgers.base import Ledger
@@ -21,7 +22,7 @@ from dth.worker.dead_letters import GiveUp, count_dead_letters
 from dth.worker.entries import BACK_OFF, CopyObject, EntriesWorker
 from dth.worker.events import FindRules
 from dth.worker.images import ImageWorker, OpenImages
-from dth.worker.process import OpenJob, WorkerProcess, WorkerSettings, leading
+from dth.worker.process import OpenJob, WorkerProcess, WorkerSettings
 from dth.worker.shared.finish import SharedUploads
 from dth.worker.shared.mend import Mender
 from dth.worker.shared.parts import PartsWorker
@@ -77,7 +78,7 @@ async def work(
             for watcher in watching:
                 watcher.cancel()
     except BaseExceptionGroup as group:
-        raise leading(group) from None
+        raise first_error(group) from None
     return process.counts
 
 
