@@ -11,8 +11,10 @@ from dth.app.selection import selection_of
 from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain
+from dth.finder.heads import Stores
 from dth.finder.plan import Tally
-from dth.finder.resolve import RestoreRules, Restores, Stores, settling
+from dth.finder.resolve import settling
+from dth.finder.restore import RestoreRules, Restores
 from dth.settings import TransferJob
 from dth.summary import Summary
 

@@ -16,7 +16,8 @@ from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, Tran
 from dth.events import Emit, RunAbandoned, RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
-from dth.finder.resolve import RestoreRules, Stores
+from dth.finder.heads import Stores
+from dth.finder.restore import RestoreRules
 from dth.finder.run import FinderSettings, preview
 from dth.finder.run import find as run_finder
 from dth.ledgers.base import Ledger

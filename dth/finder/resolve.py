@@ -1,4 +1,4 @@
-"""What listings leave open is asked of the objects: whether both hold the same bytes, whether an archived one can be read.
+"""Decides what listings leave open by asking the objects: whether both hold the same bytes, whether an archived one can be read.
 
 Requests are bounded over all ranges together, and hold up the listing that they are of.
 """
@@ -6,46 +6,16 @@ Requests are bounded over all ranges together, and hold up the listing that they
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
 
-from dth.errors import DthError, NoSuchKey
-from dth.finder.compare import ARCHIVED_CLASSES, change, newer
+from dth.errors import NoSuchKey
+from dth.finder.compare import change, newer
 from dth.finder.evidence import Evidence, by_heads, by_listing
+from dth.finder.heads import HEADS, Stores, ask_each
 from dth.finder.plan import Settle, Tally
+from dth.finder.restore import Restores
 from dth.model import Change, Entry
-from dth.states import Comparison, Reason, RestoreState
-from dth.stores.base import Reader, Restorer
-
-T = TypeVar("T")
-
-
-class Source(Reader, Restorer, Protocol):
-    """A source that can be asked about its objects."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """Both sides, to be asked about single objects."""
-
-    source: Source
-    destination: Reader
-
-
-HEADS = 32
-"""Objects that are asked for at once: at 100 ms some 300 a second."""
-
-
-async def _each(changes: Sequence[Change], ask: Callable[[Change], Awaitable[T]], slots: asyncio.Semaphore) -> list[T]:
-    async def one(change: Change) -> T:
-        async with slots:
-            return await ask(change)
-
-    async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(one(change)) for change in changes]
-    return [task.result() for task in asked]
-
+from dth.states import Comparison, Reason
 
 _REASONS = {
     Comparison.EQUAL: Reason.EQUAL,
@@ -74,7 +44,7 @@ class ByChecksum:
         said = dict(
             zip(
                 (one.entry.key for one in still_open),
-                await _each(still_open, self._decided, self._slots),
+                await ask_each(still_open, self._decided, self._slots),
                 strict=True,
             )
         )
@@ -101,72 +71,6 @@ class ByChecksum:
             return by_heads(head, await self._destination.head(theirs.key), self._evidence).comparison
         except NoSuchKey:
             return Comparison.MISSING
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreRules:
-    """How archived objects are restored: see `Restorer.restore`. `ask` False only looks."""
-
-    days: int
-    tier: str
-    ask: bool = True
-
-
-class Restores:
-    """Has archived objects restored, and lets those through that can be read by now, as RESTORED. One that cannot be asked
-    for stays archived, and holds up no other; `error` is the first of such errors."""
-
-    def __init__(self, source: Restorer, rules: RestoreRules, tally: Tally) -> None:
-        self._source = source
-        self._rules = rules
-        self._slots = asyncio.Semaphore(HEADS)
-        self._tally = tally
-        self._on_their_way: set[str] = set()  # while only looking: of batches that nobody has asked about yet
-        self.error: DthError | None = None
-
-    @property
-    def asks(self) -> bool:
-        """Whether restores are asked for; otherwise it only looks."""
-        return self._rules.ask
-
-    def would_ask(self, key: str) -> bool:
-        """Whether a restore would be asked for, of a key that stayed archived; once for each."""
-        if key in self._on_their_way:
-            self._on_their_way.remove(key)
-            return False
-        return True
-
-    async def __call__(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """See `Settle`."""
-        archived = [one for one in changes if one.reason is Reason.ARCHIVED]
-        if not archived:
-            return changes
-        ready = await _each(archived, self._readable, self._slots)
-        readable = {one.entry.key for one, is_ready in zip(archived, ready, strict=True) if is_ready}
-        return [Change(one.entry, Reason.RESTORED) if one.entry.key in readable else one for one in changes]
-
-    async def _readable(self, archived: Change) -> bool:
-        key = archived.entry.key
-        try:
-            head = await self._source.head(key)
-            if head.storage_class not in ARCHIVED_CLASSES:
-                return True  # written anew since it was listed
-            state = head.restore
-            if state is RestoreState.UNDER_WAY:
-                self._tally.restores_under_way += 1
-                if not self._rules.ask:
-                    self._on_their_way.add(key)
-            if state is RestoreState.NONE:
-                if self._rules.ask:
-                    state = await self._source.restore(key, days=self._rules.days, tier=self._rules.tier)
-                self._tally.restores_asked += 1
-        except NoSuchKey:
-            return True  # gone since it was listed: whoever wants to copy it sees that
-        except DthError as error:
-            self._tally.restores_failed += 1
-            self.error = self.error or error
-            return False
-        return state is RestoreState.READY
 
 
 def settling(stores: Stores | None, tally: Tally, *, checksums: bool, restores: Restores | None) -> Settle | None:

@@ -8,7 +8,7 @@ from typing import Self
 from dth.errors import DeletesRefused, RestoresFailed
 from dth.events import Emit, Notice
 from dth.finder.plan import Tally
-from dth.finder.resolve import Restores
+from dth.finder.restore import Restores
 from dth.states import Reason
 
 

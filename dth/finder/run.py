@@ -22,11 +22,13 @@ from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.dedup import Accepted
 from dth.finder.deletes import DeleteRules, SpooledDeletes
+from dth.finder.heads import Stores
 from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox
 from dth.finder.pack import Packer
 from dth.finder.plan import Accept, Decisions, Extras, Settle, Tally
-from dth.finder.resolve import RestoreRules, Restores, Stores, settling
+from dth.finder.resolve import settling
+from dth.finder.restore import RestoreRules, Restores
 from dth.finder.result import Found, finished
 from dth.finder.select import Selection
 from dth.ledgers.base import Ledger, Run

@@ -13,8 +13,10 @@ from dth.errors import AccessDenied, DthError, NoSuchKey, RestoresFailed
 from dth.events import Event, Notice, Planned
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain
+from dth.finder.heads import HEADS, Stores
 from dth.finder.plan import Tally
-from dth.finder.resolve import HEADS, ByChecksum, RestoreRules, Restores, Stores, settling
+from dth.finder.resolve import ByChecksum, settling
+from dth.finder.restore import RestoreRules, Restores
 from dth.finder.result import Found
 from dth.finder.run import find, preview
 from dth.ledgers.base import Ledger
