@@ -95,10 +95,3 @@ def allows(importer: str, target: str) -> bool:
 def test_every_module_imports_only_what_lies_below_it(name: str, path: Path) -> None:
     upward = sorted(target for target in imported(path) if not allows(name, target))
     assert not upward, f"dth.{name} imports {upward}: not in the table of allowed edges"
-
-
-def test_no_file_is_over_400_lines_without_a_reason_in_its_docstring() -> None:
-    for name, path in modules():
-        text = path.read_text()
-        if text.count("\n") > 400:
-            assert "400 lines" in (ast.get_docstring(ast.parse(text)) or ""), name
