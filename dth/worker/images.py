@@ -37,16 +37,24 @@ class Images(Protocol):
     @property
     def at_once(self) -> int:
         """How many may be in flight in this process."""
+        ...
+
+    def refusal(self, message: ImageMessage) -> str:
+        """Why the run's settings do not allow what the message asks for, "" where they do."""
+        ...
 
     async def copy(self, message: ImageMessage, attempt: int) -> ImageEnd:
         """Bring the image and what refers to it. Raises NoSuchImage where the source has it no longer; any other DthError
         where it failed."""
+        ...
 
     async def answers_nobody(self, message: ImageMessage) -> bool:
         """Whether the destination, or the job's own registry where the image is of it, can't be reached or lets nobody in."""
+        ...
 
     def record(self, message: ImageMessage, ended: Ended) -> ImageRecord:
         """The report's line of an image that was not copied."""
+        ...
 
 
 OpenImages = Callable[[str], Awaitable[Images]]
