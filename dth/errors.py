@@ -1,4 +1,4 @@
-"""Every error that dth raises, in one tree.
+"""Every error that dth raises, in one tree, which is why this file may be longer than 400 lines.
 
     DthError
     ├── SettingsError             bad, unknown or contradictory settings or URLs      exit 2
@@ -15,6 +15,7 @@
     │   ├── ObjectChanged         the source's generation changed while it moved
     │   ├── BodyMismatch          length or checksum does not add up
     │   ├── KeyRefused            the destination cannot hold this key
+    │   ├── ListedButAbsent       a listing shows a key that the store does not have
     │   └── ImageError            moving one image failed
     │       ├── ManifestInvalid   the source's manifest is not one that can be copied
     │       └── ManifestMissing   the image names a manifest or blob that its registry lacks
@@ -30,6 +31,7 @@
         ├── NoSuchKey, NoSuchUpload, NotFound
         │   └── NoSuchImage       the source's registry has no such tag or digest
         ├── AccessDenied          names the action that is missing                    exit 4
+        ├── RefusesAll            every object so far was refused, and none accepted  exit 4
         ├── BadCredentials        key unknown, signature wrong, token expired         exit 4
         ├── WrongRegion           the store names another region                      exit 4
         ├── PreconditionFailed    412: not the generation that was asked for
@@ -178,6 +180,13 @@ class BodyMismatch(TransferError):
     retryable = True
 
 
+class ListedButAbsent(TransferError):
+    """A store lists a key again and again, and says that it has no such object."""
+
+    code = "listed_but_absent"
+    retryable = True
+
+
 class KeyRefused(TransferError):
     """The destination cannot hold this key, or would fold it into another."""
 
@@ -258,10 +267,12 @@ class StoreError(DthError):
     """An object store's answer that is not a success.
 
     `operation` is the S3 operation's name (`PutObject`), `status` the HTTP status (0 where there was none),
-    `store_code` the store's own error code (`SlowDown`), `request_id` what its support asks for.
+    `store_code` the store's own error code (`SlowDown`), `request_id` what its support asks for. `side` is whose store it
+    was (`source`, `destination`), "" where that is not known.
     """
 
     code = "store"
+    side: str = ""
 
     def __init__(
         self,
@@ -272,8 +283,10 @@ class StoreError(DthError):
         store_code: str = "",
         request_id: str = "",
         retry_after: float | None = None,
+        side: str = "",
     ) -> None:
         super().__init__(message)
+        self.side = side
         self.operation = operation
         self.status = status
         self.store_code = store_code
@@ -314,6 +327,13 @@ class AccessDenied(StoreError):
     """The credentials may not do this; the message names the action."""
 
     code = "access_denied"
+    exit_code = 4
+
+
+class RefusesAll(StoreError):
+    """The store refused one object after another, for whatever reason, and has accepted none."""
+
+    code = "refuses_all"
     exit_code = 4
 
 

@@ -110,7 +110,8 @@ class WorkerFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class Moved(Event):
-    """Entries that reached an outcome in one message, and bytes; `deleted` of those done were deletes."""
+    """Entries that reached an outcome in one message, and bytes; `deleted` of those done were deletes. `gone` of those skipped
+    were deleted at the source since they were listed; of `untrue` ones the listing told another size or ETag than the object."""
 
     run_id: str
     done: int
@@ -118,6 +119,8 @@ class Moved(Event):
     failed: int
     bytes: int
     deleted: int = 0
+    gone: int = 0
+    untrue: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,9 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """One run as far as this command saw it. `found` is None until the run is sealed; `deleted` of those done were deletes."""
+    """One run as far as this command saw it. `found` is None until the run is sealed; `deleted` of those done were deletes, `gone` of
+    those skipped had been deleted since they were listed, and of `untrue` ones the listing told another size or ETag than the
+    object itself."""
 
     run_id: str
     state: str = RunState.LISTING.value
@@ -51,6 +53,8 @@ class RunTotals:
     failed: int = 0
     bytes: int = 0
     deleted: int = 0
+    gone: int = 0
+    untrue: int = 0
 
     @property
     def complete(self) -> bool:
@@ -104,6 +108,16 @@ class Summary:
         return sum(run.deleted for run in self.runs)
 
     @property
+    def gone(self) -> int:
+        """Objects that had been deleted since they were listed."""
+        return sum(run.gone for run in self.runs)
+
+    @property
+    def untrue(self) -> int:
+        """Objects whose listed size or ETag was not their own."""
+        return sum(run.untrue for run in self.runs)
+
+    @property
     def done(self) -> int:
         """Objects that were moved, or deleted."""
         return sum(run.done for run in self.runs)
@@ -134,7 +148,8 @@ class Summary:
     def to_json(self) -> str:
         """One ASCII line; its `event` field is `Summary`."""
         sums = {
-            name: getattr(self, name) for name in ("found", "done", "deleted", "skipped", "failed", "bytes", "complete")
+            name: getattr(self, name)
+            for name in ("found", "done", "deleted", "skipped", "gone", "untrue", "failed", "bytes", "complete")
         }
         fields = {**sums, **dataclasses.asdict(self), "seconds": round(self.seconds, 3)}
         return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
@@ -269,13 +284,24 @@ class Tally:
             failed=run.failed + event.failed,
             bytes=run.bytes + event.bytes,
             deleted=run.deleted + event.deleted,
+            gone=run.gone + event.gone,
+            untrue=run.untrue + event.untrue,
         )
 
     def _over(self, event: RunOver) -> None:
         """The ledger's own totals replace what events added up: those may repeat, or miss what a dead worker did."""
-        deleted = min(self._run(event.run_id).deleted, event.done)
+        seen = self._run(event.run_id)
         self.runs[event.run_id] = RunTotals(
-            event.run_id, event.state, event.found, event.done, event.skipped, event.failed, event.bytes, deleted
+            event.run_id,
+            event.state,
+            event.found,
+            event.done,
+            event.skipped,
+            event.failed,
+            event.bytes,
+            deleted=min(seen.deleted, event.done),
+            gone=min(seen.gone, event.skipped),
+            untrue=min(seen.untrue, event.done + event.skipped),
         )
 
     def summary(self, *, exit_code: int | None = None) -> Summary:

@@ -150,6 +150,7 @@ def error_of(question: Question, refusal: Refusal) -> StoreError:
         store_code=refusal.code,
         request_id=refusal.request_id,
         retry_after=refusal.retry_after,
+        side=question.side,
     )
     if isinstance(error, WrongRegion):
         error.region = refusal.region

@@ -65,16 +65,20 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
     )
 
 
-def write_headers(options: PutOptions) -> list[Header]:
-    """What PutObject and CreateMultipartUpload share. Values go out as they came; the coding `aws-chunked` describes a
-    request, not an object, so stores that kept it are not followed."""
+def write_headers(options: PutOptions, *, raw_metadata: bool = False) -> list[Header]:
+    """What PutObject and CreateMultipartUpload share. Values go out as they came, except that metadata which is not ASCII is
+    written as RFC 2047 says, unless the store keeps it raw. The coding `aws-chunked` describes a request, not an object, so
+    stores that kept it are not followed."""
     headers = []
     for name, text in options.attributes.headers:
         if name != "content-encoding":
             headers.append((name, text))
         elif coding := _coding(text):
             headers.append((name, coding))
-    headers += [(_META + name, text) for name, text in options.attributes.metadata]
+    headers += [
+        (_META + name, text if raw_metadata or text.isascii() else encoded_word(text))
+        for name, text in options.attributes.metadata
+    ]
     optional = (
         ("x-amz-storage-class", options.storage_class),
         ("x-amz-acl", options.acl),
@@ -87,6 +91,14 @@ def write_headers(options: PutOptions) -> list[Header]:
         if _unsendable(text):
             raise RequestRefused(f"the value of {name} cannot be sent as a header: {text!a}")
     return headers
+
+
+def encoded_word(text: str) -> str:
+    """Text that is not ASCII as AWS wants and gives user metadata: one encoded word of RFC 2047. Bytes that are no UTF-8 are
+    called Latin-1, which any bytes are."""
+    raw = text.encode("utf-8", "surrogateescape")
+    charset = "UTF-8" if text.isprintable() or not any("\udc80" <= ch <= "\udcff" for ch in text) else "ISO-8859-1"
+    return f"=?{charset}?B?{b64encode(raw).decode('ascii')}?="
 
 
 def integrity_headers(options: PutOptions) -> list[Header]:

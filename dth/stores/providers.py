@@ -35,7 +35,7 @@ class ProviderProfile:
     `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
     identify the provider; their group `region` holds the region. `server` is the first word of its `Server` header.
     `url_encoding`: listings are asked with `encoding-type=url`; whether the store honoured it, its answer tells. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
-    plain HTTP. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
+    plain HTTP. `raw_metadata`: it keeps metadata that is not ASCII as bytes; others want RFC 2047, as AWS does. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
     `Capabilities`.
     """
 
@@ -70,6 +70,7 @@ class ProviderProfile:
     parts_from: PartsFrom = PartsFrom.NOWHERE
     copies_parts: bool = False
     assumed: bool = False
+    raw_metadata: bool = False
 
 
 _aws_suffix = "|".join(map(re.escape, SUFFIXES))
@@ -161,7 +162,7 @@ PROFILES: dict[str, ProviderProfile] = {
         ),
         ProviderProfile("MinIO", server="MinIO", multipart_etag=True, keeps_tags=True, parts_from=PartsFrom.HEAD, copies_parts=True),
         # copies_parts: no, because radosgw 16.2.15 dies of an UploadPartCopy whose source's key holds a `%`
-        ProviderProfile("Ceph_RGW", multipart_etag=True, keeps_tags=True, tells_tag_count=True),  # names itself in no header
+        ProviderProfile("Ceph_RGW", multipart_etag=True, keeps_tags=True, tells_tag_count=True, raw_metadata=True),  # names itself in no header
         ProviderProfile(
             "SeaweedFS",
             server="SeaweedFS",
@@ -173,6 +174,7 @@ PROFILES: dict[str, ProviderProfile] = {
             copies_parts=True,
             parts_from=PartsFrom.ATTRIBUTES,  # its HEAD of a part tells of its own chunks where there are no parts
             declares_checksum=True,
+            raw_metadata=True,
             keeps_tags=True,
             tells_tag_count=True,
             uploads_keep_tags=True,

@@ -7,7 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Self
 
-from dth.errors import AccessDenied, AnswerInvalid, BodyMismatch, ObjectChanged, PreconditionFailed, RequestRefused
+from dth.errors import (
+    AccessDenied,
+    AnswerInvalid,
+    BodyMismatch,
+    NotFound,
+    ObjectChanged,
+    PreconditionFailed,
+    RequestRefused,
+)
 from dth.model import ByteSpan, Generation, ObjectHead, Tags
 from dth.stores.answers import ERROR_LIMIT, Question
 from dth.stores.attributes import object_head
@@ -20,6 +28,7 @@ from dth.transport.base import Response
 
 _IDENTITY: Header = ("accept-encoding", "identity")  # bytes as stored: nothing on the way may compress them
 _CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
+_PRECONDITION_FAILED = 412
 _content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
 
 
@@ -80,6 +89,7 @@ class Reading:
         self._bucket = bucket
         self._md5_etag = md5_etag
         self._checksum_mode = bool(bucket.profile.checksums)
+        self._asks_match = True  # False once this store has refused the very ETag that it tells
 
     async def head(self, key: str, if_match: str) -> ObjectHead:
         """See `Reader.head`. Checksums are asked for where the store has them; on AWS that needs kms:Decrypt for objects
@@ -94,6 +104,16 @@ class Reading:
         return await self._head(key, if_match, [])
 
     async def _head(self, key: str, if_match: str, headers: list[Header]) -> ObjectHead:
+        """With If-Match, or without it and by the answer's ETag, where the store refuses its own (SeaweedFS#7274)."""
+        try:
+            return await self._head_once(key, if_match if self._asks_match else "", headers)
+        except PreconditionFailed:
+            if not if_match or not await self._is_still(key, if_match):
+                raise
+            self._asks_match = False
+            return await self._head_once(key, "", headers)
+
+    async def _head_once(self, key: str, if_match: str, headers: list[Header]) -> ObjectHead:
         headers = [*headers, _IDENTITY]
         if if_match:
             headers.append(("if-match", f'"{if_match}"'))
@@ -133,9 +153,27 @@ class Reading:
 
     async def get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
         """See `Reader.get`."""
+        try:
+            return await self._get(key, pinned, span)
+        except PreconditionFailed as exc:
+            if pinned is None or not pinned.etag or not self._asks_match or exc.status != _PRECONDITION_FAILED:
+                raise
+            if not await self._is_still(key, pinned.etag):
+                raise
+            self._asks_match = False
+            return await self._get(key, pinned, span)
+
+    async def _is_still(self, key: str, etag: str) -> bool:
+        """Whether a HEAD without conditions tells this ETag."""
+        try:
+            return (await self._head_once(key, "", [])).generation.etag == etag
+        except (AccessDenied, NotFound, RequestRefused):
+            return False
+
+    async def _get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
         headers = [_IDENTITY]
         query = ""
-        if pinned and pinned.etag:
+        if pinned and pinned.etag and self._asks_match:
             headers.append(("if-match", f'"{pinned.etag}"'))
         elif pinned and pinned.version_id:
             query = encode_query([("versionId", pinned.version_id)])
@@ -177,6 +215,8 @@ class Reading:
             if total != pinned.size:
                 raise self._changed(call, f"it has {total} bytes now, not {pinned.size}")
             etag = head.generation.etag
+            if pinned.etag and not etag and not self._asks_match:
+                raise self._invalid(call, response, "it has no ETag, and this store refuses If-Match")
             if pinned.etag and etag and etag != pinned.etag:
                 raise PreconditionFailed(
                     f"{self._named(call)}: its ETag is {etag} now, not {pinned.etag}, and the store ignored If-Match",

@@ -29,9 +29,12 @@ class Writing:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
+    def _headers(self, options: PutOptions) -> list[Header]:
+        return write_headers(options, raw_metadata=self._bucket.profile.raw_metadata)
+
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer.put`."""
-        headers = write_headers(options) + integrity_headers(options)
+        headers = self._headers(options) + integrity_headers(options)
         if options.if_none_match:
             headers.append(("if-none-match", "*"))
         return await self._written(Call("PutObject", "PUT", key, "", headers, body, length))
@@ -105,7 +108,7 @@ class Writing:
 
     async def create(self, key: str, options: PutOptions, checksum_algorithm: str) -> str:
         """See `Writer.create_upload`."""
-        headers = write_headers(options)
+        headers = self._headers(options)
         if checksum_algorithm:
             headers.append(("x-amz-checksum-algorithm", checksum_algorithm.upper()))
             kind = "FULL_OBJECT" if checksum_algorithm.startswith("crc") else "COMPOSITE"
@@ -154,7 +157,7 @@ class Writing:
         headers = [*_copy_source(source, source_key, generation), ("x-amz-metadata-directive", "REPLACE")]
         if self._bucket.profile.keeps_tags:
             headers.append(("x-amz-tagging-directive", "REPLACE"))
-        headers += write_headers(options)
+        headers += self._headers(options)
         call = Call("CopyObject", "PUT", key, "", headers, repeatable=False)  # whoever asks has another way at hand
         return await self._copied(call, "CopyObjectResult")
 

@@ -16,15 +16,21 @@ from dth.transfer.options import CopyOptions
 from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
 
+NEVER_WORKED, WORKED_BEFORE = 1, 10
+"""Refusals in a row after which a store is not asked any more to copy by itself: at once where it has copied nothing yet; where
+it has, a single refusal is about that object."""
+
 
 class OneStore:
     """Whether one store holds both sides of a job, so that it can be asked to copy by itself. The first object finds out;
-    the first refusal ends it, and the rest of the job is read and written here."""
+    refusals end it, and the rest of the job is read and written here."""
 
     def __init__(self, source: ObjectStore, destination: ObjectStore) -> None:
         self._source = source
         self._destination = destination
         self._copies: bool | None = None
+        self._worked = False
+        self._refusals = 0
 
     async def copies(self) -> bool:
         """Whether it may be asked."""
@@ -32,10 +38,17 @@ class OneStore:
             self._copies = await self._destination.copies_from(self._source)
         return self._copies
 
+    def copied(self) -> None:
+        """It did."""
+        self._worked, self._refusals = True, 0
+
     def refused(self) -> bool:
-        """Don't ask again. True for who says so first."""
-        first, self._copies = self._copies is not False, False
-        return first
+        """Count a refusal. True once: when it makes the store one that is not asked any more."""
+        self._refusals += 1
+        if self._copies is False or self._refusals < (WORKED_BEFORE if self._worked else NEVER_WORKED):
+            return False
+        self._copies = False
+        return True
 
 
 class Choice(Protocol):

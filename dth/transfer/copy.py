@@ -11,9 +11,11 @@ from dth.model import Generation
 from dth.multipart.checksum import is_content_etag
 from dth.multipart.context import UploadOwned
 from dth.multipart.look import look
-from dth.states import Outcome, Reason, VerifiedBy
+from dth.states import Outcome, Reason, Side, VerifiedBy
 from dth.transfer.context import CopyContext
+from dth.transfer.gone import GONE, assert_gone
 from dth.transfer.large import abandon_upload, copy_large
+from dth.transfer.listed import UNTRUE, equal_by_now, listed_wrongly
 from dth.transfer.result import Copied
 from dth.transfer.server_side import copy_by_store
 from dth.transfer.single import copy_single, skipped
@@ -23,6 +25,7 @@ __all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object"]
 REPLANS: Final = 3  # an object that changes faster than it can be read is left to the next run
 
 # Where the finder decided by the bytes, equal bytes at the destination mean that somebody has copied them since.
+_COMPARED = frozenset({Reason.SIZE, Reason.ETAG, Reason.NEWER, Reason.MTIME})
 _DECIDED_BY_BYTES = frozenset({Reason.MISSING, Reason.SIZE, Reason.ETAG})
 
 
@@ -47,11 +50,15 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     try:
         if ctx.redelivered and (copied := await _already_there(entry, dest_key, ctx)):
             return copied
-        return await _newest(entry.key, dest_key, generation, ctx)
-    except NoSuchKey:
-        return skipped(entry.etag, "source gone")
-    except Archived:
-        return skipped(entry.etag, "needs_restore")
+        return await _newest(entry, dest_key, generation, ctx)
+    except (NoSuchKey, Archived) as error:
+        if error.side == Side.DESTINATION and ctx.job.source is not ctx.job.destination:
+            raise  # it says nothing of the source
+        if isinstance(error, Archived):
+            return skipped(entry.etag, "needs_restore", error.code)
+    if entry.reason is not Reason.EVENT:
+        await assert_gone(ctx.job.source, entry.key, "source")
+    return skipped(entry.etag, "source gone", GONE)
 
 
 async def _has(key: str, ctx: CopyContext) -> bool:
@@ -63,12 +70,15 @@ async def _has(key: str, ctx: CopyContext) -> bool:
     return True
 
 
-async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
-    """Copy this generation; where it is no longer the current one, plan again with the one that is."""
+async def _newest(entry: ObjectEntry, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:
+    """Copy this generation; where it is no longer the current one, plan again with the one that is. Where that one has not
+    been written since it was listed, the listing was wrong about it, and the two sides may have been equal all the time."""
+    key, code = entry.key, ""
     changes = 0
     while True:
         try:
-            return await _copy_generation(key, dest_key, generation, ctx)
+            copied = await _copy_generation(key, dest_key, generation, ctx)
+            return replace(copied, code=copied.code or code) if code else copied
         except UploadOwned:
             if ctx.sharing is None or not await ctx.sharing.release(dest_key, ctx):
                 raise
@@ -81,8 +91,12 @@ async def _newest(key: str, dest_key: str, generation: Generation, ctx: CopyCont
             # s3:GetObjectVersion is a permission of its own; the current generation needs only s3:GetObject.
             if generation.etag or generation.version_id is None:
                 raise
-        generation = (await ctx.job.source.head(key)).generation
-        generation = replace(generation, version_id=None)
+        head = await ctx.job.source.head(key)
+        if listed_wrongly(entry, head):
+            code = UNTRUE
+            if entry.reason in _COMPARED and await equal_by_now(dest_key, head, ctx.job.destination):
+                return skipped(head.generation.etag, "equal: what was listed of it is not true", code)
+        generation = replace(head.generation, version_id=None)
 
 
 async def _copy_generation(key: str, dest_key: str, generation: Generation, ctx: CopyContext) -> Copied:

@@ -24,6 +24,7 @@ from dth.multipart.look import Seen, look
 from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
 from dth.transfer.context import CopyContext, Job, OneStore
+from dth.transfer.gone import GONE, assert_gone
 from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
 
@@ -47,7 +48,7 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
     if head:
         return _left("the source has it")
     if seen is None:
-        return _gone("gone already") if ctx.redelivered else _left("gone already")
+        return await _absent(entry, dest_key, ctx)
     if why := await _delete(entry, dest_key, seen, ctx, copy):
         return _left(why)
     if head := await at_source(job.source, entry.key):
@@ -57,6 +58,15 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
     return _gone(f"moved to {job.delete_to}" if job.delete_to else "deleted")
 
 
+async def _absent(entry: ObjectEntry, dest_key: str, ctx: CopyContext) -> Copied:
+    """The destination lacks it by now, and so does the source."""
+    if ctx.redelivered:
+        return _gone("gone already")
+    if entry.reason is not Reason.EVENT:
+        await assert_gone(ctx.job.destination, dest_key, "destination")
+    return _left("gone already", GONE)
+
+
 async def _delete(entry: ObjectEntry, dest_key: str, seen: Seen, ctx: CopyContext, copy: Copy) -> str:
     """Delete what the finder saw, and nothing else; why it was left alone, "" where it was not."""
     destination = ctx.job.destination
@@ -64,10 +74,13 @@ async def _delete(entry: ObjectEntry, dest_key: str, seen: Seen, ctx: CopyContex
         return _CHANGED
     if ctx.job.delete_to and (why := await _move(entry, dest_key, ctx, copy)):
         return why
+    conditional = destination.capabilities.conditional_delete
     try:
-        await destination.delete(dest_key, if_match=seen.etag if destination.capabilities.conditional_delete else "")
+        await destination.delete(dest_key, if_match=seen.etag if conditional else "")
     except PreconditionFailed:
-        return _CHANGED
+        if await look(destination, dest_key) != seen:
+            return _CHANGED
+        await destination.delete(dest_key)  # it refuses the very ETag that it tells
     return ""
 
 
@@ -113,8 +126,8 @@ def _as_listed(key: str, head: ObjectHead) -> ObjectEntry:
     )
 
 
-def _left(why: str) -> Copied:
-    return Copied(Outcome.SKIPPED, 0, "", "", None, note=why)
+def _left(why: str, code: str = "") -> Copied:
+    return Copied(Outcome.SKIPPED, 0, "", "", None, note=why, code=code)
 
 
 def _gone(note: str) -> Copied:

@@ -10,7 +10,8 @@ from dth.values import value
 @value
 class Copied:
     """How a copy ended. FAILED never appears here: a copy that fails raises. SKIPPED says why in `note`. SPLIT has not
-    ended: `parts` is the message that must be sent, once it is recorded, for all workers to move the object."""
+    ended: `parts` is the message that must be sent, once it is recorded, for all workers to move the object.
+    `code` is a stable word for what a summary counts apart: `gone`, `untrue_listing`, `needs_restore`."""
 
     outcome: Outcome
     bytes: int
@@ -19,3 +20,4 @@ class Copied:
     verified_by: VerifiedBy | None
     note: str = ""
     parts: PartsMessage | None = None
+    code: str = ""

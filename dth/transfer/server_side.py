@@ -58,16 +58,18 @@ async def copy_by_store(
         return None
     try:
         head = await pinned_head(key, generation, ctx)
-        return await _copy(key, dest_key, head, ctx)
+        copied = await _copy(key, dest_key, head, ctx)
+        one.copied()
+        return copied
     except _Doubtful:
         return None
     except (*_REFUSALS, TransportError) as error:
         silent = isinstance(error, TransportError) or error.status in _TOO_LONG
-        if silent:  # nothing is lost by moving this one object ourselves
-            ctx.emit(Notice("info", "no_server_side_copy", f"{key!r} is read and written here: {error}"))
-        elif one.refused():
+        if not silent and one.refused():
             why = f"the store does not copy by itself, so objects are read and written here: {error}"
             ctx.emit(Notice("info", "no_server_side_copy", why))
+        else:  # nothing is lost by moving this one object ourselves
+            ctx.emit(Notice("info", "no_server_side_copy", f"{key!r} is read and written here: {error}"))
     return None
 
 

@@ -61,9 +61,9 @@ async def copy_single(key: str, dest_key: str, generation: Generation, ctx: Copy
     return Copied(Outcome.DONE, head.generation.size, head.generation.etag, written.etag, proof)
 
 
-def skipped(etag: str, note: str) -> Copied:
+def skipped(etag: str, note: str, code: str = "") -> Copied:
     """Nothing was moved, and why."""
-    return Copied(Outcome.SKIPPED, 0, etag, "", None, note)
+    return Copied(Outcome.SKIPPED, 0, etag, "", None, note, code=code)
 
 
 def put_options(

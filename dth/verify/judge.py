@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 
 from dth.finder.evidence import Judgement
 from dth.model import Attributes, Tags
@@ -20,7 +22,7 @@ def attributes_differ(ours: Attributes, theirs: Attributes) -> str:
     """
     pairs = [
         *_differing(_headers(ours), _headers(theirs), ""),
-        *_differing(_names_lowered(ours.metadata), _names_lowered(theirs.metadata), "x-amz-meta-"),
+        *_differing(_read_words(ours.metadata), _read_words(theirs.metadata), "x-amz-meta-"),
     ]
     return ", ".join(_said(*pair) for pair in pairs)
 
@@ -50,6 +52,20 @@ def _headers(attributes: Attributes) -> dict[str, str]:
     if kept:
         headers["content-encoding"] = ",".join(kept)
     return headers
+
+
+def _read_words(metadata: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Metadata by name, encoded words of RFC 2047 read: AWS gives so what others keep as it is."""
+    return {name: _word(text) for name, text in _names_lowered(metadata).items()}
+
+
+def _word(text: str) -> str:
+    if "=?" not in text:
+        return text
+    try:
+        return str(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
 
 
 def _names_lowered(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -20,15 +20,17 @@ from dataclasses import replace
 from functools import partial
 
 from dth.error_groups import first_error
-from dth.errors import DthError, StoreError
+from dth.errors import BadCredentials, DthError, NoSuchBucket, StoreError, TransportError, WrongRegion
 from dth.events import Notice, ObjectFailed
 from dth.ledgers.base import OutcomeRow
 from dth.messages import DeleteMessage, Entries, ObjectEntry
 from dth.retry import RetryPolicy
-from dth.states import Outcome, Reason
+from dth.states import Outcome, Reason, Side
 from dth.transfer.context import CopyContext, Job
 from dth.transfer.copy import abandon_upload
 from dth.transfer.delete import delete_object
+from dth.transfer.gone import GONE
+from dth.transfer.listed import UNTRUE
 from dth.transfer.result import Copied
 from dth.worker import outcomes
 from dth.worker.events import follow_event
@@ -39,6 +41,9 @@ from dth.worker.shared.finish import SharedUploads
 from dth.worker.shared.open import MessageSharing
 
 CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
+
+ALONE_AFTER = 2
+"""Refusals of one entry before it is asked whether they are about that entry alone."""
 
 BACK_OFF = RetryPolicy(attempts=0, base_seconds=1.0, cap_seconds=15.0)
 """The wait before an entry is tried again, in this process, beside other work; its number of attempts is not used."""
@@ -74,7 +79,12 @@ class EntriesWorker:
             ]
         )
         mine = outcomes.row_of(message, ended)
-        row = await process.record(mine, deletes=isinstance(message, DeleteMessage))
+        row = await process.record(
+            mine,
+            deletes=isinstance(message, DeleteMessage),
+            gone=outcomes.coded(ended, GONE),
+            untrue=outcomes.coded(ended, UNTRUE),
+        )
         if row.remainder != mine.remainder and (parts := outcomes.split_in(ended)):
             await self._shared.drop(
                 parts, process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
@@ -117,7 +127,7 @@ class EntriesWorker:
         process = self._process
         if attempt > 1 and await process.drained_within(self._back_off.wait_seconds(attempt - 1, None)):
             return None
-        waits = 0
+        waits, before = 0, process.breaker.successes
         while True:
             try:
                 async with process.limiter.slot(entry.size):
@@ -130,6 +140,8 @@ class EntriesWorker:
                 raise
             except Exception as error:  # noqa: BLE001 - what one entry sets off must not stop the others; judged by type
                 ended = self._failed(error, entry, attempt, context)
+                if not ended.outcome and await self._is_alone(error, waits, before, context):
+                    ended = self._ended(outcomes.refused(error, attempt), entry, attempt, context)
                 if ended.outcome is Outcome.FAILED and work is self._copy:
                     await self._abandon_upload(entry, context)
                 wished = error.retry_after if isinstance(error, StoreError) else None
@@ -140,11 +152,24 @@ class EntriesWorker:
                 return None
 
     def _failed(self, error: Exception, entry: ObjectEntry, attempt: int, context: CopyContext) -> Ended:
-        ended = self._process.judged(error, attempt)
+        return self._ended(self._process.judged(error, attempt, entry.key), entry, attempt, context)
+
+    def _ended(self, ended: Ended, entry: ObjectEntry, attempt: int, context: CopyContext) -> Ended:
         if ended.outcome is Outcome.FAILED or ended.attempt > attempt:
             final = ended.outcome is Outcome.FAILED
             self._process.emit(ObjectFailed(context.run_id, entry.key, ended.error_code, ended.error, attempt, final))
         return ended
+
+    async def _is_alone(self, error: Exception, waits: int, before: int, context: CopyContext) -> bool:
+        """Whether a refusal that names the credentials, the bucket or the region is about one entry: others have ended
+        well since, or the store lets the same credentials list. AWS says SignatureDoesNotMatch to a PUT whose headers it
+        does not like. The first two refusals are waited out: they may be everyone's, and over soon."""
+        if waits < ALONE_AFTER or not isinstance(error, BadCredentials | NoSuchBucket | WrongRegion):
+            return False
+        if self._process.breaker.successes > before or await _lets_us_in(error.side, context.job):
+            return True
+        self._process.breaker.failed(error)  # of no key: it is everyone's
+        return False
 
     async def _abandon_upload(self, entry: ObjectEntry, context: CopyContext) -> None:
         """Nobody will go on with its parts. What cannot be aborted now is the sweep's."""
@@ -155,3 +180,22 @@ class EntriesWorker:
             self._process.emit(
                 Notice("warning", error.code, f"the upload of {entry.key!r} was not aborted yet: {error}")
             )
+
+
+async def _lets_us_in(side: str, job: Job) -> bool:
+    """Whether that store answers a listing, for these credentials: to be refused the listing alone is to be known."""
+    if not side:
+        return False
+    mapping = job.mapping
+    if side == Side.SOURCE:
+        pages = job.source.pages(mapping.source_prefix)
+    else:
+        pages = job.destination.pages(mapping.dest_listing_prefix)
+    try:
+        async for _ in pages:
+            break
+    except (BadCredentials, NoSuchBucket, WrongRegion, TransportError):
+        return False
+    except DthError:
+        pass
+    return True

@@ -24,6 +24,7 @@ from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
 from dth.states import Outcome, Reason
 from dth.transfer.context import CopyContext
 from dth.transfer.delete import Copy, at_source, delete_object
+from dth.transfer.gone import GONE
 from dth.transfer.result import Copied
 from dth.transfer.single import skipped
 
@@ -136,7 +137,7 @@ async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copi
 async def _absent(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
     """The source has nothing."""
     if not ctx.job.follows_removals:
-        return skipped(entry.etag, "source gone")
+        return skipped(entry.etag, "source gone", GONE)
     seen = await look(ctx.job.destination, ctx.job.mapping.dest_key(entry.key))
     if seen is None:
         return skipped("", "gone already")

@@ -4,6 +4,7 @@
 |---|---|
 | copied, or rightly left alone | DONE, SKIPPED |
 | gone at the source, or archived there | SKIPPED, with the code |
+| the destination says that it lacks what was just written | again with `attempt` + 1 |
 | it alone is to blame and another try cannot help | FAILED, dead letter |
 | it failed otherwise | again with `attempt` + 1; FAILED, dead letter once `max_attempts` are used up |
 | throttled, endpoint or credentials out of order, owned by another | again, same attempt |
@@ -31,10 +32,11 @@ from dth.errors import (
     TlsFailed,
     WrongRegion,
 )
+from dth.flow.breaker import is_refusal
 from dth.ledgers.base import OutcomeRow
 from dth.messages import Entries, ImageMessage, Message, ObjectEntry, ObjectsMessage, PartsMessage, encode
 from dth.model import Counts, ObjectRecord
-from dth.states import Outcome, Reason
+from dth.states import Outcome, Reason, Side
 from dth.text import printable
 from dth.transfer.result import Copied
 from dth.values import value
@@ -68,7 +70,7 @@ def judge(error: Exception) -> Verdict:
     that an entry which sets one off cannot stop the worker."""
     match error:
         case NoSuchKey() | Archived():
-            return Verdict.SKIP
+            return Verdict.RETRY if error.side == Side.DESTINATION else Verdict.SKIP
         case Throttled() | LeaseLost() | ConnectFailed() | BadCredentials() | NoSuchBucket() | WrongRegion():
             return Verdict.WAIT
         case TlsFailed():
@@ -91,15 +93,15 @@ def error_text(error: Exception) -> str:
 
 def after_copy(copied: Copied, attempt: int) -> Ended:
     """The copy returned."""
-    return Ended(copied.outcome, attempt, copied)
+    return Ended(copied.outcome, attempt, copied, copied.code if copied.outcome is Outcome.SKIPPED else "")
 
 
 def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: bool) -> Ended:
-    """The copy raised. `patient` while nothing has succeeded in this process: then a denial may be everyone's, and is a
+    """The copy raised. `patient` while nothing has succeeded in this process: then a refusal may be everyone's, and is a
     failed attempt instead of the end, so that the breaker can speak before any entry is lost to it."""
     code, text = error_code(error), error_text(error)
     verdict = judge(error)
-    if verdict is Verdict.FAIL and patient and isinstance(error, AccessDenied):
+    if verdict is Verdict.FAIL and patient and is_refusal(error):
         verdict = Verdict.RETRY
     if verdict is Verdict.SKIP:
         return Ended(Outcome.SKIPPED, attempt, None, code, text)
@@ -108,6 +110,11 @@ def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: b
     if verdict is Verdict.FAIL or attempt >= max_attempts:
         return Ended(Outcome.FAILED, attempt, None, code, text)
     return Ended(None, attempt + 1, None, code, text)
+
+
+def refused(error: Exception, attempt: int) -> Ended:
+    """A store goes on refusing this one entry, and no other."""
+    return Ended(Outcome.FAILED, attempt, None, error_code(error), error_text(error))
 
 
 def after_image_error(error: Exception, attempt: int, max_attempts: int, *, everyones: bool, gone: bool) -> Ended:
@@ -130,6 +137,11 @@ def after_image_error(error: Exception, attempt: int, max_attempts: int, *, ever
 def attempt_of(entry: ObjectEntry, message: Entries) -> int:
     """Which attempt this is, from 1."""
     return entry.attempt or message.attempt
+
+
+def coded(ended: Sequence[Ended | None], code: str) -> int:
+    """How many have ended with that code."""
+    return sum(1 for end in ended if end and end.outcome and end.copied and end.copied.code == code)
 
 
 def counts_of(ended: Sequence[Ended | None]) -> Counts:

@@ -128,21 +128,21 @@ class WorkerProcess:
         known = held.redelivered or outcomes.is_remainder(message_id)
         return await self.ledger.outcome(message_id) if known else None
 
-    async def record(self, mine: OutcomeRow, *, deletes: bool = False) -> OutcomeRow:
+    async def record(self, mine: OutcomeRow, *, deletes: bool = False, gone: int = 0, untrue: int = 0) -> OutcomeRow:
         """Write the row; the one in force, which may be another's. Own ones are counted, and told."""
         row = await self.ledger.record(mine, self.settings.process)
         if row == mine:
             counts = row.counts
             self.counts += counts
             ends = counts.done, counts.skipped, counts.failed, counts.bytes
-            self.emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0))
+            self.emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0, gone=gone, untrue=untrue))
         return row
 
-    def judged(self, error: Exception, attempt: int) -> Ended:
-        """What the error means for what it met, after limiter and breaker have heard of it. Raises where the breaker
-        trips."""
+    def judged(self, error: Exception, attempt: int, key: str = "") -> Ended:
+        """What the error means for what it met (the copy of `key`), after limiter and breaker have heard of it. Raises where
+        the breaker trips."""
         self.slow_down(error)
-        self.breaker.failed(error)
+        self.breaker.failed(error, key)
         return outcomes.after_error(error, attempt, self.settings.max_attempts, patient=not self.breaker.ever_succeeded)
 
     def slow_down(self, error: Exception) -> None:

@@ -126,7 +126,8 @@ async def test_refusals_of_a_get_by_code(answer: FakeAnswer, expected: type[Exce
 
 @pytest.mark.parametrize(("status", "expected"), [(404, NoSuchKey), (403, AccessDenied), (412, PreconditionFailed)])
 async def test_refusals_of_a_head_by_status_because_it_has_no_body(status: int, expected: type[Exception]) -> None:
-    store, _ = fake_store([FakeAnswer(status)])
+    another = FakeAnswer(200, {"etag": '"other"', "content-length": "1"})
+    store, _ = fake_store([FakeAnswer(status), another])
     with pytest.raises(expected):
         await store.head("k", if_match="e")
 

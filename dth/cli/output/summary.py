@@ -57,10 +57,12 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
             lines.append(f"{counted(summary.skipped, 'image')} needed nothing: equal digests")
     elif summary.compared and summary.found:
         or_deleted = " or deleted" if summary.deleted else ""
-        skipped = f", {summary.skipped:,} of them needed nothing any more" if summary.skipped else ""
+        nothing = summary.skipped - summary.gone
+        skipped = f", {nothing:,} of them needed nothing any more" if nothing else ""
         lines.append(
             f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{or_deleted}{skipped}"
         )
+    lines += _surprises(summary)
     if summary.not_selected:
         lines.append(f"{counted(summary.not_selected, summary.noun)} not selected")
     if summary.failures:
@@ -76,6 +78,17 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         priced = " and ".join(summary.requests_usd)
         dollars = sum(summary.requests_usd.values())
         lines.append(f"requests to the {priced} cost about ${dollars:,.4f}, without transfer and storage ({SOURCE})")
+    return lines
+
+
+def _surprises(summary: Summary) -> list[str]:
+    """What turned out otherwise than it was listed."""
+    lines = []
+    if summary.gone:
+        lines.append(f"{counted(summary.gone, summary.noun)} had been deleted since the listing")
+    if summary.untrue:
+        listed = counted(summary.untrue, summary.noun)
+        lines.append(f"{listed} listed with a size or ETag that the object itself contradicts: the listing is not true")
     return lines
 
 
