@@ -1,7 +1,7 @@
 """The worker processes of this machine: started as work appears, watched, replaced, ended.
 
-A child is `python -m dth.cli.child`: spawned, never forked, so that no lock or connection is shared by accident. Its
-stdin carries one JSON line of settings and then stays open: `drain` asks for a graceful stop, and its end means that the
+A child is `python -m dth.cli.child`, or the same forked from a zygote (`dth.zygote`) that was made before anything was
+opened: in both cases no lock or connection is shared by accident. Its stdin carries one JSON line of settings and then stays open: `drain` asks for a graceful stop, and its end means that the
 parent is gone, however that happened. Its stdout carries events, a JSON line each.
 """
 
@@ -12,16 +12,16 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from dth import errors
 from dth.errors import DthError, StartFailed
 from dth.events import Emit, WorkerFailed, WorkerStopped, from_json
+from dth.zygote import LINE_BYTES, Zygote
 
-LINE_BYTES = 1 << 20  # an event with the longest key and error fits many times
 REPLACEMENTS = 20  # a child that keeps dying is a defect, not bad luck
 
 
@@ -40,33 +40,84 @@ class ChildTask:
         return json.dumps(dataclasses.asdict(self)).encode("ascii") + b"\n"
 
 
+class WorkerStdin(Protocol):
+    """The writing end of a worker's stdin."""
+
+    def write(self, data: bytes) -> None:
+        """Send, without waiting."""
+
+    def is_closing(self) -> bool:
+        """Whether nothing reaches it any more."""
+
+
+class WorkerProcess(Protocol):
+    """A running worker, however it was made."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+
+    @property
+    def stdin(self) -> WorkerStdin | None:
+        """Where orders go."""
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Where events come from."""
+
+    async def wait(self) -> int:
+        """Its exit code; negative: the signal that killed it."""
+
+    def kill(self) -> None:
+        """SIGKILL; nothing where it has ended. May raise ProcessLookupError."""
+
+
+Start = Callable[[int], Awaitable[WorkerProcess]]
+"""Makes a worker that inherits a lock's descriptor (-1: there is none)."""
+
+
+async def spawn(lock: int) -> WorkerProcess:
+    """A worker in a Python of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "dth.cli.child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=LINE_BYTES,
+        pass_fds=(lock,) if lock >= 0 else (),
+        env={**os.environ, "PYTHONUNBUFFERED": "0"},
+    )
+
+
+def fork_or_spawn(zygote: Zygote | None) -> Start:
+    """Fork workers from `zygote` as long as it can; else spawn them."""
+
+    async def start(lock: int) -> WorkerProcess:
+        if zygote:
+            with contextlib.suppress(OSError):
+                return await zygote.start(lock)
+        return await spawn(lock)
+
+    return start
+
+
 class Child:
     """One worker process."""
 
-    def __init__(self, process: asyncio.subprocess.Process, task: ChildTask, emit: Emit) -> None:
+    def __init__(self, process: WorkerProcess, task: ChildTask, emit: Emit) -> None:
         self.name = task.process
         self._process = process
         self._emit = emit
         self.failure: WorkerFailed | None = None
 
     @classmethod
-    async def start(cls, task: ChildTask, emit: Emit, lock: int) -> Child:
-        """Spawn it and hand it its task. It inherits `lock` (-1: there is none)."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "dth.cli.child",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES,
-            pass_fds=(lock,) if lock >= 0 else (),
-            env={**os.environ, "PYTHONUNBUFFERED": "0"},
-        )
-        child = cls(process, task, emit)
-        assert process.stdin
+    async def start(cls, start: Start, task: ChildTask, emit: Emit, lock: int) -> Child:
+        """Start it and hand it its task. It inherits `lock` (-1: there is none)."""
+        child = cls(await start(lock), task, emit)
+        assert child._process.stdin
         with contextlib.suppress(ConnectionError):  # dead already: `run` will say so
-            process.stdin.write(task.line())
-            await process.stdin.drain()
+            child._process.stdin.write(task.line())
         return child
 
     async def run(self) -> int:
@@ -102,7 +153,7 @@ class Child:
     def kill(self) -> None:
         """End it now."""
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
 
 
 class Children:
@@ -116,12 +167,14 @@ class Children:
         lock: int,
         emit: Emit,
         bereaved: Callable[[str], Awaitable[None]],
+        start: Start = spawn,
     ) -> None:
         self._make_task = make_task
         self._most = most
         self._lock = lock
         self._emit = emit
         self._bereaved = bereaved
+        self._start = start
         self._alive: dict[str, Child] = {}
         self._started = 0
         self._deaths = 0
@@ -138,7 +191,7 @@ class Children:
         """Start children until `wanted` (at most `most`) run; they are watched by tasks of `group`."""
         while not self._draining and len(self._alive) < min(wanted, self._most):
             self._started += 1
-            child = await Child.start(self._make_task(self._started), self._emit, self._lock)
+            child = await Child.start(self._start, self._make_task(self._started), self._emit, self._lock)
             self._alive[child.name] = child
             group.create_task(self._watch(child))
 

@@ -11,6 +11,7 @@ from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.stopping import unless_stopped
 from dth.app.work import LocalWorkers
+from dth.children import Start, spawn
 from dth.errors import SettingsError
 from dth.events import Emit, Notice
 from dth.multipart.complete import sweep_uploads
@@ -19,11 +20,11 @@ from dth.summary import Summary
 from dth.worker.dead_letters import count_dead_letters
 
 
-async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
+async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool, start: Start = spawn) -> Summary:
     """Make the destination equal to the source as the job says. What an earlier, interrupted sync left is finished first.
 
     Nothing is started before both sides have answered. `stop` ends it gracefully: what is in flight is finished or given
-    back, and the next sync goes on from there.
+    back, and the next sync goes on from there. `start` makes worker processes.
     """
     if is_shared(job):
         raise SettingsError(
@@ -38,7 +39,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             return record.summary(interrupted=stop.is_set())
         async with open_embedded(job, lock=Lock.ALONE) as here:
             open_report(job, here.folder).check()
-            workers = LocalWorkers(job, here, record.note, strict=False)
+            workers = LocalWorkers(job, here, record.note, strict=False, start=start)
             if not await here.over():
                 record.note(Notice("info", "resuming", "finishing what an earlier sync left"))
                 await workers.run_until_over(None, stop)

@@ -11,7 +11,7 @@ from typing import Any
 from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
 from dth.app.record import Record
-from dth.children import Children, ChildTask
+from dth.children import Children, ChildTask, Start, spawn
 from dth.error_groups import first_error
 from dth.errors import DthError
 from dth.events import Emit
@@ -24,14 +24,20 @@ WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are want
 
 
 async def work(
-    job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str = ""
+    job: TransferJob,
+    emit: Emit,
+    stop: asyncio.Event,
+    *,
+    until_empty: bool,
+    health_file: str = "",
+    start: Start = spawn,
 ) -> Summary:
     """Consume the queue with one process a core until stopped, or until all runs of the job are over. Signs of life go to
-    `health_file` and to systemd (see `app.heartbeat`)."""
+    `health_file` and to systemd (see `app.heartbeat`); `start` makes worker processes."""
     record = Record(emit)
     async with open_embedded(job, lock=Lock.SHARED) as here, beating(health_file, stop):
         open_report(job, here.folder).check()
-        workers = LocalWorkers(job, here, record.note, strict=True)
+        workers = LocalWorkers(job, here, record.note, strict=True, start=start)
         await workers.run_until_stopped(stop, until_empty=until_empty)
         await record.read_runs(here.ledger)
     return record.summary(interrupted=False)
@@ -40,11 +46,12 @@ async def work(
 class LocalWorkers:
     """The worker processes of a sync, started as the queue fills: a run that finds nothing starts none."""
 
-    def __init__(self, job: TransferJob, here: Embedded, emit: Emit, *, strict: bool) -> None:
+    def __init__(self, job: TransferJob, here: Embedded, emit: Emit, *, strict: bool, start: Start) -> None:
         self._job = job
         self._here = here
         self._emit = emit
         self._strict = strict
+        self._start = start
         self._most = job.processes or len(os.sched_getaffinity(0))
 
     def children(self, *, until_empty: bool) -> Children:
@@ -55,7 +62,14 @@ class LocalWorkers:
             name = f"{self._here.process}/{number}"
             return ChildTask(name, text, strict=self._strict, until_empty=until_empty)
 
-        return Children(task, most=self._most, lock=self._here.lock, emit=self._emit, bereaved=self._here.free_the_dead)
+        return Children(
+            task,
+            most=self._most,
+            lock=self._here.lock,
+            emit=self._emit,
+            bereaved=self._here.free_the_dead,
+            start=self._start,
+        )
 
     async def run_until_over(self, finder: Finder | None, stop: asyncio.Event) -> bool:
         """Run the finder (if any) and workers until every run of the job is over, or `stop`; whether the finder ended.

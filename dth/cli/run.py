@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import dataclasses
 import os
@@ -22,6 +23,7 @@ from dth.events import Emit, Notice
 from dth.settings import BUCKETS, TransferJob, load_settings
 from dth.summary import ExitCode, Summary, Verified
 from dth.text import printable
+from dth.zygote import Zygote
 
 T = TypeVar("T")
 Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary | Verified]]
@@ -48,25 +50,45 @@ def load(
     )
 
 
+def warm_zygote() -> Zygote | None:
+    """A process that forks workers without their start-up, for a verb that starts some. To be called in `make`: after the
+    engine is loaded, and before anything that a fork could not stand."""
+    from dth.app import verbs  # noqa: PLC0415 - help needs none of this
+    from dth.cli.child import main  # noqa: PLC0415
+
+    _ = verbs.run_child  # loads the modules of a worker, once for all of them
+    zygote = Zygote.fork(main)
+    if zygote:
+        atexit.register(zygote.close)
+    return zygote
+
+
 def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -> NoReturn:
     """Make the verb (settings errors belong to it), run it, show its events and its summary, exit.
 
     `drains`: being stopped by a signal is this verb's ordinary end; otherwise one that was stopped before it was
     complete exits 130.
     """
+    made: list[Verb] = []
 
     async def verb(face: Face, stop: asyncio.Event) -> int:
-        summary = await make()(face.event, stop)
+        summary = await made[0](face.event, stop)
         if stop.is_set() and not drains and not summary.complete:
             summary = dataclasses.replace(summary, exit_code=ExitCode.INTERRUPTED)
         face.summary(summary)
         return summary.exit_code
 
-    guarded(common, verb)
+    guarded(common, verb, before=lambda: made.append(make()))
 
 
-def guarded(common: Common, verb: Callable[[Face, asyncio.Event], Awaitable[int]]) -> NoReturn:
-    """Run the verb and exit with its code, whatever happens in it."""
+def guarded(
+    common: Common,
+    verb: Callable[[Face, asyncio.Event], Awaitable[int]],
+    *,
+    before: Callable[[], None] = lambda: None,
+) -> NoReturn:
+    """Run the verb and exit with its code, whatever happens in it. `before` is called while no event loop runs yet: what
+    forks belongs there."""
     import uvloop  # noqa: PLC0415 - help needs no event loop
 
     collect_less()
@@ -74,6 +96,7 @@ def guarded(common: Common, verb: Callable[[Face, asyncio.Event], Awaitable[int]
     code: int = ExitCode.BROKEN
     with face:
         try:
+            before()
             code = uvloop.run(_driven(face, verb))
         except (KeyboardInterrupt, asyncio.CancelledError):
             code = ExitCode.INTERRUPTED

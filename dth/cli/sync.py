@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dth.children import fork_or_spawn, spawn
 from dth.cli.options import LOCATION, AsJson, Common, DryRun, Explain, JobFile, Verbose, url_flags, with_settings
-from dth.cli.run import Verb, execute, load
+from dth.cli.run import Verb, execute, load, warm_zygote
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Where to read: s3://bucket or s3://bucket/prefix.")]
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="Where to write: s3://bucket or s3://bucket/prefix.")]
@@ -42,6 +43,8 @@ def sync(
 
         if explain is not None:
             return lambda emit, stop: verbs.explain_key(settings, explain, emit, stop)
-        return lambda emit, stop: verbs.sync(settings, emit, stop, dry_run=dry_run)
+        run = verbs.sync
+        starter = spawn if dry_run else fork_or_spawn(warm_zygote())
+        return lambda emit, stop: run(settings, emit, stop, dry_run=dry_run, start=starter)
 
     execute(common, make)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dth.children import fork_or_spawn
 from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
-from dth.cli.run import Verb, execute, load
+from dth.cli.run import Verb, execute, load, warm_zygote
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when all runs of the job are over.")]
 HealthFile = Annotated[
@@ -41,6 +42,10 @@ def work(
         settings = load(common, flags, locations_required=False)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return lambda emit, stop: verbs.work(settings, emit, stop, until_empty=until_empty, health_file=health_file)
+        run = verbs.work
+        starter = fork_or_spawn(warm_zygote())
+        return lambda emit, stop: run(
+            settings, emit, stop, until_empty=until_empty, health_file=health_file, start=starter
+        )
 
     execute(common, make, drains=True)

@@ -11,6 +11,7 @@ import pytest
 from dth.app.build import Lock, open_embedded
 from dth.app.stopping import unless_stopped
 from dth.app.work import LocalWorkers
+from dth.children import spawn
 from dth.cli.output.summary import headline
 from dth.embedded import StateFolder
 from dth.errors import QueueError, SettingsError
@@ -50,7 +51,7 @@ async def test_a_sync_stopped_before_its_finder_began_has_found_nothing_out(tmp_
 
     job = TransferJob(src_bucket="one", dest_bucket="two", state=tmp_path)
     async with open_embedded(job, lock=Lock.ALONE) as here, asyncio.timeout(30):
-        assert not await LocalWorkers(job, here, lambda _: None, strict=False).run_until_over(find, stop)
+        assert not await LocalWorkers(job, here, lambda _: None, strict=False, start=spawn).run_until_over(find, stop)
 
 
 async def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -32,14 +32,15 @@ BASES = {"stores.base", "queues.base", "ledgers.base"}
 ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "transfer", "flow", "multipart", "report", *BASES},
-    "cli": {"app", "children", "embedded", "demo", *BASES},
+    "cli": {"app", "children", "zygote", "embedded", "demo", *BASES},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
         "children", "embedded", "finder", "worker", "transfer", "flow", "report", "ecr", "verify", "probe", "multipart", "stores",
         "queues", "ledgers", "transport", *BASES,
     },
-    "children": set(),
+    "children": {"zygote"},
+    "zygote": set(),
     "embedded": set(),
     "finder": {*BASES},
     "ecr": {"flow.limiter", "transport"},
