@@ -42,8 +42,11 @@ _FDS = 3  # a worker's stdin, its stdout and the lock that it shares
 class ForkedProcess:
     """A worker that the zygote forked. The same face as `asyncio.subprocess.Process` has, as far as it is used."""
 
-    def __init__(self, pid: int, stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader) -> None:
+    def __init__(
+        self, pid: int, stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader, reading: asyncio.BaseTransport
+    ) -> None:
         self.pid = pid
+        self._reading = reading
         self.stdin = stdin
         self.stdout = stdout
         self._pidfd = _pidfd(pid)
@@ -67,6 +70,7 @@ class ForkedProcess:
         """Its exit code; negative: the signal that killed it."""
         code = await asyncio.shield(self.code)
         self.stdin.close()
+        self._reading.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -133,9 +137,9 @@ class Zygote:
             stdout.close()
             opened.pop_all()  # the transports close the two that are left
         reader = asyncio.StreamReader(LINE_BYTES)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), from_stdout)
+        reading, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), from_stdout)
         writer, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, to_stdin)
-        worker = self._workers[pid] = ForkedProcess(pid, writer, reader)
+        worker = self._workers[pid] = ForkedProcess(pid, writer, reader, reading)
         if pid in self._codes:
             worker.code.set_result(self._codes.pop(pid))
         return worker
