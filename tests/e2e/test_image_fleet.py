@@ -90,7 +90,7 @@ class Workers:
 
 def _is_worker(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return b"dth.cli.child" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text() == "dth-worker\n"
     return False
 
 
