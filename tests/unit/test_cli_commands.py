@@ -50,6 +50,7 @@ class Engine:
     verified: Verified = VERIFIED
 
     async def _verb(self, name: str, job: TransferJob, emit: Emit, stop: asyncio.Event, **options: Any) -> Summary:
+        options.pop("start", None)  # how worker processes are made
         self.calls.append((name, job, options))
         tally = Tally()
 
@@ -91,6 +92,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     for name in ("sync", "find", "work", "verify", "status"):
         setattr(module, name, getattr(stand_in, name))
     monkeypatch.setitem(sys.modules, "dth.app.verbs", module)
+    monkeypatch.setattr("dth.cli.sync.warm_zygote", lambda: None)  # this process is the test's own
+    monkeypatch.setattr("dth.cli.work.warm_zygote", lambda: None)
     monkeypatch.setattr(dth.app, "verbs", module, raising=False)
     return stand_in
 
