@@ -50,7 +50,6 @@ class Engine:
     verified: Verified = VERIFIED
 
     async def _verb(self, name: str, job: TransferJob, emit: Emit, stop: asyncio.Event, **options: Any) -> Summary:
-        options.pop("start", None)  # how worker processes are made
         self.calls.append((name, job, options))
         tally = Tally()
 
@@ -63,14 +62,14 @@ class Engine:
             await done
         return tally.summary()
 
-    async def sync(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
+    async def sync(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool, start: Any) -> Summary:
         return await self._verb("sync", job, emit, stop, dry_run=dry_run)
 
     async def find(self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
         return await self._verb("find", job, emit, stop, dry_run=dry_run)
 
     async def work(
-        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str
+        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str, start: Any
     ) -> Summary:
         return await self._verb("work", job, emit, stop, until_empty=until_empty)
 
