@@ -14,6 +14,9 @@ which of their writes may be forgotten; whatever another file or a bucket relies
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
 import queue
 import sqlite3
 import threading
@@ -189,6 +192,7 @@ class Database:
             )
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
+            _make_private(self.path)
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
             try:
                 self._prepare(connection)
@@ -250,6 +254,18 @@ class Database:
         translated = self._schema.error(f"{self._schema.name} {self.path}: {error}" + (f": {hint}" if hint else ""))
         translated.__cause__ = error
         return translated
+
+
+def _make_private(path: Path) -> None:
+    """A new file is its owner's alone: SQLite would leave the mode to the umask. Its log gets the mode of the file.
+
+    One that is there is not opened here: closing it would end the locks of other connections of this process
+    (https://sqlite.org/howtocorrupt.html). What is wrong otherwise, SQLite says with its own code.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "it is a link, and what it leads to may be somebody's", str(path))
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _code(error: BaseException) -> int:

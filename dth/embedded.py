@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import stat
 import time
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,11 @@ from dth.errors import RunUnderWay, SettingsError
 
 
 class StateFolder:
-    """Paths of one job's state. Made on first use, readable by its owner only."""
+    """Paths of one job's state. Made on first use, and nobody else's to read, whatever the umask: it holds keys, errors and
+    places. A folder that others own, or may write to, is refused: they could put links or settings of theirs into it."""
 
     def __init__(self, root: Path, job_id: str) -> None:
+        self._root = root
         self.path = root / job_id
         self.queue = self.path / "queue.db"
         self.ledger = self.path / "ledger.db"
@@ -30,9 +33,14 @@ class StateFolder:
         self._lock = self.path / "lock"
 
     def make(self) -> None:
-        """Create the folder. Raises SettingsError where that cannot be."""
+        """Create the folder. Raises SettingsError where that cannot be, or where it is not private."""
         try:
-            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self._root)
+            _refuse_writers(self._root.resolve(), {os.geteuid(), 0})
+            for folder in (self.path, self.scratch):
+                _make_private(folder)
+                _refuse_writers(folder, {os.geteuid()})
+                folder.chmod(0o700)  # an older version left it to the umask
         except OSError as exc:
             raise SettingsError(
                 f"the state folder {self.path} cannot be made: {exc.strerror}; choose another with --state"
@@ -46,7 +54,7 @@ class StateFolder:
         """
         self.make()
         try:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as exc:
             raise SettingsError(
                 f"the state folder {self.path} cannot be written: {exc.strerror}; choose another with --state"
@@ -67,6 +75,34 @@ class StateFolder:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def _make_private(folder: Path) -> None:
+    """Make it, and what is missing above it, for its owner alone."""
+    if folder.is_dir():
+        return
+    _make_private(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # another process was first, or it is no folder
+        if not folder.is_dir():
+            raise
+
+
+def _refuse_writers(folder: Path, owners: set[int]) -> None:
+    """Raises SettingsError where anybody else could put something into the folder, or take it away. In a sticky one, such
+    as /tmp, nobody takes away what is another's."""
+    seen = folder.lstat() if folder.is_symlink() else folder.stat()
+    if seen.st_uid not in owners or folder.is_symlink():
+        whose = "is a link" if folder.is_symlink() else f"belongs to user {seen.st_uid}"
+        raise SettingsError(
+            f"the state folder {folder} {whose}, so somebody else decides what is in it; choose another with --state"
+        )
+    if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not seen.st_mode & stat.S_ISVTX:
+        raise SettingsError(
+            f"others may write to the state folder {folder}: take that from them (chmod go-w {folder}), or choose another "
+            "with --state"
+        )
 
 
 def _try_lock(descriptor: int, *, alone: bool) -> bool:

@@ -185,6 +185,13 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Buried(Event):
+    """A message was put into the dead letters as it came: it is garbage, or nobody who may ask for work wrote it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunOver(Event):
     """A run's totals are final."""
 
@@ -248,7 +255,7 @@ _kinds: dict[str, type[Event]] = {
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
         BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
-        Difference, VerifyProgress, Explained, Probed, ProbeOver,
+        Buried, Difference, VerifyProgress, Explained, Probed, ProbeOver,
     )
 }  # fmt: skip
 

@@ -110,7 +110,7 @@ class JsonlReport:
 
 def _append(path: Path, records: Sequence[ObjectRecord | ImageRecord]) -> None:
     lines = "".join(json.dumps(asdict(record), separators=(",", ":")) + "\n" for record in records).encode("ascii")
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while lines:  # a short write happens only on a full disk, where the next one raises
             lines = lines[os.write(handle, lines) :]

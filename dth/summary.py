@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from dth.events import (
+    Buried,
     Event,
     Explained,
     ListingProgress,
@@ -78,7 +79,8 @@ class Summary:
     left `not_selected` out; `requests` are HTTP requests by side and operation, `requests_usd` about
     what they cost (see `dth.prices`), for the sides of which that is known; `undecided` objects were kept although nothing proves
     them equal; `listed` counts what was only named, `explained` what `--explain`
-    was asked for; `failures` are the first ones, `failure_codes` counts all of them by code."""
+    was asked for; `buried` counts messages that became dead letters as they came, because they are garbage or nobody who may
+    ask for work wrote them; `failures` are the first ones, `failure_codes` counts all of them by code."""
 
     runs: tuple[RunTotals, ...]
     compared: int
@@ -96,6 +98,7 @@ class Summary:
     planned_deletes: int = 0
     requests_usd: Mapping[str, float] = dataclasses.field(default_factory=dict)
     undecided: int = 0
+    buried: int = 0
 
     @property
     def found(self) -> int:
@@ -206,6 +209,7 @@ class Tally:
         self.failure_codes: Counter[str] = Counter()
         self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
         self._usd: dict[str, float] = {}
+        self.buried = 0
         self._undecided: dict[str, int] = {}
         self._found_bytes: dict[str, int] = {}
         self._compared: dict[str, int] = {}
@@ -239,6 +243,8 @@ class Tally:
                     self.failures.append(FailedObject(event.key, event.error_code, event.error))
             case Explained():
                 self.explained += 1
+            case Buried():
+                self.buried += 1
             case Planned(action="delete"):
                 self.planned_deletes += 1
             case Planned(action="list"):
@@ -305,8 +311,9 @@ class Tally:
         )
 
     def summary(self, *, exit_code: int | None = None) -> Summary:
-        """The sums until now. Unless given, the exit code is 3 where an object failed or a run was abandoned, else 0."""
-        failed = any(run.failed or run.state == RunState.ABANDONED for run in self.runs.values())
+        """The sums until now. Unless given, the exit code is 3 where an object failed, a message was buried or a run was
+        abandoned, else 0."""
+        failed = self.buried > 0 or any(run.failed or run.state == RunState.ABANDONED for run in self.runs.values())
         return Summary(
             runs=tuple(self.runs.values()),
             compared=sum(self._compared.values()),
@@ -324,4 +331,5 @@ class Tally:
             not_selected=sum(self._not_selected.values()),
             requests_usd={side: round(dollars, 6) for side, dollars in self._usd.items()},
             undecided=sum(self._undecided.values()),
+            buried=self.buried,
         )

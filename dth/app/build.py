@@ -18,7 +18,8 @@ from dth.app.selection import choice_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
 from dth.events import Emit, Requests
-from dth.ledgers.base import Ledger
+from dth.ledgers.base import Ledger, Run
+from dth.messages import MessageInvalid
 from dth.model import Counts, Location
 from dth.partitions import partition_of
 from dth.prices import estimate
@@ -147,6 +148,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         ),
         delete_to=settings.folder(job.delete_to),
         follows_removals=job.src_event == "CreateAndDelete",
+        deletes=job.delete or job.src_event == "CreateAndDelete",
         choice=choice_of(job),
         tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
         one_store=OneStore(sides.source, sides.destination) if job.server_side_copy else None,
@@ -225,6 +227,15 @@ async def open_embedded(job: TransferJob | ImageJob, *, lock: Lock) -> AsyncIter
         yield here
 
 
+async def refuse_another_jobs(job: TransferJob, run: Run, ledger: Ledger) -> None:
+    """Raises MessageInvalid where the run is another job's, and this process was started for one job which the ledger
+    knows: then the message is wrong here, not the process."""
+    own = settings.job_id(job)
+    named = bool(job.job_id) or bool(job.src_bucket and job.dest_bucket)
+    if named and run.job_id != own and await ledger.runs(own, 1):
+        raise MessageInvalid(f"a message of job {run.job_id}; this worker was started for job {own}")
+
+
 class JobOpener:
     """Opens the jobs of run ids for one worker process, each distinct job once."""
 
@@ -246,6 +257,7 @@ class JobOpener:
             if run is None:
                 raise LedgerError(f"the ledger knows no run {run_id!r}")
             if self._strict and (names := settings.contradicted(self._job, run.job_settings)):
+                await refuse_another_jobs(self._job, run, self._ledger)
                 raise WrongJob(
                     f"run {run_id} was made with other settings than this worker was given ({', '.join(names)}); start "
                     "the worker without job settings, or with the run's"

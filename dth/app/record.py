@@ -37,5 +37,9 @@ class Record:
             return self._tally.summary(exit_code=ExitCode.INTERRUPTED)
         runs = list(self._tally.runs.values())
         speaking = runs[-1:] if newest_speaks else runs
-        failed = any(run.failed for run in speaking) or (bool(runs) and runs[-1].state == RunState.ABANDONED)
+        failed = (
+            self._tally.buried > 0
+            or any(run.failed for run in speaking)
+            or (bool(runs) and runs[-1].state == RunState.ABANDONED)
+        )
         return self._tally.summary(exit_code=ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import uuid
 
 from dth import settings
 from dth.app.selection import choice_of
@@ -16,8 +17,9 @@ from dth.worker.events import EventRules
 
 
 class StandingRun:
-    """Which events a worker acts on: those of the job whose locations it was started with. The run's id is made of the job
-    and its settings, so that a job that is changed has a new one, and workers of both kinds get on."""
+    """Which events a worker acts on: those of the job whose locations it was started with. Every set of settings has a
+    standing run of its own, so that a job that is changed has a new one, and workers of both kinds get on. Its id is
+    random and kept in the ledger: who knows the settings does not know it."""
 
     def __init__(self, job: TransferJob, ledger: Ledger) -> None:
         self._job = job
@@ -32,7 +34,8 @@ class StandingRun:
             if self._rules is None and self._job.src_bucket:
                 text = settings.run_settings_json(self._job)
                 job_id = settings.job_id(self._job)
-                run_id = f"events-{job_id}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+                note = "standing-run/" + hashlib.sha256(text.encode()).hexdigest()[:16]
+                run_id = await self._ledger.keep_note(job_id, note, f"events-{job_id}-{uuid.uuid4().hex[:16]}")
                 await self._ledger.start_run(_standing(run_id, job_id, text), overlap=True)
                 self._rules = EventRules(
                     job_id=job_id,

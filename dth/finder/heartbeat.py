@@ -37,7 +37,7 @@ class Heartbeat:
         lease_until: float,
         emit: Emit,
     ) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._job_id = job_id
         self._run_id = run_id
         self._finder = finder
@@ -52,7 +52,7 @@ class Heartbeat:
     async def begin(self, job_settings: str, *, go_on: bool) -> Checkpoint | None:
         """With `go_on` write checkpoints from now on; returns the one at which this run goes on, where there is one."""
         fresh = beginning(job_settings, self._run_id, time.time())
-        found = await take_over(self._ledger, self._job_id, fresh)
+        found = await take_over(self.ledger, self._job_id, fresh)
         self._stored = found.stored
         if not go_on:
             return None
@@ -67,7 +67,7 @@ class Heartbeat:
             await asyncio.sleep(self._lease_seconds / 3)
             wanted = time.time() + self._lease_seconds
             try:
-                await self._ledger.extend_run(self._run_id, self._finder, wanted)
+                await self.ledger.extend_run(self._run_id, self._finder, wanted)
                 self.lease_until = wanted
                 async with self._writing:
                     await self._note(look, sent)
@@ -86,7 +86,7 @@ class Heartbeat:
             reached = self._checkpoint.reached(place.ranges, place.needs_restore)
             if reached != self._checkpoint and reached.ranges != (EVERYTHING,):
                 self._stored = True
-                await keep(self._ledger, self._job_id, reached)
+                await keep(self.ledger, self._job_id, reached)
                 self._checkpoint = reached
             self._pending = None
         self._pending = self._pending or look()
@@ -100,5 +100,5 @@ class Heartbeat:
     async def forget(self) -> None:
         """The next run lists everything."""
         if self._stored:
-            await forget(self._ledger, self._job_id)
+            await forget(self.ledger, self._job_id)
             self._stored = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dth.events import Emit, Notice
 from dth.queues.base import Queue
+from dth.signing import signed
 
 _WAITING_MESSAGES = 32  # packed and not sent yet; 8 MB at the largest message size
 _BATCH_MESSAGES = 16
@@ -14,14 +15,16 @@ _POLL_SECONDS = 1.0
 
 
 class Outbox:
-    """`put` fills it, `run` empties it into the queue. Bounded: a full outbox holds up the listing.
+    """`put` fills it, `run` empties it into the queue. Bounded: a full outbox holds up the listing. Messages are signed with
+    `key`, their run's.
 
     Messages are numbered as they are put, so that `sent` can say of any moment whether the queue has since taken
     everything that was put before it.
     """
 
-    def __init__(self, queue: Queue, high_water: int, emit: Emit) -> None:
+    def __init__(self, queue: Queue, high_water: int, emit: Emit, key: bytes) -> None:
         self._queue = queue
+        self._key = key
         self._high_water = high_water
         self._emit = emit
         self._waiting: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue(_WAITING_MESSAGES)
@@ -71,7 +74,7 @@ class Outbox:
             ended = len(ready) < len(taken)
             if ready:
                 await self._below_high_water()
-                await self._queue.send([body for _, body in ready])
+                await self._queue.send([signed(body, self._key) for _, body in ready])
                 self._unsent.difference_update(number for number, _ in ready)
                 self._depth = (self._depth or 0) + len(ready)
 

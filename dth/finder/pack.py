@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from dth.errors import ListingBroken
 from dth.messages import KEY_CHARACTERS, DeleteMessage, ObjectEntry, ObjectsMessage, entry_size
 from dth.model import Change
+from dth.signing import MAC_BYTES
 
-_ENVELOPE_BYTES = 160  # field names, punctuation, attempt, and a message number of 20 digits
+_ENVELOPE_BYTES = 160 + MAC_BYTES  # field names, punctuation, attempt, and a message number of 20 digits
 
 
 def _entry(change: Change) -> ObjectEntry:

@@ -161,7 +161,7 @@ async def _list_and_send(
     tally = Tally()
     restores = _restores(settings, stores, tally, ask=True)
     progress = _Progress(settings.run_id, tally, emit)
-    outbox = Outbox(queue, settings.high_water, emit)
+    outbox = Outbox(queue, settings.high_water, emit, await heart.ledger.run_key(settings.run_id))
     packer = Packer(
         ObjectsMessage,
         settings.job_id,

@@ -145,7 +145,7 @@ class Ledger(Protocol):
     """Runs, outcomes and uploads. Every call is safe from several tasks and processes."""
 
     async def start_run(self, run: Run, *, overlap: bool = False) -> None:
-        """Write a new LISTING run. Unless `overlap`, raises RunUnderWay where another run of the job is under way
+        """Write a new LISTING run, and a key of its own. Unless `overlap`, raises RunUnderWay where another run of the job is under way
         (LISTING with a living lease, or SEALED and not counted); a LISTING one whose lease is over becomes ABANDONED."""
         ...
 
@@ -166,6 +166,12 @@ class Ledger(Protocol):
 
     async def run(self, run_id: str) -> Run | None:
         """The run with its counters, consistently read."""
+        ...
+
+    async def run_key(self, run_id: str) -> bytes:
+        """The 32 random bytes that `start_run` made for the run, by which its messages are signed; b"" where the ledger
+        has none, because it does not know the run or an older version opened it. They are no part of `Run`, so that
+        nothing which shows runs can show them."""
         ...
 
     async def runs(self, job_id: str, limit: int) -> list[Run]:
@@ -242,6 +248,10 @@ class Ledger(Protocol):
 
     async def put_note(self, job_id: str, name: str, value: str) -> None:
         """Write such a value, "" to remove it."""
+        ...
+
+    async def keep_note(self, job_id: str, name: str, value: str) -> str:
+        """Write such a value where there is none; the one in force, which may be another's."""
         ...
 
     async def close(self) -> None:

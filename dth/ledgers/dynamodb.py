@@ -20,6 +20,7 @@ from dth.ledgers.base import OutcomeRow, PartsRow, Run, UploadRow, claimable
 from dth.ledgers.dynamodb_rows import Item, number
 from dth.ledgers.dynamodb_stats import DynamoStats
 from dth.ledgers.dynamodb_table import CONDITION, names
+from dth.signing import new_key
 from dth.states import RunState
 from dth.stats import NOTHING, Breakdown, Failure
 
@@ -105,6 +106,7 @@ class DynamoLedger(DynamoStats):
         history = {**rows.runs_key(run), "run_id": {"S": run.run_id}, "expires": rows.expires(rows.RUN_DAYS)}
         return [
             self._put(rows.run_item(run), _ABSENT),
+            self._put(rows.secret_item(run, new_key()), ""),
             self._put(history, ""),
             self._put(opened, f"{_ABSENT} OR #revision = :revision", {":revision": number(revision)}),
         ]
@@ -180,6 +182,11 @@ class DynamoLedger(DynamoStats):
         if run and run.counted:
             self._over[run_id] = run
         return run
+
+    async def run_key(self, run_id: str) -> bytes:
+        """What signs the run's messages; b"" where there is no key."""
+        item = await self._get(rows.secret_key(run_id))
+        return bytes(item["key"]["B"]) if item else b""
 
     async def runs(self, job_id: str, limit: int) -> list[Run]:
         """The job's newest runs first, each consistently read."""
@@ -323,6 +330,15 @@ class DynamoLedger(DynamoStats):
             await self.put({**key, "value": {"B": rows.blob(value)}})
         else:
             await self._service.call("delete_item", TableName=self._table, Key=key)
+
+    async def keep_note(self, job_id: str, name: str, value: str) -> str:
+        """Write such a value where there is none; the one in force."""
+        item = {**rows.note_key(job_id, name), "value": {"B": rows.blob(value)}}
+        try:
+            await self._service.call("put_item", expected=CONDITION, **self._put(item, _ABSENT)["Put"])
+        except Refused:
+            return await self.get_note(job_id, name) or value
+        return value
 
     async def close(self) -> None:
         """Close all connections."""

@@ -5,6 +5,7 @@ One table, two keys: `pk` (text) and `sk` (bytes).
 | row | pk | sk | expires |
 |---|---|---|---|
 | run | `run#<run>` | `run` | 90 days after its finder last spoke |
+| key of a run, secret | `secret#<run>` | `-` | 180 days after its start; never for a job's events |
 | counter of a process, with what stands behind it | `run#<run>` | `count#<process>` | 180 days after its last message |
 | what a process says of itself and a run | `processes#<job>` | `<run>#<process>` | 90 days after it last did |
 | objects that failed, up to 200 in an item | `failed#<run>` | time, process, number | 90 days |
@@ -78,6 +79,17 @@ def blob(text: str) -> bytes:
 def run_key(run_id: str) -> Item:
     """Where a run is."""
     return {"pk": {"S": f"run#{name(run_id)}"}, "sk": {"B": RUN_ROW}}
+
+
+def secret_key(run_id: str) -> Item:
+    """Where a run's key is: under a partition key of its own, so that a policy can keep it from who may read the rest."""
+    return {"pk": {"S": f"secret#{name(run_id)}"}, "sk": ALONE}
+
+
+def secret_item(run: Run, key: bytes) -> Item:
+    """What signs the messages of a run."""
+    forgotten = {} if run.state is RunState.STANDING else {"expires": expires(COUNTER_DAYS)}
+    return {**secret_key(run.run_id), "key": {"B": key}, **forgotten}
 
 
 def counter_key(run_id: str, process: str) -> Item:

@@ -41,6 +41,7 @@ from dth.ledgers.sqlite_rows import (
     to_upload,
 )
 from dth.ledgers.sqlite_stats import SqliteStats, break_down
+from dth.signing import new_key
 from dth.states import RunState
 from dth.stats import NOTHING, Breakdown, Failure
 
@@ -91,6 +92,7 @@ class SqliteLedger(SqliteStats):
                     *(run.found_bytes, to_json(run.reasons)),
                 ),
             )
+            connection.execute("INSERT OR REPLACE INTO run_keys VALUES (?, ?)", (run.run_id, new_key()))
 
         await self._database.write(work, durable=True)
         for _ in range(_PRUNED_PARTS):
@@ -149,6 +151,12 @@ class SqliteLedger(SqliteStats):
         """The run with its counters, consistently read."""
         rows = await self._database.read(lambda connection: connection.execute(RUN, (run_id,)).fetchall())
         return to_run(rows[0]) if rows else None
+
+    async def run_key(self, run_id: str) -> bytes:
+        """What signs the run's messages; b"" where there is no key."""
+        statement = "SELECT key FROM run_keys WHERE run_id = ?"
+        row = await self._database.read(lambda connection: connection.execute(statement, (run_id,)).fetchone())
+        return bytes(row[0]) if row else b""
 
     async def runs(self, job_id: str, limit: int) -> list[Run]:
         """The job's newest runs first, all read at one moment."""
@@ -292,6 +300,16 @@ class SqliteLedger(SqliteStats):
                 connection.execute("DELETE FROM notes WHERE job_id = ? AND name = ?", (job_id, name))
 
         await self._database.write(work, durable=True)
+
+    async def keep_note(self, job_id: str, name: str, value: str) -> str:
+        """Write such a value where there is none; the one in force."""
+
+        def work(connection: sqlite3.Connection) -> str:
+            connection.execute("INSERT INTO notes VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (job_id, name, blob(value)))
+            query = "SELECT value FROM notes WHERE job_id = ? AND name = ?"
+            return text(connection.execute(query, (job_id, name)).fetchone()[0])
+
+        return await self._database.write(work, durable=True)
 
     async def reclaim(self, owner: str | None = None) -> None:
         """End the leases on runs and uploads of `owner` (of everyone: None). `owner` is a process; uploads are owned by

@@ -46,7 +46,7 @@ def prune_some(connection: sqlite3.Connection, job_id: str, now: float) -> bool:
         return False
     run = {"run_id": oldest[0], "rows": _ROWS}
     if connection.execute(_FORGET, run).rowcount < _ROWS:
-        for table in ("counters", "tallies", "failures", "processes"):
+        for table in ("counters", "run_keys", "tallies", "failures", "processes"):
             connection.execute(f"DELETE FROM {table} WHERE run_id = :run_id", run)  # noqa: S608 - constants
         connection.execute("DELETE FROM runs WHERE run_id = :run_id", run)
     return True

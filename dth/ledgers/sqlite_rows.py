@@ -55,11 +55,15 @@ _PROCESSES = """CREATE TABLE processes (
     said TEXT NOT NULL,  -- JSON
     PRIMARY KEY (job_id, run_id, process)
 ) STRICT, WITHOUT ROWID"""
+_RUN_KEYS = """CREATE TABLE run_keys (
+    run_id TEXT NOT NULL PRIMARY KEY,
+    key BLOB NOT NULL  -- secret: whoever has it can write messages of the run
+) STRICT, WITHOUT ROWID"""
 
 SCHEMA = Schema(
     name="ledger",
     application_id=int.from_bytes(b"dthL"),
-    version=3,
+    version=4,
     statements=(
         """CREATE TABLE runs (
             sequence INTEGER PRIMARY KEY,
@@ -117,6 +121,7 @@ SCHEMA = Schema(
         _FAILURES,
         _FAILURES_BY_CODE,
         _PROCESSES,
+        _RUN_KEYS,
         """CREATE TABLE notes (
             job_id TEXT NOT NULL,
             name TEXT NOT NULL,
@@ -132,6 +137,7 @@ SCHEMA = Schema(
             _PARTS,
         ),
         2: (_TALLIES, _FAILURES, _FAILURES_BY_CODE, _PROCESSES),
+        3: (_RUN_KEYS,),
     },
 )
 

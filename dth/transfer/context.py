@@ -54,6 +54,10 @@ class OneStore:
 class Choice(Protocol):
     """Which objects a job is about, by their keys at the source. Finders apply it before they send; events need it here."""
 
+    def takes_key(self, key: str) -> bool:
+        """Whether the patterns take the source's key; the other rules need the object."""
+        ...
+
     def takes(self, entry: Entry) -> bool:
         """Whether the source's object is chosen."""
         ...
@@ -67,7 +71,7 @@ class Choice(Protocol):
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
-    `follows_removals`: events of removals delete at the destination. `tags` is None where tags are left behind; `choice`, where
+    `follows_removals`: events of removals delete at the destination. `deletes`: messages may ask for deletes there. `tags` is None where tags are left behind; `choice`, where
     all objects are chosen; `one_store`, where no store is to copy by itself."""
 
     job_id: str
@@ -77,6 +81,7 @@ class Job:
     options: CopyOptions
     delete_to: str = ""
     follows_removals: bool = False
+    deletes: bool = False
     tags: TagCarrier | None = None
     choice: Choice | None = None
     one_store: OneStore | None = None

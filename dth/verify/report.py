@@ -48,7 +48,7 @@ class CompareReport:
     def __enter__(self) -> CompareReport:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(self.path, flags, 0o644)
+            self._descriptor = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise SettingsError(f"the report {self.path} cannot be written: {error.strerror}; see --report") from error
         return self

@@ -138,6 +138,8 @@ class Consumer:
         except TROUBLES as error:
             self._trouble(error, "a message is given back")
             await self._queue.release([held.delivery], TROUBLE_DELAY_SECONDS)
+        except MessageInvalid as error:
+            await self._process.bury_whole(held, str(error))
         except DthError:
             raise  # of the process: its job, its stores, its registries
         except Exception as error:  # noqa: BLE001 - a message that sets off a defect must not take the worker along
@@ -158,6 +160,8 @@ class Consumer:
             message = decode(held.delivery.body)
         except MessageInvalid as error:
             return await self._foreign(held, error)
+        if why := await self._process.admission.refusal(held.delivery.body, message):
+            return await self._process.bury_whole(held, why)
         match message:
             case ObjectsMessage() | DeleteMessage():
                 await self._entries.work(held, message)

@@ -12,13 +12,10 @@ from dth.events import Emit, ObjectFailed
 from dth.ledgers.base import Ledger, OutcomeRow
 from dth.messages import DeleteMessage, ImageMessage, Message, MessageInvalid, ObjectsMessage, PartsMessage, decode
 from dth.queues.base import Queue
-from dth.worker.outcomes import refused_row
+from dth.worker.admission import Admission
+from dth.worker.outcomes import BURIED, refused_row
 
 LOOKED_AT = 10_000
-BURIED = (
-    "/dead-"  # in ids of letters that a worker wrote itself, having recorded the outcome (see `outcomes.letters_of`)
-)
-
 
 GiveUp = Callable[[PartsMessage, str], Awaitable[bool]]
 """Ends the shared upload that parts among the dead letters belong to, for a reason; False: look again later."""
@@ -45,21 +42,21 @@ async def count_dead_letters(
     The letters stay: they are the evidence, and what a redrive would send again. Those of parts go, once `give_up` has
     ended their upload: the object itself is a letter then.
     """
-    counted = 0
+    counted, admission = 0, Admission(ledger)
     for letter in await queue.dead_letters(LOOKED_AT):
         try:
             message = decode(letter.body)
         except MessageInvalid:
             continue  # foreign, or garbage: it was no run's entry
+        if await admission.refusal(letter.body, message):
+            continue  # whoever may write dead letters ends no entry of a run by that
         if isinstance(message, PartsMessage) and give_up and await give_up(message, letter.reason):
             await queue.forget([letter])
         names = names_in(message)
         if not names or BURIED in message.message_id:
             continue
         if row := await ledger.outcome(message.message_id):
-            await _send_what_remains(row, queue, ledger)
-            continue
-        if await ledger.run(message.run_id) is None:
+            await _send_what_remains(row, queue, ledger, admission)
             continue
         await ledger.record(refused_row(message, len(names)), process)
         for name, attempt in names:
@@ -68,10 +65,10 @@ async def count_dead_letters(
     return counted
 
 
-async def _send_what_remains(row: OutcomeRow, queue: Queue, ledger: Ledger) -> None:
+async def _send_what_remains(row: OutcomeRow, queue: Queue, ledger: Ledger, admission: Admission) -> None:
     """A worker that recorded the message may have died before it sent the remainder; one that was sent twice finds a row.
     Parts of a shared upload have rows of their own, by which `mend.Mender` sees which are lost."""
     if not row.remainder or isinstance(remainder := decode(row.remainder), PartsMessage):
         return
     if await ledger.outcome(remainder.message_id) is None:
-        await queue.send([row.remainder])
+        await queue.send(await admission.signed(row.run_id, [row.remainder]))

@@ -63,9 +63,9 @@ class EntriesWorker:
         with the message still leased."""
         process = self._process
         process.load.begin(held, len(message.objects))
-        job = await process.job(message.run_id)
+        job = await process.job_of(held, message)
         if job is None:
-            return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
+            return None
         if row := await process.recorded(held, message.message_id):
             return await self._finish(held, message, row, {})
         ended = await self._copy_entries(held, message, job)

@@ -103,12 +103,11 @@ class ImageWorker:
 
     async def _finish(self, held: Held, message: ImageMessage, row: OutcomeRow, reason: str) -> None:
         """Do what the row in force says; every step may be a repetition."""
-        queue = self._process.queue
+        process = self._process
         if letter := outcomes.image_letter(message, row.bitmap, reason):
-            await queue.bury([letter])
-        if row.remainder:
-            await queue.send([row.remainder])
-        await queue.ack([held.delivery])
+            await process.bury(message.run_id, [letter])
+        await process.send_remainder(row)
+        await process.queue.ack([held.delivery])
 
     async def _turn(self, held: Held, message: ImageMessage, images: Images) -> _Turn | None:
         """None where hand-over or drain cut it off."""

@@ -41,6 +41,9 @@ from dth.text import printable
 from dth.transfer.result import Copied
 from dth.values import value
 
+BURIED = "/dead-"
+"""In ids of letters that a worker wrote, having recorded the outcome (see `letters_of`)."""
+
 _UNKNOWN = "failed for good; the worker that recorded it died before it could say why here, see its report"
 
 
@@ -261,7 +264,7 @@ def image_letter(message: ImageMessage, bitmap: str, reason: str) -> tuple[str, 
     """The dead letter (body, reason) where the row in force calls the image FAILED; see `letters_of`."""
     if not failed_in(bitmap, 1):
         return None
-    letter = message.model_copy(update={"message_id": f"{message.message_id}/dead-0", "attempt": 1})
+    letter = message.model_copy(update={"message_id": f"{message.message_id}{BURIED}0", "attempt": 1})
     return encode(letter), reason or _UNKNOWN
 
 
@@ -295,7 +298,7 @@ def letters_of(message: Entries, bitmap: str, reasons: Mapping[int, str]) -> lis
             encode(
                 message.model_copy(
                     update={
-                        "message_id": f"{message.message_id}/dead-{index}",
+                        "message_id": f"{message.message_id}{BURIED}{index}",
                         "attempt": 1,
                         "objects": [message.objects[index].model_copy(update={"attempt": 0})],
                     }

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from dth.errors import LedgerError, QueueError, StoreError, Throttled, TimedOut
-from dth.events import Emit, Moved
+from dth.events import Buried, Emit, Moved
 from dth.flow.breaker import Breaker
 from dth.flow.budget import ByteBudget
 from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger, OutcomeRow
-from dth.messages import Entries
+from dth.messages import DeleteMessage, Entries, ObjectsMessage, PartsMessage
 from dth.model import Counts
 from dth.queues.base import Queue
 from dth.report import Report, ReportFailed
+from dth.text import printable
 from dth.transfer.context import CopyContext, Job
 from dth.worker import outcomes
+from dth.worker.admission import Admission, forbidden
 from dth.worker.leases import Held, Leases
 from dth.worker.outcomes import Ended
 
 T = TypeVar("T")
+
+REASON_CHARACTERS = 2000
 
 TROUBLES = (QueueError, LedgerError, ReportFailed)
 """What stands around the copying failed: no entry's fault, so its message is given back as it is."""
@@ -89,6 +93,7 @@ class WorkerProcess:
         self.report = report
         self.limiter = Limiter(fixed=settings.worker_number, upper=settings.max_in_flight)
         self.budget = ByteBudget(settings.memory_budget)
+        self.admission = Admission(ledger)
         self.leases = Leases(queue, settings.lease_seconds, settings.lease_cap_seconds, emit)
         self.breaker = Breaker()
         self.draining = asyncio.Event()
@@ -107,6 +112,17 @@ class WorkerProcess:
             if await self.ledger.run(run_id) is None:
                 return None
             raise
+
+    async def job_of(self, held: Held, message: ObjectsMessage | DeleteMessage | PartsMessage) -> Job | None:
+        """The job of the message's run. None where the message is buried: nobody knows the run, or its job does not allow
+        what the message asks for."""
+        job = await self.job(message.run_id)
+        why = f"the ledger knows no run {message.run_id!r}"
+        if job:
+            why = forbidden(message, job, selected=await self.admission.is_unsigned(message.run_id))
+        if why:
+            await self.bury_whole(held, why)
+        return None if why else job
 
     def context(self, job: Job, run_id: str, lease_until: Callable[[], float], *, redelivered: bool) -> CopyContext:
         """What a copy runs with, for a message that is held until `lease_until` says."""
@@ -129,7 +145,10 @@ class WorkerProcess:
         return await self.ledger.outcome(message_id) if known else None
 
     async def record(self, mine: OutcomeRow, *, deletes: bool = False, gone: int = 0, untrue: int = 0) -> OutcomeRow:
-        """Write the row; the one in force, which may be another's. Own ones are counted, and told."""
+        """Write the row; the one in force, which may be another's. Own ones are counted, and told. The entries of a dead
+        letter were counted when it was written: whoever puts one back into the queue by hand adds no outcome to its run."""
+        if outcomes.BURIED in mine.message_id:
+            mine = replace(mine, counts=Counts())
         row = await self.ledger.record(mine, self.settings.process)
         if row == mine:
             counts = row.counts
@@ -152,15 +171,30 @@ class WorkerProcess:
 
     async def finish(self, message: Entries, row: OutcomeRow, reasons: Mapping[int, str]) -> None:
         """Do what the row in force says, short of acknowledging; every step may be a repetition."""
-        if letters := outcomes.letters_of(message, row.bitmap, reasons):
-            await self.queue.bury(letters)
+        await self.bury(message.run_id, outcomes.letters_of(message, row.bitmap, reasons))
+        await self.send_remainder(row)
+
+    async def send(self, run_id: str, texts: Sequence[str]) -> None:
+        """Send messages of a run, signed."""
+        await self.queue.send(await self.admission.signed(run_id, texts))
+
+    async def send_remainder(self, row: OutcomeRow) -> None:
+        """Send what must follow the row's message, where there is something."""
         if row.remainder:
-            await self.queue.send([row.remainder])
+            await self.send(row.run_id, [row.remainder])
+
+    async def bury(self, run_id: str, letters: Sequence[tuple[str, str]]) -> None:
+        """Put (message, reason) pairs of a run into the dead letters, signed: a redrive must be able to believe them."""
+        if letters:
+            bodies = await self.admission.signed(run_id, [text for text, _ in letters])
+            await self.queue.bury([(body, reason) for body, (_, reason) in zip(bodies, letters, strict=True)])
 
     async def bury_whole(self, held: Held, reason: str) -> None:
-        """Into the dead letters as it came."""
+        """Into the dead letters as it came, and told: nobody will do what it asks for."""
+        reason = printable(reason, limit=REASON_CHARACTERS)
         await self.queue.bury([(held.delivery.body, reason)])
         await self.queue.ack([held.delivery])
+        self.emit(Buried(reason))
 
     async def drained_within(self, seconds: float) -> bool:
         """Wait; True, early, where draining begins."""

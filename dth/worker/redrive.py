@@ -20,8 +20,9 @@ from dth.model import Counts
 from dth.queues.base import DeadLetter, Queue
 from dth.settings import noun_of
 from dth.states import RunState
-from dth.worker.dead_letters import BURIED, LOOKED_AT, names_in
-from dth.worker.outcomes import failed_in, refused_row
+from dth.worker.admission import Admission
+from dth.worker.dead_letters import LOOKED_AT, names_in
+from dth.worker.outcomes import BURIED, failed_in, refused_row
 
 PACKED = 100  # entries a message
 PACKED_BYTES = 4 << 20  # of content; a larger object travels alone, because only then all workers may share it
@@ -90,6 +91,7 @@ class Redrive:
         self._rate = rate
         self._lease_seconds = lease_seconds
         self._emit = emit
+        self._admission = Admission(ledger)
         self._runs: dict[str, _Again] = {}
         self._left = 0
 
@@ -113,6 +115,9 @@ class Redrive:
             self._left += 1
             return
         if not isinstance(message, ObjectsMessage | ImageMessage):  # deletes: what they were decided on is old by now
+            self._left += 1
+            return
+        if await self._admission.refusal(letter.body, message):
             self._left += 1
             return
         if not self._wanted.takes(message, letter):
@@ -148,7 +153,7 @@ class Redrive:
         if row is None:
             row = await self._ledger.record(refused_row(message, count), self._process)
         if row.remainder:
-            await self._queue.send([row.remainder])
+            await self._queue.send(await self._admission.signed(row.run_id, [row.remainder]))
         return failed_in(row.bitmap, count)
 
     async def _again(self, old: Run) -> _Again:
@@ -175,7 +180,7 @@ class Redrive:
     async def _flush(self, again: _Again) -> None:
         bodies = [encode(message) for message in self._messages(again)]
         if bodies:
-            await self._queue.send(bodies)
+            await self._queue.send(await self._admission.signed(again.run.run_id, bodies))
         sent = len(again.entries) + len(again.images)
         again.found += sent
         again.bytes += sum(entry.size for entry in again.entries)

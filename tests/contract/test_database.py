@@ -87,7 +87,7 @@ async def test_a_ledger_of_an_older_dth_is_brought_up_to_date_with_its_rows(tmp_
     with closing(sqlite3.connect(path)) as connection:  # as version 1 made it
         for column in ("sharing", "strays_since"):
             connection.execute(f"ALTER TABLE uploads DROP COLUMN {column}")
-        for table in ("parts", "tallies", "failures", "processes"):
+        for table in ("parts", "tallies", "failures", "processes", "run_keys"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()

@@ -21,6 +21,7 @@ from dth.messages import ObjectEntry, ObjectsMessage, PartsMessage, decode, enco
 from dth.model import Counts, KeyMapping
 from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
+from dth.signing import signed
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore, Written
 from dth.transfer.context import Job
@@ -315,7 +316,7 @@ class Arena:
         run = Run(RUN, JOB, RunState.LISTING, "{}", "finder", now + 600, now, None, 0, {}, Counts())
         await self._ledger.start_run(run)
         message = ObjectsMessage(job_id=JOB, run_id=RUN, message_id=f"{RUN}-1", objects=[self._places.entry])
-        await self._queue.send([encode(message)])
+        await self._queue.send([signed(encode(message), await self._ledger.run_key(RUN))])
         await self._ledger.seal_run(RUN, "finder", 1, self._places.entry.size, {"missing": 1})
 
     def _job(self, fuse: Fuse | None) -> Job:

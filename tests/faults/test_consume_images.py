@@ -190,9 +190,9 @@ async def test_a_stop_gives_back_images_that_were_not_begun_with_no_attempt_used
 async def test_a_letter_that_nobody_counted_is_counted_once_and_redriven_as_a_new_run(stage: Stage) -> None:
     await ready(stage, "team/a:1", "team/b:1")
     killer = image("team/c:1", f"{RUN}-9")
-    await stage.queue.bury([(killer.model_dump_json(), "received 20 times")])
+    await stage.queue.bury([(await stage.signed(killer), "received 20 times")])
     other = image("other/d:1", f"{RUN}-10")
-    await stage.queue.bury([(other.model_dump_json(), "received 20 times")])
+    await stage.queue.bury([(await stage.signed(other), "received 20 times")])
     for counted in (2, 0):
         assert await count_dead_letters(stage.queue, stage.ledger, "mender", stage.events.append) == counted
     assert (await stage.counts()).failed == 2

@@ -26,7 +26,7 @@ async def test_what_a_dead_worker_recorded_and_did_not_send_is_sent_from_the_dea
     await stage.seal(2)
     message, remainder = objects(["a", "b"], f"{RUN}-0"), encode(objects(["b"], f"{RUN}-0/1"))
     await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", remainder), "dead")
-    await stage.queue.bury([(encode(message), "delivered again and again")])
+    await stage.queue.bury([(await stage.signed(message), "delivered again and again")])
     for _ in range(2):  # the second finds it on its way or done, and counts nothing twice
         assert await count_dead_letters(stage.queue, stage.ledger, "p", stage.events.append) == 0
         await stage.clear(Script())
@@ -36,7 +36,7 @@ async def test_what_a_dead_worker_recorded_and_did_not_send_is_sent_from_the_dea
 async def test_a_message_that_nobody_recorded_is_counted_as_failed_once(stage: Stage) -> None:
     await stage.begin()
     await stage.seal(2)
-    await stage.queue.bury([(encode(objects(["a", "b"], f"{RUN}-0")), "delivered again and again")])
+    await stage.queue.bury([(await stage.signed(objects(["a", "b"], f"{RUN}-0")), "delivered again and again")])
     counted = [await count_dead_letters(stage.queue, stage.ledger, "p", stage.events.append) for _ in range(2)]
     assert counted == [2, 0]
     assert await stage.counts() == Counts(failed=2)

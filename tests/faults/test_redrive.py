@@ -90,7 +90,7 @@ async def test_exactly_what_is_wanted_travels_again_and_the_rest_stays(
 
 async def test_no_more_than_the_rate_is_sent(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     await stage.begin()
-    bodies = [(encode(objects([f"k{n}"], f"gone-{n}")), "delivered again and again") for n in range(7)]
+    bodies = [(await stage.signed(objects([f"k{n}"], f"gone-{n}")), "delivered again and again") for n in range(7)]
     await stage.queue.bury(bodies)
     await stage.seal(7)
     monkeypatch.setattr(redrive_module, "PACKED", 2)
@@ -133,7 +133,8 @@ async def test_a_death_before_the_letters_are_forgotten_sends_them_twice_and_cou
 async def test_what_cannot_travel_again_is_left_and_said(stage: Stage) -> None:
     await stage.begin()
     unknown = encode(objects(["k"], "x-1", "unknown"))
-    delete = encode(DeleteMessage(job_id=JOB, run_id=RUN, message_id="d-1", objects=[ObjectEntry(key="k", size=1)]))
+    wanted = DeleteMessage(job_id=JOB, run_id=RUN, message_id="d-1", objects=[ObjectEntry(key="k", size=1)])
+    delete = await stage.signed(wanted)
     await stage.queue.bury([(body, "why") for body in ("nonsense", unknown, delete)])
     done = await redrive(stage, Wanted())
     assert (done.objects, done.left, done.runs) == (0, 3, ())

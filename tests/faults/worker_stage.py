@@ -21,6 +21,7 @@ from dth.model import Counts, ImageEnd, ImageRecord, KeyMapping, ObjectRecord
 from dth.queues.base import Queue
 from dth.queues.sqlite import SqliteQueue
 from dth.retry import RetryPolicy
+from dth.signing import signed
 from dth.states import Outcome, RunState
 from dth.stores.base import ObjectStore
 from dth.transfer.context import CopyContext, Job
@@ -247,7 +248,11 @@ class Stage:
         )
 
     async def send(self, *messages: Message) -> None:
-        await self.queue.send([encode(message) for message in messages])
+        await self.queue.send([await self.signed(message) for message in messages])
+
+    async def signed(self, message: Message) -> str:
+        """As whoever may read the ledger sends it."""
+        return signed(encode(message), await self.ledger.run_key(message.run_id))
 
     async def send_keys(self, *groups: Sequence[str], run_id: str = RUN) -> int:
         await self.send(*(objects(keys, f"{run_id}-{n}", run_id) for n, keys in enumerate(groups)))

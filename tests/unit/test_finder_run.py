@@ -42,6 +42,9 @@ class RunRows:
         self.beat_error: Exception | None = None
         self.start_error: Exception | None = None
 
+    async def run_key(self, run_id: str) -> bytes:
+        return run_id.encode()
+
     async def start_run(self, row: Run, *, overlap: bool = False) -> None:
         self.calls.append("start")
         if self.start_error:

@@ -22,6 +22,7 @@ VALUES = {
     "messages",
     "settings",
     "summary",
+    "signing",
     "text",
     "values",
     "prices",

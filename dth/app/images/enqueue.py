@@ -7,6 +7,7 @@ import dataclasses
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from dth import settings
 from dth.app.build import Embedded, Lock, open_embedded
@@ -69,7 +70,6 @@ class _Planning:
         self._here = here
         self._record = record
         self._run_id = uuid.uuid4().hex[:16]
-        self._outbox = Outbox(here.queue, job.high_water, record.note)
         self._reasons: Counter[Reason] = Counter()
 
     async def run(self, sources: Sequence[Source], destination: Place, job_settings: str, stop: asyncio.Event) -> bool:
@@ -79,10 +79,11 @@ class _Planning:
         await ledger.start_run(new_run(self._job, self._run_id, process, job_settings), overlap=self._job.overlap)
         options = run_options(self._job, self._run_id)
         note, registry = self._record.note, destination.registry
+        outbox = Outbox(self._here.queue, self._job.high_water, note, await ledger.run_key(self._run_id))
         images = ImageRun(sources, registry, nothing_to_prepare, options, forget, note, destination.catalog)
         plan = ImagePlan(images, registry, options, note)
         try:
-            await self._send(plan, stop)
+            await self._send(plan, outbox, stop)
             if not stop.is_set():
                 sent = self._reasons.total()
                 reasons = {reason.value: count for reason, count in self._reasons.items()}
@@ -98,20 +99,20 @@ class _Planning:
         self._record.note(RunAbandoned(self._run_id, "it was stopped while it was planned"))
         return False
 
-    async def _send(self, plan: ImagePlan, stop: asyncio.Event) -> None:
+    async def _send(self, plan: ImagePlan, outbox: Outbox, stop: asyncio.Event) -> None:
         ledger, process = self._here.ledger, self._here.process
         try:
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(keep_run(ledger, self._run_id, process, self._job.lease_seconds))
-                sending = group.create_task(self._outbox.run())
-                await plan.send(self._put, stop)
-                await self._outbox.close()
+                sending = group.create_task(outbox.run())
+                await plan.send(partial(self._put, outbox), stop)
+                await outbox.close()
                 await sending
                 beating.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    async def _put(self, source: Source, image: Image, reason: Reason) -> None:
+    async def _put(self, outbox: Outbox, source: Source, image: Image, reason: Reason) -> None:
         self._reasons[reason] += 1
         number = self._reasons.total()
         message = ImageMessage(
@@ -123,4 +124,4 @@ class _Planning:
             digest=image.digest,
             registry=source.named,
         )
-        await self._outbox.put([encode(message)])
+        await outbox.put([encode(message)])

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dth import settings
+from dth.app.build import refuse_another_jobs
 from dth.app.images.build import nothing_to_prepare, repository_maker, run_options
 from dth.app.images.registries import Opener, Place, open_registries
 from dth.ecr.copy import Image
@@ -171,6 +172,8 @@ class ImagesOpener:
                 run = await self._ledger.run(run_id)
                 if run is None:
                     raise LedgerError(f"the ledger knows no run {run_id!r}")
+                if self._strict and settings.image_contradicted(self._job, run.job_settings):
+                    await refuse_another_jobs(self._job, run, self._ledger)
                 home = await self._home(run_id, run.job_settings)
                 registries = settings.image_registries(run.job_settings)
                 self._runs[run_id] = _RunImages(run_id, home, registries, self._emit)

@@ -22,6 +22,7 @@ from dth.cli.output.progress import Meter
 from dth.cli.output.summary import details, headline
 from dth.cli.output.verify import difference, findings, verdict
 from dth.events import (
+    Buried,
     Difference,
     Event,
     Explained,
@@ -52,6 +53,7 @@ class PlainFace:
         self._verbose = verbose
         self._meter = Meter()
         self._failures = 0
+        self._buried = 0
         self._planned = 0
         self._said = time.monotonic()
         self._last = ""
@@ -81,7 +83,7 @@ class PlainFace:
         elif line := self._line(event):
             self._say(*line)
 
-    def _line(self, event: Event) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - a table of sentences
+    def _line(self, event: Event) -> tuple[str, str] | None:  # noqa: C901, PLR0911, PLR0912 - a table of sentences
         """The event's line and its style, or None."""
         match event:
             case ObjectFailed(final=True):
@@ -96,6 +98,11 @@ class PlainFace:
                 if event.level == "info" and not self._verbose and event.code not in _TOLD:
                     return None
                 return (event.text, "") if event.level == "info" else (f"{event.level}: {event.text}", "yellow")
+            case Buried():
+                self._buried += 1
+                if self._buried > FAILURES_KEPT:
+                    return None
+                return f"warning: a message was buried among the dead letters: {event.reason}", "yellow"
             case RunAbandoned():
                 return f"run {event.run_id} was abandoned: {event.reason}", "yellow"
             case RunStarted() if self._verbose:

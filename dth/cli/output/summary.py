@@ -65,11 +65,7 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
     lines += _surprises(summary)
     if summary.not_selected:
         lines.append(f"{counted(summary.not_selected, summary.noun)} not selected")
-    if summary.failures:
-        lines += ["failed, by error code: " + by_count(summary.failure_codes)]
-        lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
-        if summary.failed > len(summary.failures):
-            lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
+    lines += _failures(summary)
     if summary.undecided:
         lines.append(f"{counted(summary.undecided, summary.noun)} kept although nothing proves them equal")
     if verbose or summary.noun == "object":
@@ -89,6 +85,22 @@ def _surprises(summary: Summary) -> list[str]:
     if summary.untrue:
         listed = counted(summary.untrue, summary.noun)
         lines.append(f"{listed} listed with a size or ETag that the object itself contradicts: the listing is not true")
+    return lines
+
+
+def _failures(summary: Summary) -> list[str]:
+    """What failed, and what was put aside."""
+    lines = []
+    if summary.failures:
+        lines += ["failed, by error code: " + by_count(summary.failure_codes)]
+        lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
+        if summary.failed > len(summary.failures):
+            lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
+    if summary.buried:
+        lines.append(
+            f"{counted(summary.buried, 'message')} buried among the dead letters: garbage, or written by nobody who may ask "
+            "for work"
+        )
     return lines
 
 

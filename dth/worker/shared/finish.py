@@ -119,7 +119,7 @@ class SharedUploads:
         message, process = object_message(parts), self._process
         if outcome := await process.ledger.outcome(message.message_id):
             if redelivered and outcome.remainder:  # its recorder may have died before it sent it; twice does no harm
-                await process.queue.send([outcome.remainder])
+                await process.send_remainder(outcome)
         elif await called_for(message.message_id, parts.upload_id, process.ledger):
             error = NoSuchUpload(f"the upload of {parts.dest_key!r} was aborted by a second delivery of its message")
             ended = ended_by(error, message.attempt, process.settings.max_attempts)

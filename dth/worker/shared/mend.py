@@ -171,5 +171,5 @@ class Mender:
             return Mended.ENDED
         await self._process.ledger.update_upload(resent(row, len(left), self._clock()))
         first = whole_message(message, row)
-        await self._process.queue.send([encode(parts_message(first, numbers)) for numbers in left])
+        await self._process.send(first.run_id, [encode(parts_message(first, numbers)) for numbers in left])
         return Mended.SENT_AGAIN

@@ -39,9 +39,9 @@ class PartsWorker:
         """When this returns, the message is acknowledged or given back. Raises `TROUBLES`, with it still leased."""
         process = self._process
         process.load.begin(held, 1 if is_whole(message) else message.stop - message.first)
-        job = await process.job(message.run_id)
+        job = await process.job_of(held, message)
         if job is None:
-            return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
+            return None
         if not is_whole(message) and (row := await process.recorded(held, message.message_id)):
             return await self._again(held, row)
         context = process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
@@ -90,7 +90,7 @@ class PartsWorker:
         )
 
     async def _again(self, held: Held, row: OutcomeRow) -> None:
-        await self._process.queue.send([row.remainder])
+        await self._process.send_remainder(row)
         await self._process.queue.ack([held.delivery])
 
     async def _given_up(self, message: PartsMessage, error: Exception, ctx: CopyContext) -> bool:
@@ -126,7 +126,7 @@ class PartsWorker:
         assert row.sharing
         left = await missing(row, self._process.ledger)
         left = left or list(stretches(plan_of(row), row.sharing.parts_a_message))[-1:]
-        await self._process.queue.send([encode(parts_message(message, numbers)) for numbers in left])
+        await self._process.send(message.run_id, [encode(parts_message(message, numbers)) for numbers in left])
 
     async def _move(self, message: PartsMessage, row: UploadRow, ctx: CopyContext) -> None:
         ledger = self._process.ledger
