@@ -8,7 +8,7 @@ PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 
-.PHONY: demo test test-tree wheels image-root scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree wheels scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,16 +104,8 @@ wheels: build/env.installed  ## All wheels that the image is built from, into ./
 	for lock in dth build; do build/venv/bin/python -m pip --disable-pip-version-check download -q --require-hashes --only-binary :all: \
 		--python-version $(IMAGE_PYTHON) -r locks/$$lock.txt -d wheels || exit 1; done
 
-# The same image for a machine without a container engine: deploy/ec2/user-data.sh unpacks it, and systemd runs it.
-ENGINE ?= podman
-image-root:  ## The file system of the image `dth` as a tar file, with its digest, into dist/ (ENGINE=podman)
-	mkdir -p dist && $(ENGINE) rm -f dth-export >/dev/null 2>&1 || true
-	$(ENGINE) create --name dth-export dth >/dev/null
-	$(ENGINE) export dth-export | gzip -n9 >dist/dth-root-$$(uname -m).tar.gz
-	$(ENGINE) rm dth-export >/dev/null && cd dist && sha256sum dth-root-*.tar.gz
-
 lock:  ## Pin all dependencies anew (needs uv)
-	for set in "dth" "build --group build" "demo --extra demo --group build" "test --extra demo --group test --group lint --group build" \
+	for set in "dth" "build --group build" "demo --extra demo --extra hub --group build" "test --extra demo --extra hub --group test --group lint --group build" \
 		"services --group services" "bench --group bench" "tools --group tools"; do set -- $$set; name=$$1; shift; \
 		case $$name in services|bench|build|tools) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -11,6 +11,7 @@ from dth.cli.complete_multipart import complete_multipart
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
+from dth.cli.hub import hub
 from dth.cli.init import init
 from dth.cli.output import streams
 from dth.cli.probe import probe
@@ -66,7 +67,7 @@ def main(
     """
 
 
-for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, probe, demo):
+for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, probe, hub, demo):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,3 +141,14 @@ def url_flags(source: str, destination: str) -> tuple[dict[str, Any], dict[str, 
     }
     origins: Mapping[str, str] = {"src": "SOURCE", "dest": "DEST", "strip": "the URLs"}
     return flags, {name: origins[name.partition("_")[0]] for name in flags}
+
+
+def named_sides(common: Common, source: str, destination: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The same for a command whose job file may name both sides instead."""
+    if source and destination:
+        return url_flags(source, destination)
+    if source or destination:
+        raise SettingsError("SOURCE and DEST come together: give both, or neither where a job file names them")
+    if not common.job_file and not os.environ.get("DTH_JOB") and not os.environ.get("DTH_SRC_BUCKET"):
+        raise SettingsError("give SOURCE and DEST (s3://bucket/prefix), or a job file that names both (--job FILE)")
+    return {}, {}

@@ -7,17 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from dth.children import fork_or_spawn, spawn
-from dth.cli.options import LOCATION, AsJson, Common, DryRun, Explain, JobFile, Verbose, url_flags, with_settings
+from dth.cli.options import LOCATION, AsJson, Common, DryRun, Explain, JobFile, Verbose, named_sides, with_settings
 from dth.cli.run import Verb, execute, load, warm_zygote
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="Where to read: s3://bucket or s3://bucket/prefix.")]
-Dest = Annotated[str, typer.Argument(metavar="DEST", help="Where to write: s3://bucket or s3://bucket/prefix.")]
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Where to read: s3://bucket or s3://bucket/prefix.", show_default=False)
+]
+Dest = Annotated[
+    str, typer.Argument(metavar="DEST", help="Where to write: s3://bucket or s3://bucket/prefix.", show_default=False)
+]
 
 
 @with_settings(without=(*LOCATION, "giant_threshold"))
 def sync(
-    source: Source,
-    dest: Dest,
+    source: Source = "",
+    dest: Dest = "",
     *,
     dry_run: DryRun = False,
     explain: Explain = None,
@@ -29,7 +33,7 @@ def sync(
     """Copy what differs, verify it, and end.
 
     Compares both sides and copies what is missing or different below DEST, on this machine, with one process per core.
-    Interrupted, it goes on where it was when run again.
+    Interrupted, it goes on where it was when run again. Without SOURCE and DEST, the job file names both.
 
     Example: `dth sync s3://photos/2026 s3://backup/photos/2026 --dest-endpoint https://minio.example:9000
     --dest-profile backup`
@@ -37,7 +41,7 @@ def sync(
     common = Common(job, json, verbose)
 
     def make() -> Verb:
-        places, origins = url_flags(source, dest)
+        places, origins = named_sides(common, source, dest)
         settings = load(common, {**flags, **places}, origins=origins)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.options import LOCATION, AsJson, Common, JobFile, Verbose, named_sides, with_settings
 from dth.cli.run import Verb, execute, load
 
 _NOT_ASKED = (
@@ -27,8 +27,8 @@ Tags = Annotated[bool, typer.Option("--tags", help="Compare object tags too; a r
 
 @with_settings(without=(*LOCATION, *_NOT_ASKED))
 def verify(
-    source: Source,
-    dest: Dest,
+    source: Source = "",
+    dest: Dest = "",
     *,
     download: Download = False,
     metadata: Metadata = False,
@@ -49,7 +49,7 @@ def verify(
     common = Common(job, json, verbose)
 
     def make() -> Verb:
-        places, origins = url_flags(source, dest)
+        places, origins = named_sides(common, source, dest)
         settings = load(common, {**flags, **places}, origins=origins)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 

@@ -159,7 +159,7 @@ def test_find_and_work_take_their_locations_as_settings(engine: Engine) -> None:
     ("words", "must"),
     [
         (["sync", "photos", URLS[1]], "did you mean s3://photos?"),
-        (["sync", URLS[0]], "Missing argument"),
+        (["sync", URLS[0]], "SOURCE and DEST come together"),
         (["sync", *URLS, "--verify", "md5"], "verify = 'md5' (from --verify) is not allowed"),
         (["sync", *URLS, "--src-bucket", "x"], "No such option"),
         (["sync", "s3://photos/a", "s3://photos/a/b"], "contains the other"),
@@ -168,6 +168,8 @@ def test_find_and_work_take_their_locations_as_settings(engine: Engine) -> None:
         (["status"], "src_bucket is required"),
         (["status", URLS[0]], "both SOURCE and DEST"),
         (["work", *PLACES, "--job", "/none.toml"], "cannot read the job file /none.toml"),
+        (["sync"], "give SOURCE and DEST"),
+        (["verify"], "give SOURCE and DEST"),
         (["nonsense"], "No such command"),
     ],
 )

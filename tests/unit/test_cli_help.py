@@ -28,6 +28,7 @@ COMMANDS = [
     "redrive",
     "complete-multipart",
     "probe",
+    "hub",
     "demo",
 ]
 

@@ -33,7 +33,8 @@ BASES = {"stores.base", "queues.base", "ledgers.base"}
 ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "transfer", "flow", "multipart", "report", *BASES},
-    "cli": {"app", "children", "zygote", "embedded", "demo", *BASES},
+    "cli": {"app", "children", "zygote", "embedded", "demo", "hub", "__main__", *BASES},
+    "hub": {"app", "database", "stores.providers"},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {

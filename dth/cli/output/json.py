@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -37,8 +38,8 @@ class JsonFace:
                 self._gone = True
 
     def event(self, event: Event) -> None:
-        """One line."""
-        self._line(to_json(event))
+        """One line, with the time of now as `at` (seconds since 1970)."""
+        self._line(f'{to_json(event)[:-1]},"at":{time.time():.3f}}}')
 
     def tick(self) -> None:
         """Lines reach the reader once a second, not one by one."""

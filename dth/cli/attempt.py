@@ -1,0 +1,39 @@
+"""The door of a process that a hub starts: `python -m dth.cli.attempt FOLDER ARGUMENTS...` runs `dth ARGUMENTS`.
+
+It says who it is before it does anything, and how it ended, in files of the folder: a hub that is not its parent, because it was
+started later, learns both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from dth.hub.here.claim import birth, claim
+
+TAKEN_BACK = 75
+
+
+def main() -> None:
+    """Run the command, unless the hub has taken it back."""
+    folder, arguments = Path(sys.argv[1]), sys.argv[2:]
+    if not claim(folder, f"{os.getpid()} {birth(os.getpid())}\n"):
+        sys.exit(TAKEN_BACK)
+    sys.argv = ["dth", *arguments]
+    from dth.__main__ import run  # noqa: PLC0415 - after the claim
+
+    code: object = 1
+    try:
+        run()
+    except SystemExit as ended:
+        code = ended.code
+        raise
+    finally:
+        beside = folder / ".exit"
+        beside.write_text(f"{code if isinstance(code, int) else int(bool(code))}\n", "ascii")
+        beside.replace(folder / "exit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Settings as forms have them: what there is, and from raw texts to a job that the engine accepts."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dth.errors import SettingsError
+from dth.hub.base import Refused, Who
+from dth.hub.states import TaskType
+from dth.settings import (
+    ImageJob,
+    JobBase,
+    Setting,
+    TransferJob,
+    dest_location,
+    load_image_settings,
+    load_settings,
+    settings_of,
+    source_location,
+)
+
+OURS = frozenset({"state", "queue", "table", "report", "overlap", "ledger_records"})
+"""Settings that the hub decides itself."""
+DEPLOYMENT = frozenset({
+    "alarmEmail", "desiredCapacity", "ec2CronExpression", "ec2Subnets", "ec2VpcId", "ecsClusterName", "ecsSubnetA",
+    "ecsSubnetB", "ecsVpcId", "finderEc2Memory", "maxCapacity", "minCapacity",
+})  # fmt: skip
+"""Parameters of the original that shape a deployment; kept, and without effect here."""
+_CURRENT = {"srcInCurrentAccount": "src_credentials", "destInCurrentAccount": "dest_credentials"}
+_FILES = ("from_file", "ca_bundle", "repository_template")
+_PROFILES = ("src_profile", "dest_profile")
+_PLAIN = frozenset({
+    "src_bucket", "src_prefix", "src_type", "src_endpoint", "src_region", "src_credentials", "src_profile", "dest_bucket",
+    "dest_prefix", "dest_type", "dest_endpoint", "dest_region", "dest_credentials", "dest_profile", "strip_src_prefix",
+    "include", "exclude", "delete", "max_delete", "include_metadata", "verify", "dest_storage_class", "bandwidth",
+    "source_type", "src_registry", "src_account_id", "dest_registry", "dest_account_id", "dest_repository_prefix",
+    "src_list", "src_image_list", "include_untagged",
+})  # fmt: skip
+_MAX_VALUE = 65_536  # characters; the longest is an image list
+
+
+def model_of(kind: TaskType) -> type[JobBase]:
+    """The settings model of a type of task."""
+    return ImageJob if kind is TaskType.ECR else TransferJob
+
+
+def panels(kind: TaskType) -> list[dict[str, Any]]:
+    """The schema's `SettingPanel`s, in the order in which settings are declared."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in settings_of(model_of(kind)).values():
+        if one.name not in OURS:
+            found.setdefault(one.panel, []).append(_shown(one))
+    return [{"name": name, "settings": settings} for name, settings in found.items()]
+
+
+def _shown(one: Setting) -> dict[str, Any]:
+    default = one.default
+    text = (
+        None if default is None or default == "" else ",".join(default) if isinstance(default, tuple) else str(default)
+    )
+    return {
+        "name": one.name,
+        "guideName": one.guide or None,
+        "title": one.title,
+        "help": one.text,
+        "kind": _kind(one),
+        "choices": list(one.choices),
+        "low": one.low,
+        "high": one.high,
+        "default": text.lower() if isinstance(default, bool) and text else text,
+        "advanced": one.name not in _PLAIN,
+        "showIf": None,
+    }
+
+
+def _kind(one: Setting) -> str:
+    if one.name.endswith("_credentials"):
+        return "CREDENTIAL"
+    if one.name in {"src_bucket", "dest_bucket"}:
+        return "BUCKET"
+    if one.name in {"src_region", "dest_region"}:
+        return "REGION"
+    return one.kind.upper()
+
+
+def read_settings(kind: TaskType, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Settings under our names, and the original's parameters that only a deployment uses. Raises Refused `settings`."""
+    known = settings_of(model_of(kind))
+    by_guide = {one.guide: one.name for one in known.values() if one.guide}
+    settings: dict[str, str] = {}
+    extras: dict[str, str] = {}
+    current: dict[str, str] = {}
+    for name, value in pairs:
+        if len(value) > _MAX_VALUE or "\0" in value:
+            raise Refused("settings", f"{name} is too long, or holds a character that no setting may hold")
+        if name in DEPLOYMENT:
+            extras[name] = value
+            continue
+        if name in _CURRENT:
+            current[name] = value
+            continue
+        ours = by_guide.get(name, name)
+        if ours not in known or ours in OURS:
+            raise Refused("settings", _unknown(name, ours, [*known, *by_guide]))
+        if ours in settings and settings[ours] != value:
+            raise Refused("settings", f"{ours} is given twice")
+        settings[ours] = value
+    for name, value in current.items():
+        _current_account(name, value, settings)
+    return {name: value for name, value in settings.items() if value != ""}, {**extras, **current}
+
+
+def _unknown(name: str, ours: str, names: Sequence[str]) -> str:
+    if ours in OURS:
+        return f"{name} cannot be set here: the hub keeps queue, ledger, state and report of its tasks itself"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    return f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _current_account(name: str, value: str, settings: dict[str, str]) -> None:
+    """The original's way of naming credentials: in the current account ambient ones, else a secret, else none at all."""
+    ours = _CURRENT[name]
+    if value.lower() not in {"true", "false"}:
+        raise Refused("settings", f"{name} = {value!r} is not allowed: true or false")
+    if value.lower() == "true" and settings.get(ours):
+        raise Refused("settings", f"{name} = true means the ambient credentials, but {ours} names a secret: keep one")
+    if value.lower() == "false" and not settings.get(ours):
+        settings[ours] = "anonymous"
+
+
+def checked(kind: TaskType, settings: Mapping[str, str], who: Who, *, confined: bool = False) -> JobBase:
+    """The job that the engine will make of them. Raises Refused `settings` with all problems, a line each."""
+    _confine(settings, who, confined=confined)
+    origins = dict.fromkeys(settings, "the form")
+    try:
+        if kind is TaskType.ECR:
+            return load_image_settings(dict(settings), {}, None)
+        job = load_settings(dict(settings), {}, None, origins=origins)
+    except SettingsError as error:
+        raise Refused("settings", str(error).replace("(from --", "(--")) from None
+    return job
+
+
+def checked_place(side: str, settings: Mapping[str, str], who: Who, *, confined: bool = False) -> None:
+    """The same for one side alone (`source` or `destination`): only its settings, and those of connections, may be given."""
+    spelt = {"source": "src", "destination": "dest"}[side]
+    _confine(settings, who, confined=confined)
+    other = "dest_" if spelt == "src" else "src_"
+    given = {name: value for name, value in settings.items() if not name.startswith(other)}
+    try:
+        load_settings(given, {}, None, origins=dict.fromkeys(given, "the form"), required=(f"{spelt}_bucket",))
+    except SettingsError as error:
+        raise Refused("settings", str(error)) from None
+
+
+def _confine(settings: Mapping[str, str], who: Who, *, confined: bool) -> None:
+    """Files and profiles are those of the account that the hub runs as: only who is on this machine may name them."""
+    if who.trusted and not confined:
+        return
+    hint = "sign in on the machine itself, or name objects (s3://...) and secrets instead"
+    for name in _FILES:
+        value = settings.get(name, "")
+        if value and not value.startswith("s3://"):
+            raise Refused("confined", f"{name}: files of this machine cannot be named from elsewhere", hint)
+    if settings.get("src_image_list", "").lstrip().startswith("@"):
+        raise Refused("confined", "src_image_list: files of this machine cannot be named from elsewhere", hint)
+    for name in _PROFILES:
+        if confined and settings.get(name):
+            raise Refused("confined", f"{name}: AWS profiles cannot be named here", hint)
+
+
+def places(kind: TaskType, settings: Mapping[str, str]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The schema's two `Location`s of a task."""
+    if kind is TaskType.ECR:
+        return _registry(settings, "src"), _registry(settings, "dest")
+    try:
+        job = load_settings(dict(settings), {}, None, locations_required=False, required=())
+    except SettingsError:
+        return None, None
+    found = []
+    for one in (source_location(job), dest_location(job)):
+        credential = one.credentials or (f"profile {one.profile}" if one.profile else None)
+        found.append(
+            {
+                "provider": one.provider or "S3_Compatible",
+                "endpoint": one.endpoint or None,
+                "region": one.region or None,
+                "bucket": one.bucket,
+                "prefix": one.prefix,
+                "credential": credential,
+                "url": one.url(),
+            }
+        )
+    return found[0], found[1]
+
+
+def _registry(settings: Mapping[str, str], side: str) -> dict[str, Any]:
+    registry = settings.get(f"{side}_registry", "")
+    account, region = settings.get(f"{side}_account_id", ""), settings.get(f"{side}_region", "")
+    prefix = settings.get("dest_repository_prefix", "") if side == "dest" else ""
+    named = registry or (
+        f"ECR {account} {region}".strip() if account or region or side == "dest" else "public registries"
+    )
+    return {
+        "provider": "Registry" if registry else "Amazon_ECR",
+        "endpoint": registry or None,
+        "region": region or None,
+        "bucket": named,
+        "prefix": prefix,
+        "credential": settings.get(f"{side}_credentials") or None,
+        "url": f"{named}/{prefix}".rstrip("/"),
+    }
+
+
+def parameters(kind: TaskType, settings: Mapping[str, str], extras: Mapping[str, str]) -> list[dict[str, str]]:
+    """The original's `parameters` of a task: what has a name there."""
+    known = settings_of(model_of(kind))
+    named = {known[name].guide: value for name, value in settings.items() if name in known and known[name].guide}
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in {**named, **extras}.items()]
+
+
+def command_line(kind: TaskType, job_file: Path | None) -> str:
+    """What does the same in a terminal."""
+    verb = "ecr-sync" if kind is TaskType.ECR else "sync"
+    return f"dth {verb} --job {shlex.quote(str(job_file))}" if job_file else ""
+
+
+def job_of(kind: TaskType, settings: Mapping[str, str]) -> JobBase:
+    """The job of settings that were checked before."""
+    if kind is TaskType.ECR:
+        return load_image_settings(dict(settings), {}, None)
+    return load_settings(dict(settings), {}, None)

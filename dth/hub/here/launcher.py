@@ -1,0 +1,178 @@
+"""Starts and ends runs, plans and checks on this machine: by noting what is wanted. The supervisor does it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dth.database import Database
+from dth.hub.base import Answer, Refused, RunRow, TaskRow
+from dth.hub.here import outside, runs
+from dth.hub.here.answers import Answers
+from dth.hub.here.folder import HubFolder
+from dth.hub.here.runs import AGAIN, PAUSE, RUN, STOP
+from dth.hub.here.tasks import change_task, engine_job_id, get_task
+from dth.hub.schedule import parse_schedule
+from dth.hub.states import RunKind, TaskState, TaskType
+
+
+class LocalLauncher:
+    """See `base.Launcher`. `wake` makes the supervisor look at once."""
+
+    def __init__(self, database: Database, folder: HubFolder, answers: Answers, wake: Callable[[], None]) -> None:
+        self._database = database
+        self._folder = folder
+        self._answers = answers
+        self._wake = wake
+
+    async def start(self, task: TaskRow, kind: RunKind, options: Mapping[str, Any]) -> RunRow:
+        """See `base.Launcher`."""
+        return await self.start_for(task, kind, options, scheduled_for=None)
+
+    async def start_for(
+        self, task: TaskRow, kind: RunKind, options: Mapping[str, Any], *, scheduled_for: float | None
+    ) -> RunRow:
+        """The same, for a time of the schedule: never twice for one."""
+        if kind is RunKind.SYNC and task.type is TaskType.ECR:
+            kind = RunKind.IMAGES
+        if kind is not RunKind.VERIFY:
+            self._refuse_in_terminal(task)
+        elif task.type is TaskType.ECR:
+            raise Refused("not_for_images", "images prove themselves by their digests: there is nothing to verify")
+        run_id = runs.new_run_id()
+        commands = self._commands(task, kind, run_id, options)
+        schedule = parse_schedule(task.schedule)
+        following = schedule.next(time.time()) if schedule else None
+        row = await self._database.write(
+            lambda db: runs.begin(
+                db, task, kind, commands, run_id=run_id, scheduled_for=scheduled_for, next_run_at=following
+            ),
+            durable=True,
+        )
+        self._wake()
+        return row
+
+    def _refuse_in_terminal(self, task: TaskRow) -> None:
+        pid = outside.holder(self._folder.root / engine_job_id(task))
+        if pid:
+            raise Refused(
+                "under_way",
+                f"pid {pid} works on this job already, started outside of the hub",
+                "wait for its end, or end it where it was started",
+            )
+
+    def _commands(
+        self, task: TaskRow, kind: RunKind, run_id: str, options: Mapping[str, Any]
+    ) -> Sequence[Sequence[str]]:
+        """The argument lists of the run's steps. Settings are in the job file, and go nowhere near a shell."""
+        job = str(self._folder.job_file(task.id))
+        records = str(self._folder.run(task.id, run_id) / "records.jsonl")
+        common = ["--job", job, "--json"]
+        report = ["--report", records, *([] if "report_level" in task.settings else ["--report-level", "all"])]
+        match kind:
+            case RunKind.SYNC:
+                return [["sync", *common, *report, *self._pinned(options)]]
+            case RunKind.IMAGES:
+                return [["ecr-sync", *common, *report]]
+            case RunKind.VERIFY:
+                return [["verify", *common, *report, *(["--download"] if options.get("download") else [])]]
+            case RunKind.REDRIVE:
+                again = [f"--run={options['run']}"] if options.get("run") else []
+                reasons = options.get("codes") or [""]
+                first = [["redrive", *common, *again, *([f"--reason={one}"] if one else [])] for one in reasons]
+                return [*first, ["work", "--until-empty", *common, *report]]
+            case _:
+                raise Refused("bad_request", f"a run of kind {kind} cannot be started")
+
+    def _pinned(self, options: Mapping[str, Any]) -> list[str]:
+        return ["--from-file", str(options["list"])] if options.get("list") else []
+
+    async def pause(self, task: TaskRow) -> TaskRow:
+        """See `base.Launcher`."""
+        return await self._want(task, PAUSE)
+
+    async def resume(self, task: TaskRow) -> TaskRow:
+        """See `base.Launcher`."""
+        return await self._want(task, RUN)
+
+    async def stop(self, task: TaskRow) -> TaskRow:
+        """See `base.Launcher`."""
+        return await self._want(task, STOP)
+
+    async def _want(self, task: TaskRow, wanted: str) -> TaskRow:
+        def work(db: Any) -> TaskRow:
+            now = get_task(db, task.id)
+            if now is None:
+                raise Refused("no_such_task", "there is no such task")
+            run = runs.active_run(db, task.id)
+            if run and run.wanted == STOP and wanted != STOP:
+                raise Refused("stopping", "the task is being stopped", "start it again when it has ended")
+            schedule = parse_schedule(now.schedule)
+            following = schedule.next(time.time()) if schedule and wanted == RUN else None
+            values: dict[str, Any] = {"next_run_at": following, "updated_at": time.time()}
+            if run:
+                runs.want(db, task.id, wanted)
+                if wanted == STOP:
+                    values["state"] = TaskState.STOPPING.value
+            elif wanted == STOP:
+                values |= {"state": TaskState.STOPPED.value, "stopped_at": time.time()}
+            elif wanted == PAUSE:
+                if now.state is not TaskState.WAITING:
+                    raise Refused(
+                        "not_running", "there is nothing to pause: no run is under way, and none is scheduled"
+                    )
+                values["state"] = TaskState.PAUSED.value
+            else:
+                if now.state is not TaskState.PAUSED:
+                    raise Refused("not_paused", "the task is not paused", "start it instead")
+                values["state"] = TaskState.WAITING.value if following else TaskState.DONE.value
+            change_task(db, task.id, **values)
+            changed = get_task(db, task.id)
+            assert changed
+            return changed
+
+        changed = await self._database.write(work, durable=True)
+        self._wake()
+        return changed
+
+    async def limit(self, task: TaskRow, bandwidth: int | None, workers: int | None) -> TaskRow:
+        """See `base.Launcher`. A run that is under way is asked to end, and goes on at once within the new limits."""
+        values: dict[str, str] = dict(task.settings)
+        for name, value in (("bandwidth", bandwidth), ("processes", workers)):
+            if value is None:
+                continue
+            if value:
+                values[name] = str(value)
+            else:
+                values.pop(name, None)
+
+        def work(db: Any) -> TaskRow:
+            now = get_task(db, task.id)
+            if now is None:
+                raise Refused("no_such_task", "there is no such task")
+            change_task(db, task.id, settings=json.dumps(values), updated_at=time.time(), revision=now.revision + 1)
+            run = runs.active_run(db, task.id)
+            if run and run.wanted == RUN and run.attempt:
+                runs.want(db, task.id, AGAIN)
+            changed = get_task(db, task.id)
+            assert changed
+            return changed
+
+        changed = await self._database.write(work, durable=True)
+        self._folder.write_job(self._folder.job_file(task.id), changed.settings)
+        self._wake()
+        return changed
+
+    async def plan(self, task: TaskRow) -> Answer:
+        """See `base.Launcher`."""
+        return await self._answers.plan(task)
+
+    async def check(self, side: str, settings: Mapping[str, str], *, write: bool) -> Answer:
+        """See `base.Launcher`."""
+        return await self._answers.check(side, settings, write=write)
+
+    async def answer(self, answer_id: str) -> Answer | None:
+        """See `base.Launcher`."""
+        return await self._answers.get(answer_id)

@@ -1,0 +1,148 @@
+"""Records of ended objects, from a run's report: a file of JSON lines that is read by position, never whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dth.database import Database
+from dth.hub.base import Page, RecordQuery, TaskRow
+from dth.hub.here.folder import HubFolder
+from dth.hub.here.story import Story
+from dth.hub.here.tasks import get_task, read_cursor, write_cursor
+from dth.hub.shapes import when
+
+MAX_RECORDS = 1000
+READ_BYTES = 8 << 20  # a request looks through so much at most; then its cursor says where to look on
+CHUNK_BYTES = 1 << 20
+
+
+class ReportRecords:
+    """See `base.Records`."""
+
+    def __init__(self, database: Database, folder: HubFolder) -> None:
+        self._database = database
+        self._folder = folder
+        self._story = Story(folder)
+
+    async def page(self, query: RecordQuery) -> Page:
+        """See `base.Records`. A page may hold fewer than asked for, or none, and yet not be the last."""
+        task = await self._database.read(lambda db: get_task(db, query.task_id))
+        run_id = query.run_id or (task.latest_run if task else "")
+        if not run_id or not run_id.isalnum():
+            return Page([])
+        position = 0
+        if query.after:
+            place = read_cursor(query.after)
+            position = int(place[1]) if isinstance(place[1], int) else 0
+        path = self._folder.run(query.task_id, run_id) / "records.jsonl"
+        items, end, more = await asyncio.to_thread(_records, path, position, query, run_id)
+        total = None
+        if not (query.outcomes or query.code or query.prefix):
+            total = await self._total(run_id)
+        return Page(items, write_cursor(run_id, end) if more else "", total)
+
+    async def _total(self, run_id: str) -> int | None:
+        row = await self._database.read(
+            lambda db: db.execute("SELECT figures FROM runs WHERE id = ?", (run_id,)).fetchone()
+        )
+        if row is None:
+            return None
+        runs = json.loads(row[0]).get("engine_runs", {}).values()
+        return sum(int(one[name]) for one in runs for name in ("done", "skipped", "failed"))
+
+    async def story(self, task: TaskRow, key: str) -> Mapping[str, Any]:
+        """See `base.Records`."""
+        told = await self._story.explain(task, key)
+        query = RecordQuery(task.id, prefix=key, limit=20)
+        found: list[Any] = []
+        after = ""
+        for _ in range(4):
+            page = await self.page(RecordQuery(task.id, prefix=key, limit=20, after=after) if after else query)
+            found += [one for one in page.items if one["key"] == key]
+            after = page.after
+            if not after:
+                break
+        return {**told, "records": found}
+
+
+def _records(path: Path, position: int, query: RecordQuery, run_id: str) -> tuple[list[dict[str, Any]], int, bool]:
+    """Those that are wanted from a position on, the position behind the last one looked at, and whether more follow."""
+    limit = max(1, min(query.limit, MAX_RECORDS))
+    found: list[dict[str, Any]] = []
+    outcomes = {one.lower() for one in query.outcomes}
+    needle = json.dumps(query.prefix)[1:-1].encode("ascii") if query.prefix else b""
+    end = position
+    try:
+        with path.open("rb") as file:
+            while end - position < READ_BYTES:
+                file.seek(end)
+                data = file.read(CHUNK_BYTES)
+                whole = data.rfind(b"\n") + 1
+                if not whole:
+                    return found, end, False
+                for raw in data[:whole].splitlines(keepends=True):
+                    end += len(raw)
+                    if needle and needle not in raw:  # most lines need no parsing
+                        continue
+                    record = _record(raw, run_id)
+                    if record and _wanted(record, query, outcomes):
+                        found.append(record)
+                        if len(found) >= limit:
+                            return found, end, True
+                if len(data) < CHUNK_BYTES:
+                    return found, end, False
+    except FileNotFoundError:
+        return [], 0, False
+    return found, end, True
+
+
+def _wanted(record: Mapping[str, Any], query: RecordQuery, outcomes: set[str]) -> bool:
+    if outcomes and str(record["outcome"]).lower() not in outcomes:
+        return False
+    if query.code and record["code"] != query.code:
+        return False
+    return str(record["key"]).startswith(query.prefix)
+
+
+def _record(raw: bytes, run_id: str) -> dict[str, Any] | None:
+    """A line of the report in the schema's shape; None for what is none. Differences of `dth verify` are records, too."""
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    outcome = str(line.get("outcome") or ("done" if line.get("kind") in {"equal", "not_verifiable"} else "failed"))
+    image = "digest" in line
+    key = line.get("key") or line.get("source") or line.get("image") or ""
+    at = line.get("at") or line.get("time") or 0.0
+    return {
+        "key": key,
+        "destKey": line.get("dest_key") or line.get("destination"),
+        "outcome": outcome.upper(),
+        "reason": line.get("reason") or line.get("kind") or None,
+        "size": line.get("size"),
+        "verifiedBy": line.get("verified_by") or None,
+        "sourceEtag": line.get("source_etag") or None,
+        "destEtag": line.get("dest_etag") or None,
+        "attempts": line.get("attempts") or 1,
+        "code": line.get("error_code") or None,
+        "error": line.get("error") or line.get("detail") or None,
+        "runId": run_id,
+        "at": at if isinstance(at, str) else when(at),
+        "image": _image(line) if image else None,
+    }
+
+
+def _image(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "repository": line.get("repository") or line.get("source") or "",
+        "tag": line.get("tag") or None,
+        "digest": line["digest"],
+        "platforms": list(line.get("platforms") or ()),
+        "referrers": line.get("referrers") or 0,
+        "bytes": line.get("bytes") or line.get("size") or 0,
+        "mounted": line.get("mounted") or 0,
+    }
