@@ -69,7 +69,7 @@ class _Wire(BaseModel):
 
 class ObjectEntry(_Wire):
     """One object to copy: what the finder saw at the source. `attempt` 0 means the message's; `sequencer`
-    orders events of one key."""
+    orders events of one key, and `other_key` is what the key may be instead, where an event's writer may have encoded it."""
 
     key: Key
     size: Size
@@ -79,6 +79,7 @@ class ObjectEntry(_Wire):
     reason: Reason = Reason.UNCOMPARED
     attempt: Annotated[int, Field(ge=0, le=_ATTEMPTS)] = 0
     sequencer: Word = ""
+    other_key: Key | None = None
 
 
 class _Envelope(_Wire):

@@ -327,9 +327,9 @@ class Tally:
             noun=self.noun,
             listed=self.named,
             explained=self.explained,
+            buried=self.buried,
             planned_deletes=self.planned_deletes,
             not_selected=sum(self._not_selected.values()),
             requests_usd={side: round(dollars, 6) for side, dollars in self._usd.items()},
             undecided=sum(self._undecided.values()),
-            buried=self.buried,
         )

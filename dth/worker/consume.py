@@ -178,6 +178,8 @@ class Consumer:
         meant = await translated(held.delivery, invalid, self._event_rules)
         if meant.garbage:
             return await self._process.bury_whole(held, meant.garbage)
+        if meant.strange:
+            await self._process.bury_records(meant.strange)
         if meant.ignored:
             await self._process.record(meant.ignored)
         if meant.message is None:

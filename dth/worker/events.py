@@ -8,8 +8,9 @@ work: an event that is older than one already seen is skipped.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from dth.multipart.look import look
 from dth.queues.base import Delivery
 from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
 from dth.states import Outcome, Reason
+from dth.text import printable
 from dth.transfer.context import CopyContext
 from dth.transfer.delete import Copy, at_source, delete_object
 from dth.transfer.gone import GONE
@@ -30,6 +32,10 @@ from dth.transfer.single import skipped
 
 _NOT_SELECTED = "not selected"
 _LOOKS = 5  # an object that changes faster than it can be copied has later events to come
+
+
+Letter = tuple[str, str]
+"""A dead letter: its body, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +51,29 @@ class EventRules:
     removals: bool
     takes_key: Callable[[str], bool]
 
-    def message(self, events: Sequence[KeyEvent], message_id: str) -> tuple[ObjectsMessage | None, int]:
-        """What is to be done, None where it is nothing, and how many events ask for nothing: other kinds, buckets,
-        prefixes, and what the job doesn't select."""
-        entries = [_entry(event) for event in events if self._acts(event)]
+    def message(self, events: Sequence[KeyEvent], message_id: str) -> tuple[ObjectsMessage | None, int, list[Letter]]:
+        """What is to be done, None where it is nothing; how many events ask for nothing: other kinds, buckets, prefixes, and
+        what the job doesn't select; and those of objects that no store can hold, to be buried."""
+        entries, strange = [], []
+        for event in events:
+            if keys := self._keys(event):
+                try:
+                    entries.append(_entry(event, keys))
+                except ValidationError as error:
+                    strange.append(_letter(event, error))
+        ignored = len(events) - len(entries) - len(strange)
         if not entries:
-            return None, len(events)
+            return None, ignored, strange
         message = ObjectsMessage(job_id=self.job_id, run_id=self.run_id, message_id=message_id, objects=entries)
-        return message, len(events) - len(entries)
+        return message, ignored, strange
 
-    def _acts(self, event: KeyEvent) -> bool:
-        if event.bucket not in {"", self.bucket} or not event.key.startswith(self.prefix):
-            return False
+    def _keys(self, event: KeyEvent) -> list[str]:
+        """The spellings of the event's key that the job is about; none where the event asks for nothing."""
         follows = {Happened.CREATED: self.creations, Happened.REMOVED: self.removals}
-        return follows.get(event.happened, False) and self.takes_key(event.key)
+        if event.bucket not in {"", self.bucket} or not follows.get(event.happened, False):
+            return []
+        spelt = [event.key, *([event.other_key] if event.other_key else [])]
+        return [key for key in spelt if key.startswith(self.prefix) and self.takes_key(key)]
 
 
 FindRules = Callable[[], Awaitable[EventRules | None]]
@@ -67,31 +82,38 @@ FindRules = Callable[[], Awaitable[EventRules | None]]
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a foreign message means: entries, a row that counts events which ask for nothing, or why it is garbage."""
+    """What a foreign message means: entries, a row that counts events which ask for nothing, records that are to be buried, or
+    why all of it is garbage."""
 
     message: ObjectsMessage | None = None
     ignored: OutcomeRow | None = None
     garbage: str = ""
+    strange: Sequence[Letter] = ()
 
 
 async def translated(delivery: Delivery, invalid: MessageInvalid, find_rules: FindRules) -> Meant:
     """What a body means that is no message of ours, as `invalid` says."""
     try:
-        events = events_in(delivery.body)
+        heard = events_in(delivery.body)
     except MessageInvalid as error:
         return Meant(garbage=str(invalid if '"kind"' in delivery.body else error))
+    events = heard.events
     rules = await find_rules()
     if rules is None:
         reason = "an event, but this worker knows of no job that reads its bucket: give it the job's locations"
         return Meant(garbage=reason if events else "")
     name = message_id(delivery.name, delivery.body)
-    try:
-        message, ignored = rules.message(events, name)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return Meant(garbage=f"an event of an object that no store can hold: {first['loc'][0]}: {first['msg']}")
+    message, ignored, strange = rules.message(events, name)
+    if strange and not message and not ignored and not heard.strange:
+        return Meant(garbage=strange[0][1])
     row = OutcomeRow(f"{name}-ignored", rules.run_id, Counts(skipped=ignored), "", "") if ignored else None
-    return Meant(message, row)
+    return Meant(message, row, strange=[*heard.strange, *strange])
+
+
+def _letter(event: KeyEvent, invalid: ValidationError) -> Letter:
+    first = invalid.errors(include_url=False, include_input=False)[0]
+    body = json.dumps({"bucket": event.bucket, "key": event.key, "size": event.size})
+    return body, f"an event of an object that no store can hold: {first['loc'][0]}: {first['msg']}"
 
 
 def message_id(name: str, body: str) -> str:
@@ -99,11 +121,12 @@ def message_id(name: str, body: str) -> str:
     return "event-" + hashlib.sha256(f"{name}\n{body}".encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def _entry(event: KeyEvent) -> ObjectEntry:
+def _entry(event: KeyEvent, keys: Sequence[str]) -> ObjectEntry:
     """`etag` is empty where the source must be asked first, because the event doesn't say what is there."""
     known = event.happened is Happened.CREATED and event.size >= 0
     return ObjectEntry(
-        key=event.key,
+        key=keys[0],
+        other_key=keys[1] if keys[1:] else None,
         size=event.size if known else 0,
         etag=event.etag if known else "",
         reason=Reason.EVENT,
@@ -112,6 +135,18 @@ def _entry(event: KeyEvent) -> ObjectEntry:
 
 
 async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
+    """Each key that the event may mean is made true: the other one too, unless the first is what the event says."""
+    first = await _follow(entry, ctx, copy)
+    if not entry.other_key or (entry.etag and first.source_etag == entry.etag and first.outcome is Outcome.DONE):
+        return first
+    second = await _follow(entry.model_copy(update={"key": entry.other_key}), ctx, copy)
+    if second.outcome is Outcome.DONE:
+        note = f"the key is {printable(entry.other_key)}, spelt otherwise in the event"
+        return replace(second, bytes=second.bytes + first.bytes, note=note)
+    return second if first.code == GONE else first
+
+
+async def _follow(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
     """The destination holds what the source holds when this returns: a copy of its newest generation, or nothing where
     the source has nothing and the job follows removals."""
     if entry.sequencer and not await ctx.ledger.advance(ctx.job.job_id, entry.key, sortable(entry.sequencer)):

@@ -196,6 +196,14 @@ class WorkerProcess:
         await self.queue.ack([held.delivery])
         self.emit(Buried(reason))
 
+    async def bury_records(self, records: Sequence[tuple[str, str]]) -> None:
+        """Foreign records (body, reason) that nobody can make anything of, into the dead letters as they came, and told: they are
+        no run's entries, so nobody else counts them."""
+        letters = [(body, printable(reason, limit=REASON_CHARACTERS)) for body, reason in records]
+        await self.queue.bury(letters)
+        for _, reason in letters:
+            self.emit(Buried(reason))
+
     async def drained_within(self, seconds: float) -> bool:
         """Wait; True, early, where draining begins."""
         try:

@@ -31,5 +31,5 @@ async def test_the_documented_forwarder_hands_oss_s_events_on_as_they_are(
         client = moto.client("sqs")
         (message,) = client.receive_message(QueueUrl=url)["Messages"]
         client.close()
-    (event,) = events_in(message["Body"])
+    (event,) = events_in(message["Body"]).events
     assert (event.happened, event.bucket, event.key) == (Happened.CREATED, "bucketname", "image/a b.jpg")
