@@ -1,4 +1,4 @@
-"""What the engine says while it works. It prints nothing itself: faces (rich, plain lines, JSON lines) render these.
+"""What the engine says while it works. It prints nothing itself: outputs (rich, plain lines, JSON lines) render these.
 
 Events are flat dataclasses of plain values, so that a child process can send them to its parent as JSON (`to_json`,
 `from_json`). They are for people and dashboards; the ledger and the report are the record.

@@ -1,4 +1,4 @@
-"""What a verb did, as its summary will tell: every event is counted on its way to the faces."""
+"""Counts every event of a verb on its way to the output, and makes the summary of them."""
 
 from __future__ import annotations
 

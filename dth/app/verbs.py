@@ -1,4 +1,7 @@
-"""Every verb of `dth` as a function, each loaded when it is asked for. They emit events, return a `Summary` and raise `DthError`; what the user sees is the faces' business."""
+"""Every verb of `dth` as a function, each loaded when it is asked for.
+
+Verbs emit events, return a `Summary` and raise `DthError`. What people see of it is made in `dth.cli.output`.
+"""
 
 from __future__ import annotations
 

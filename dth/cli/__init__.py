@@ -1,1 +1,1 @@
-"""The command line: one file per verb, two faces (people, machines) on one stream of events."""
+"""The command line: one file a verb, and outputs for people and machines over one stream of events."""

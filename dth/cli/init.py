@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dth.cli.options import AsJson, Common, Verbose
-from dth.cli.output.base import Face
+from dth.cli.output.base import Output
 from dth.cli.run import guarded
 from dth.settings import TransferJob, settings_of
 from dth.summary import ExitCode
@@ -43,7 +43,7 @@ def init(
     Example: `dth init photos >> job.toml`
     """
 
-    async def verb(_face: Face, _stop: asyncio.Event) -> int:
+    async def verb(_output: Output, _stop: asyncio.Event) -> int:
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded when it is needed
 
         if delete:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dth.cli.options import PLACE, AsJson, Common, JobFile, Verbose, with_settings
-from dth.cli.output.base import Face
+from dth.cli.output.base import Output
 from dth.cli.run import guarded, load
 from dth.errors import SettingsError
 from dth.settings import parse_s3_url
@@ -47,7 +47,7 @@ def probe(
     """
     common = Common(job, json, verbose)
 
-    async def verb(face: Face, stop: asyncio.Event) -> int:
+    async def verb(output: Output, stop: asyncio.Event) -> int:
         try:
             place = parse_s3_url(location)
         except SettingsError as error:
@@ -59,6 +59,6 @@ def probe(
         )
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
-        return await verbs.probe(settings, side, face.event, stop, write=write)
+        return await verbs.probe(settings, side, output.event, stop, write=write)
 
     guarded(common, verb)

@@ -17,7 +17,7 @@ import typer
 from dth.cli.gc_tuning import collect_less
 from dth.cli.options import Common
 from dth.cli.output import streams
-from dth.cli.output.base import Face, choose
+from dth.cli.output.base import Output, choose
 from dth.errors import DthError, SettingsError
 from dth.events import Emit, Notice
 from dth.settings import BUCKETS, TransferJob, load_settings
@@ -71,11 +71,11 @@ def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -
     """
     made: list[Verb] = []
 
-    async def verb(face: Face, stop: asyncio.Event) -> int:
-        summary = await made[0](face.event, stop)
+    async def verb(output: Output, stop: asyncio.Event) -> int:
+        summary = await made[0](output.event, stop)
         if stop.is_set() and not drains and not summary.complete:
             summary = dataclasses.replace(summary, exit_code=ExitCode.INTERRUPTED)
-        face.summary(summary)
+        output.summary(summary)
         return summary.exit_code
 
     guarded(common, verb, before=lambda: made.append(make()))
@@ -83,7 +83,7 @@ def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -
 
 def guarded(
     common: Common,
-    verb: Callable[[Face, asyncio.Event], Awaitable[int]],
+    verb: Callable[[Output, asyncio.Event], Awaitable[int]],
     *,
     before: Callable[[], None] = lambda: None,
 ) -> NoReturn:
@@ -92,20 +92,20 @@ def guarded(
     import uvloop  # noqa: PLC0415 - help needs no event loop
 
     collect_less()
-    face = choose(as_json=common.as_json, verbose=common.verbose)
+    output = choose(as_json=common.as_json, verbose=common.verbose)
     code: int = ExitCode.BROKEN
-    with face:
+    with output:
         try:
             before()
-            code = uvloop.run(_driven(face, verb))
+            code = uvloop.run(_driven(output, verb))
         except (KeyboardInterrupt, asyncio.CancelledError):
             code = ExitCode.INTERRUPTED
         except BaseException as error:  # noqa: BLE001 - the last gate: whatever comes becomes a message
-            code = _explain(face, error, verbose=common.verbose)
+            code = _explain(output, error, verbose=common.verbose)
     _leave(code)
 
 
-async def _driven(face: Face, verb: Callable[[Face, asyncio.Event], Awaitable[int]]) -> int:
+async def _driven(output: Output, verb: Callable[[Output, asyncio.Event], Awaitable[int]]) -> int:
     stop = asyncio.Event()
     task = asyncio.current_task()
     assert task
@@ -117,7 +117,7 @@ async def _driven(face: Face, verb: Callable[[Face, asyncio.Event], Awaitable[in
         presses += 1
         if presses == 1:
             text = "stopping: what is in flight is finished or given back; press Ctrl-C again to stop at once"
-            face.event(Notice("info", "stopping", text))
+            output.event(Notice("info", "stopping", text))
             stop.set()
         elif presses < _HARD_STOP:
             task.cancel()
@@ -126,28 +126,28 @@ async def _driven(face: Face, verb: Callable[[Face, asyncio.Event], Awaitable[in
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    ticking = asyncio.create_task(_tick(face))
+    ticking = asyncio.create_task(_tick(output))
     try:
-        return await verb(face, stop)
+        return await verb(output, stop)
     finally:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
 
 
-async def _tick(face: Face) -> None:
+async def _tick(output: Output) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
-        face.tick()
+        output.tick()
 
 
-def _explain(face: Face, error: BaseException, *, verbose: bool) -> int:
+def _explain(output: Output, error: BaseException, *, verbose: bool) -> int:
     """Show the error; its exit code. Of a group the first error of ours speaks."""
     ours = _first(error, DthError)
     if isinstance(ours, SettingsError):
-        face.error(ours.code, f"{ours}\n(dth COMMAND --help lists all settings)", ours.exit_code)
+        output.error(ours.code, f"{ours}\n(dth COMMAND --help lists all settings)", ours.exit_code)
     elif ours:
-        face.error(ours.code, str(ours), ours.exit_code)
+        output.error(ours.code, str(ours), ours.exit_code)
     if ours and not verbose:
         return ours.exit_code
     if verbose:
@@ -157,7 +157,7 @@ def _explain(face: Face, error: BaseException, *, verbose: bool) -> int:
     only = _first(error, Exception) or error
     hint = "" if verbose else "; run with -v for the traceback"
     what = printable(f"{type(only).__name__}: {only}")
-    face.error("internal", f"internal error, a defect of dth: {what}{hint}", ExitCode.BROKEN)
+    output.error("internal", f"internal error, a defect of dth: {what}{hint}", ExitCode.BROKEN)
     return ExitCode.BROKEN
 
 

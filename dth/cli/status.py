@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
-from dth.cli.output.base import Face
+from dth.cli.output.base import Output
 from dth.cli.run import guarded, load
 from dth.errors import SettingsError
 from dth.settings import TransferJob
@@ -47,7 +47,7 @@ def status(
     """
     common = Common(job, json, verbose)
 
-    async def verb(face: Face, stop: asyncio.Event) -> int:
+    async def verb(output: Output, stop: asyncio.Event) -> int:
         settings = _settings(common, source, dest, flags)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
@@ -55,7 +55,7 @@ def status(
             now = await verbs.status(settings)
             over = _over(now)
             if watch or over or not wait:
-                face.status(now.runs, now.depth)
+                output.status(now.runs, now.depth)
             if (wait and over) or not (watch or wait):
                 return _code(now) if wait else ExitCode.COMPLETE
             with contextlib.suppress(TimeoutError):

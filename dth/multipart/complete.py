@@ -26,7 +26,7 @@ from dth.model import Generation
 from dth.multipart.checksum import Crc, check_answer, composite, is_content_etag, joined, multipart_etag
 from dth.multipart.claim import abort_row
 from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext, Uploaded, UploadTask
-from dth.multipart.look import Seen, look
+from dth.multipart.destination import Seen, look
 from dth.multipart.parts import SentPart
 from dth.retry import RetryPolicy, retrying
 from dth.states import VerifiedBy

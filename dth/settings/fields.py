@@ -72,7 +72,7 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting as its faces need it. `kind` is what a value looks like: `flag`, `size`, `list`, `choice`, `time`,
+    """One setting as flags, help and documentation need it. `kind` is what a value looks like: `flag`, `size`, `list`, `choice`, `time`,
     `integer`, `number` or `text`."""
 
     name: str

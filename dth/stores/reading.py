@@ -21,7 +21,7 @@ from dth.stores.answers import ERROR_LIMIT, Question
 from dth.stores.attributes import object_head
 from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_query
-from dth.stores.layout import part_size
+from dth.stores.part_layout import part_size
 from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse
 from dth.transport.base import Response

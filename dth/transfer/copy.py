@@ -10,7 +10,7 @@ from dth.messages import ObjectEntry
 from dth.model import Generation
 from dth.multipart.checksum import is_content_etag
 from dth.multipart.context import UploadOwned
-from dth.multipart.look import look
+from dth.multipart.destination import look
 from dth.states import Outcome, Reason, Side, VerifiedBy
 from dth.transfer.context import CopyContext
 from dth.transfer.gone import GONE, assert_gone

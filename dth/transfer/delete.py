@@ -20,7 +20,7 @@ from dataclasses import replace
 from dth.errors import NoSuchKey, PreconditionFailed
 from dth.messages import ObjectEntry
 from dth.model import KeyMapping, ObjectHead
-from dth.multipart.look import Seen, look
+from dth.multipart.destination import Seen, look
 from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
 from dth.transfer.context import CopyContext, Job, OneStore

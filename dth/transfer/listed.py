@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from dth.messages import ObjectEntry
 from dth.model import ObjectHead
 from dth.multipart.checksum import is_content_etag, is_md5
-from dth.multipart.look import look
+from dth.multipart.destination import look
 from dth.stores.base import ObjectStore
 
 UNTRUE = "untrue_listing"

@@ -13,8 +13,8 @@ from dth.model import Entry, Generation, KeyMapping, ObjectHead
 from dth.multipart.context import Flow
 from dth.states import Comparison, Side, VerifiedBy
 from dth.stores.base import Reader
-from dth.verify.judge import with_attributes, with_tags
-from dth.verify.reading import Gone, Held, compare_bytes
+from dth.verify.attributes import with_attributes, with_tags
+from dth.verify.compare_bytes import Gone, Held, compare_bytes
 
 T = TypeVar("T")
 

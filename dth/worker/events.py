@@ -19,9 +19,9 @@ from dth.errors import ObjectChanged
 from dth.ledgers.base import OutcomeRow
 from dth.messages import MessageInvalid, ObjectEntry, ObjectsMessage
 from dth.model import Counts, Entry, ObjectHead
-from dth.multipart.look import look
+from dth.multipart.destination import look
 from dth.queues.base import Delivery
-from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
+from dth.queues.bucket_events import Happened, KeyEvent, events_in, sortable
 from dth.states import Outcome, Reason
 from dth.text import printable
 from dth.transfer.context import CopyContext

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dth.queues.foreign import Happened, events_in
+from dth.queues.bucket_events import Happened, events_in
 from tests.servers.aws import REGION, Aws, queue_url
-from tests.unit.test_foreign import OSS_EVENT
+from tests.unit.test_bucket_events import OSS_EVENT
 
 PAGE = Path(__file__).parents[2] / "docs/events.md"
 

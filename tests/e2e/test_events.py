@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.aws import REGION, Aws
 from tests.servers.s3server import S3Server
-from tests.unit.test_foreign import OSS_EVENT, s3_record
+from tests.unit.test_bucket_events import OSS_EVENT, s3_record
 
 from .harness import Dth
 from .test_fleet import fleet

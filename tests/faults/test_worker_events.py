@@ -24,7 +24,7 @@ from dth.transfer.context import Job
 from dth.worker.events import EventRules
 from dth.worker.run import work
 from tests.servers.copying import Surroundings
-from tests.unit.test_foreign import s3_record
+from tests.unit.test_bucket_events import s3_record
 
 from .worker_stage import AT_ONCE, Kept, no_images, settings
 

@@ -1,4 +1,4 @@
-"""Sums, rates and words: what the faces say of an event stream."""
+"""Sums, rates and words: what the outputs say of an event stream."""
 
 from __future__ import annotations
 

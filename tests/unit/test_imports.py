@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "embedded": set(),
     "finder": {*BASES},
     "ecr": {"flow.limiter", "transport"},
-    "worker": {"transfer", "flow", "report", "multipart", "queues.foreign", *BASES},
+    "worker": {"transfer", "flow", "report", "multipart", "queues.bucket_events", *BASES},
     "transfer": {"flow", "multipart", *BASES},
     "flow": set(),
     "report": set(),

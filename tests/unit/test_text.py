@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dth.cli.output import streams
-from dth.cli.output.console import PlainFace
-from dth.cli.output.json import JsonFace
+from dth.cli.output.console import PlainOutput
+from dth.cli.output.json import JsonOutput
 from dth.cli.run import _explain
 from dth.ecr.answers import refusal
 from dth.errors import DthError, NoSuchKey, QueueError, SettingsError
@@ -103,16 +103,16 @@ EVENTS: list[tuple[Event, int]] = [
 def test_no_event_shows_more_lines_than_its_own_nor_anything_that_a_terminal_obeys(
     event: Event, lines: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with PlainFace(verbose=True) as face:
-        face.event(event)
+    with PlainOutput(verbose=True) as output:
+        output.event(event)
     assert_harmless("".join(capsys.readouterr()), lines)
 
 
 @pytest.mark.parametrize(("event", "_lines"), EVENTS, ids=lambda v: type(v).__name__)
 def test_json_lines_are_ascii_and_one_an_event(event: Event, _lines: int) -> None:
     out = io.StringIO()
-    with JsonFace(out) as face:
-        face.event(event)
+    with JsonOutput(out) as output:
+        output.event(event)
     assert out.getvalue().isascii()
     assert out.getvalue().count("\n") == 1
     json.loads(out.getvalue())
@@ -123,11 +123,11 @@ def test_json_lines_are_ascii_and_one_an_event(event: Event, _lines: int) -> Non
 def test_an_error_that_ends_the_command_forges_no_line(
     error: Exception, verbose: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with PlainFace(verbose=verbose) as face:
+    with PlainOutput(verbose=verbose) as output:
         try:
             raise error
         except Exception as caught:  # noqa: BLE001 - so that it has a traceback
-            _explain(face, caught, verbose=verbose)
+            _explain(output, caught, verbose=verbose)
     shown = capsys.readouterr().err
     assert "k\\x1b" in shown
     assert all(line.isprintable() for line in shown.split("\n"))

@@ -21,8 +21,8 @@ from dth.report import ReportLevel
 from dth.states import Comparison, VerifiedBy
 from dth.stores.attributes import object_head
 from dth.stores.base import KeyRules
-from dth.verify.judge import attributes_differ
-from dth.verify.reading import first_difference
+from dth.verify.attributes import attributes_differ
+from dth.verify.compare_bytes import first_difference
 from dth.verify.report import CompareReport
 from dth.verify.run import Findings, VerifySettings, verify
 from tests.servers.memory_store import AWS_LIKE, MIB, PLAIN, MemoryStore
@@ -298,7 +298,7 @@ async def test_a_flipped_byte_behind_equal_etags_is_found_by_reading_alone(sides
 async def test_a_large_object_is_read_in_spans_up_to_its_first_difference(
     sides: Sides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dth.verify.reading.READ_SPAN", 256 << 10)
+    monkeypatch.setattr("dth.verify.compare_bytes.READ_SPAN", 256 << 10)
     data = bytearray(4 * MIB)
     sides.source.seed("a", bytes(data))
     for at in (3 * MIB, MIB + 3, 2 * MIB):
@@ -314,7 +314,7 @@ async def test_the_first_difference_is_named_also_where_a_later_one_is_found_soo
     sides: Sides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     span = 256 << 10
-    monkeypatch.setattr("dth.verify.reading.READ_SPAN", span)
+    monkeypatch.setattr("dth.verify.compare_bytes.READ_SPAN", span)
     sides.source.seed("a", bytes(2 * span))
     sides.destination.seed("a", bytes(span - 1) + b"\x01\x01" + bytes(span - 1))
     assert await sides.verify(download=True) == {"a": "content"}

@@ -1,4 +1,4 @@
-"""What a face is: one way to show a command's events and its end. Faces change nothing and never fail a command."""
+"""What shows a command: its events while it runs, and its end. An output changes nothing and never fails a command."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dth.queues.base import QueueDepth
 from dth.summary import Summary, Verified
 
 
-class Face(Protocol):
+class Output(Protocol):
     """Used as a context manager around the whole command."""
 
-    def __enter__(self) -> Face: ...
+    def __enter__(self) -> Output: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -40,12 +40,12 @@ class Face(Protocol):
         ...
 
 
-def choose(*, as_json: bool, verbose: bool) -> Face:
+def choose(*, as_json: bool, verbose: bool) -> Output:
     """JSON where asked for; a live display on a terminal; plain lines elsewhere."""
     if as_json:
-        from dth.cli.output.json import JsonFace  # noqa: PLC0415 - each face is paid for only where it is used
+        from dth.cli.output.json import JsonOutput  # noqa: PLC0415 - each output is paid for only where it is used
 
-        return JsonFace(sys.stdout)
-    from dth.cli.output.console import LiveFace, PlainFace  # noqa: PLC0415
+        return JsonOutput(sys.stdout)
+    from dth.cli.output.console import LiveOutput, PlainOutput  # noqa: PLC0415
 
-    return LiveFace(verbose=verbose) if sys.stderr.isatty() else PlainFace(verbose=verbose)
+    return LiveOutput(verbose=verbose) if sys.stderr.isatty() else PlainOutput(verbose=verbose)

@@ -1,4 +1,4 @@
-"""The faces for people: a live display on a terminal, a plain line every few seconds elsewhere.
+"""The outputs for people: a live display on a terminal, a plain line every few seconds elsewhere.
 
 Progress, notices and failures go to standard error; what was asked for (the summary, a plan, a status) to standard output.
 """
@@ -46,7 +46,7 @@ PLAIN_SECONDS = 5.0
 WIDE = 160  # columns where nobody's terminal says
 
 
-class PlainFace:
+class PlainOutput:
     """Lines of text, for logs and pipes."""
 
     def __init__(self, *, verbose: bool) -> None:
@@ -59,7 +59,7 @@ class PlainFace:
         self._last = ""
         self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
-    def __enter__(self) -> PlainFace:
+    def __enter__(self) -> PlainOutput:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -158,7 +158,7 @@ class PlainFace:
         self._say(f"dth: {'error: ' if exit_code else ''}{message}", "bold red" if exit_code else "", lines=True)
 
 
-class LiveFace(PlainFace):
+class LiveOutput(PlainOutput):
     """The same, with a display that moves, on a terminal."""
 
     def __init__(self, *, verbose: bool) -> None:
@@ -172,7 +172,7 @@ class LiveFace(PlainFace):
             redirect_stderr=False,
         )
 
-    def __enter__(self) -> LiveFace:
+    def __enter__(self) -> LiveOutput:
         self._live.start()
         return self
 

@@ -1,4 +1,4 @@
-"""The machine's face: one JSON object a line on standard output, and nothing else there."""
+"""The output for machines: one JSON object a line on standard output, and nothing else there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dth.queues.base import QueueDepth
 from dth.summary import Summary, Verified
 
 
-class JsonFace:
+class JsonOutput:
     """Events as `events.to_json` writes them, then one `Summary` or one `error`.
 
     A reader that went away (`| head`) does not end the command: the work matters more than its reader.
@@ -24,7 +24,7 @@ class JsonFace:
         self._out = out
         self._gone = False
 
-    def __enter__(self) -> JsonFace:
+    def __enter__(self) -> JsonOutput:
         return self
 
     def __exit__(self, *_: object) -> None:

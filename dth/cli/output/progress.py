@@ -1,4 +1,4 @@
-"""Where a command stands: what the faces show while it runs, from the same events for all of them."""
+"""Where a command stands: what the outputs show while it runs, from the same events for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of others as events of ours. Pure.
+"""Messages that others put into the queue, such as a bucket's notifications, as events of ours. Pure.
 
 | body | becomes |
 |---|---|

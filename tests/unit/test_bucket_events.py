@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dth.messages import MessageInvalid
-from dth.queues.foreign import Happened, KeyEvent, events_in, sortable
+from dth.queues.bucket_events import Happened, KeyEvent, events_in, sortable
 
 CREATED, REMOVED, OTHER = Happened.CREATED, Happened.REMOVED, Happened.OTHER
 
