@@ -40,7 +40,7 @@ _FDS = 3  # a worker's stdin, its stdout and the lock that it shares
 
 
 class ForkedProcess:
-    """A worker that the zygote forked. The same output as `asyncio.subprocess.Process` has, as far as it is used."""
+    """A worker that the zygote forked. It is used like `asyncio.subprocess.Process`, as far as that is needed."""
 
     def __init__(
         self, pid: int, stdin: asyncio.WriteTransport, stdout: asyncio.StreamReader, reading: asyncio.BaseTransport

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dth.cli.options import AsJson, Common, Verbose
-from dth.cli.output.base import Face
+from dth.cli.output.base import Output
 from dth.cli.run import guarded
 from dth.errors import SettingsError
 from dth.events import Notice
@@ -104,10 +104,10 @@ def hub(
 
     root = Path(state).absolute() if state else default_state(os.environ)
 
-    async def verb(face: Face, stop: asyncio.Event) -> int:
+    async def verb(output: Output, stop: asyncio.Event) -> int:
         _check_installed()
         if what == "password":
-            return await _password(face, root)
+            return await _password(output, root)
         if what:
             raise SettingsError(f"dth hub {what} is unknown: it is `dth hub`, or `dth hub password`")
         from dth.hub.here.notify import Notify  # noqa: PLC0415 - the hub is loaded where it is wanted
@@ -133,8 +133,8 @@ def hub(
         )
 
         def say(code: str, text: str) -> None:
-            face.event(Notice("info", code, text))
-            face.tick()
+            output.event(Notice("info", code, text))
+            output.tick()
 
         await serve(options, say, stop)
         return ExitCode.COMPLETE
@@ -147,7 +147,7 @@ def _check_installed() -> None:
         raise SettingsError(f"the hub needs more packages ({', '.join(missing)}): pip install 'dth[hub]'")
 
 
-async def _password(face: Face, root: Path) -> int:
+async def _password(output: Output, root: Path) -> int:
     """Ask twice on a terminal; else read one line of standard input."""
     from dth.hub.run import set_password  # noqa: PLC0415 - the hub is loaded where it is wanted
 
@@ -158,5 +158,5 @@ async def _password(face: Face, root: Path) -> int:
     else:
         password = sys.stdin.readline().rstrip("\n")
     await set_password(root, password)
-    face.event(Notice("info", "hub_password", "the password is set" if password else "the password is taken away"))
+    output.event(Notice("info", "hub_password", "the password is set" if password else "the password is taken away"))
     return ExitCode.COMPLETE
