@@ -8,9 +8,9 @@ import json
 import pytest
 
 from dth.events import Buried
-from dth.queues.foreign import Happened, events_in
+from dth.queues.bucket_events import Happened, events_in
 from tests.faults.test_worker_events import Desk, desk
-from tests.unit.test_foreign import EVENTBRIDGE, s3_record
+from tests.unit.test_bucket_events import EVENTBRIDGE, s3_record
 
 __all__ = ["desk"]  # the fixture
 
