@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -195,9 +199,63 @@ async def test_the_limit_recovers_after_throttling_ends() -> None:
     assert limiter.limit > 64
 
 
+BURN = """
+import os, sys, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+if sys.argv[1] == "neighbour":
+    print("here", flush=True)
+    while True:
+        pass
+from dth.flow.limiter import processor_seconds
+began, busy = time.monotonic(), processor_seconds()
+while time.monotonic() - began < 0.5:
+    pass
+seconds = time.monotonic() - began
+ran, waited = (now - then for now, then in zip(processor_seconds(), busy))
+print(ran / seconds, (ran + waited) / seconds)
+"""
+
+
+@pytest.mark.skipif(not Path(module.SCHEDSTAT).exists(), reason="this kernel does not tell how long it lets wait")
+def test_a_process_that_shares_its_core_counts_as_busy() -> None:
+    """One that always has something to do either runs or waits for its turn, whatever else the machine does."""
+    with subprocess.Popen([sys.executable, "-c", BURN, "neighbour"], stdout=subprocess.PIPE) as neighbour:
+        try:
+            assert neighbour.stdout
+            neighbour.stdout.readline()
+            done = subprocess.run([sys.executable, "-c", BURN, "me"], capture_output=True, text=True, check=True)
+        finally:
+            neighbour.kill()
+    cpu, busy = map(float, done.stdout.split())
+    assert cpu < module.CORE_BUSY < busy
+
+
+def test_where_the_kernel_does_not_tell_the_waiting_cpu_time_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/nowhere/schedstat", "/dev/null"):
+        monkeypatch.setattr(module, "SCHEDSTAT", path)
+        ran, waited = module.processor_seconds()
+        assert 0 < ran <= time.process_time()
+        assert waited == 0
+
+
+@pytest.mark.parametrize(("ran", "waited", "grows"), [
+    (0.5, 0.4, False),  # together they fill the window
+    (0.05, 0.3, False),  # it waits longer than it runs
+    (0.05, 0.1, True),  # a slow store, and now and then somebody else
+    (0.4, 0.25, True),
+])  # fmt: skip
+async def test_waiting_for_the_processor_is_not_waiting_for_the_stores(
+    ran: float, waited: float, *, grows: bool
+) -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (ran * clock.now, waited * clock.now))
+    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    assert limiter.limit == (1000 if grows else module.START)
+
+
 async def test_the_limit_does_not_grow_while_the_process_has_its_core_busy() -> None:
     clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock, cpu=lambda: 0.8 * clock.now)
+    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (0.8 * clock.now, 0.0))
     await _drive(limiter, clock, lambda limit: limit * 10, 12)
     assert limiter.limit == module.START
 
@@ -205,7 +263,7 @@ async def test_the_limit_does_not_grow_while_the_process_has_its_core_busy() -> 
 async def test_the_limit_grows_once_the_core_has_time_again() -> None:
     clock = Clock()
     share = [0.8]
-    limiter = Limiter(fixed=0, upper=1000, clock=clock, cpu=lambda: share[0] * clock.now)
+    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (share[0] * clock.now, 0.0))
     await _drive(limiter, clock, lambda limit: limit * 10, 3)
     share[0] = 0.1
     await _drive(limiter, clock, lambda limit: limit * 10, 12)
