@@ -17,7 +17,7 @@ from dth.app.ports import Ports, is_shared, open_ports
 from dth.app.selection import choice_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, SettingsError, WrongJob
-from dth.events import Emit, Requests
+from dth.events import Emit, Notice, Requests
 from dth.ledgers.base import Ledger, Run
 from dth.messages import MessageInvalid
 from dth.model import Counts, Location
@@ -56,14 +56,17 @@ class Sides:
     destination: S3Store
     storage_class: str = ""  # of what is written
 
-    async def check(self, job: TransferJob) -> None:
-        """One cheap listing on each side: a wrong bucket, key, region or endpoint is named before anything starts."""
+    async def check(self, job: TransferJob, emit: Emit | None = None) -> None:
+        """One cheap listing on each side: a wrong bucket, key, region or endpoint is named before anything starts. `emit` is
+        told where each side is."""
         mapping = settings.mapping(job)
         await self.source.check(mapping.source_prefix)
         await self.destination.check(mapping.dest_listing_prefix)
         for side, store in (("source", self.source), ("destination", self.destination)):
             if job.tags and store.capabilities.keeps_tags is False:
                 raise SettingsError(f"{side}: {store.capabilities.provider} has no object tags: leave out --tags")
+            if emit:
+                emit(Notice("info", "endpoint", f"{side}: {await store.place()}"))
 
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""

@@ -30,7 +30,7 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     """List both sides, send the differences to the queue, seal the run. Raises RunUnderWay where one is not over yet."""
     record = Record(emit)
     async with open_sides(job, connections=finder_connections(job)) as sides:
-        await sides.check(job)
+        await sides.check(job, record.note)
         if dry_run:
             await unless_stopped(preview_only(job, sides, record), stop)
         else:

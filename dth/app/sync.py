@@ -33,7 +33,7 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     job = on_one_machine(job)
     record = Record(emit)
     async with open_sides(job, connections=finder_connections(job)) as sides:
-        await sides.check(job)
+        await sides.check(job, record.note)
         if dry_run:
             await unless_stopped(preview_only(job, sides, record), stop)
             return record.summary(interrupted=stop.is_set())

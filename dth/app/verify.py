@@ -35,7 +35,7 @@ async def verify(
     findings = Findings()
     with CompareReport(path, ReportLevel(job.report_level or ReportLevel.FAILED)) as report:
         async with open_sides(job, connections=MOVING_CONNECTIONS, pace=open_pace(job)) as sides:
-            await sides.check(job)
+            await sides.check(job, emit)
             options = _verify_settings(job, folder, download=download, metadata=metadata, tags=tags)
             comparing = compare(sides.source, sides.destination, options, report, findings, emit)
             await unless_stopped(comparing, stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +28,8 @@ class Common:
     job_file: Path | None
     as_json: bool
     verbose: bool
+    notes: list[str] = field(default_factory=list)
+    """What loading the settings found out that its user should see."""
 
 
 JobFile = Annotated[

@@ -47,6 +47,7 @@ def load(
         origins=origins,
         locations_required=locations_required,
         required=required,
+        notes=common.notes,
     )
 
 
@@ -72,6 +73,8 @@ def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -
     made: list[Verb] = []
 
     async def verb(output: Output, stop: asyncio.Event) -> int:
+        for note in common.notes:
+            output.event(Notice("info", "settings", note))
         summary = await made[0](output.event, stop)
         if stop.is_set() and not drains and not summary.complete:
             summary = dataclasses.replace(summary, exit_code=ExitCode.INTERRUPTED)

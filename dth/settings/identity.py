@@ -127,10 +127,23 @@ def on_one_machine(job: TransferJob) -> TransferJob:
 
 def contradicted(given: TransferJob, text: str) -> list[str]:
     """Names of job settings that were set for this process and differ from those stored with the run; an empty list
-    means that `given` may work on it. Settings left at their defaults contradict nothing."""
+    means that `given` may work on it. Settings left at their defaults contradict nothing, nor do two regions of one
+    partition of AWS: whichever is asked first, S3 names the bucket's own."""
     stored = from_run_settings(text)
     explicit = given.model_fields_set & _names("job")
-    return sorted(name for name in explicit if getattr(given, name) != getattr(stored, name))
+    return sorted(
+        name for name in explicit if getattr(given, name) != getattr(stored, name) and not _found(name, given, stored)
+    )
+
+
+def _found(name: str, given: TransferJob, stored: TransferJob) -> bool:
+    """Whether the setting is a region that S3 itself corrects."""
+    side = name.removesuffix("_region")
+    if side not in {"src", "dest"}:
+        return False
+    location = source_location if side == "src" else dest_location
+    both = location(given), location(stored)
+    return all(one.provider == "Amazon_S3" for one in both) and _store(both[0]) == _store(both[1])
 
 
 def reached_as(stored: TransferJob, now: TransferJob) -> TransferJob:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from dth.errors import SettingsError
+from dth.settings.ambient import ambient_places
 from dth.settings.check import problems
 from dth.settings.fields import Setting
 from dth.settings.image import ImageJob, image_problems
@@ -45,10 +46,17 @@ def load_settings(
     origins: Mapping[str, str] | None = None,
     locations_required: bool = True,
     required: Sequence[str] = BUCKETS,
+    notes: list[str] | None = None,
 ) -> TransferJob:
     """The job. `flags` maps setting names to raw values (None: not given); `origins` renames where some of them came
-    from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets."""
+    from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets. Endpoints
+    and regions that the job leaves open are AWS's environment's (see `ambient`); `notes` gets a sentence about each."""
     job, given = _load(TransferJob, flags, environ, job_file, origins)
+    places = ambient_places(job, environ)
+    job = job.model_copy(update={name: place.value for name, place in places.items()})
+    given |= {name: place.origin for name, place in places.items()}
+    if notes is not None:
+        notes += [f"{name} = {place.value}, from {place.origin}" for name, place in places.items()]
     found = problems(job, given)
     if not (job.job_id and not locations_required):
         known = settings_of(TransferJob)

@@ -46,7 +46,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the store said. `code`, `message` and `region` are "" where it did not say."""
+    """What the store said. `code`, `message`, `region` and `endpoint` (of a redirect, for people to read) are "" where it did
+    not say."""
 
     status: int
     code: str
@@ -54,6 +55,7 @@ class Refusal:
     region: str
     request_id: str
     retry_after: float | None
+    endpoint: str = ""
 
 
 _region = re.compile(r"[a-z0-9][a-z0-9-]{0,40}").fullmatch  # it becomes part of a host name: nothing else may pass
@@ -133,6 +135,7 @@ def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusa
         region if _region(region) else "",
         printable(headers.get("x-amz-request-id") or said.get("RequestId").strip(), limit=200),
         _seconds(headers.get("retry-after", "")),
+        printable(said.get("Endpoint").strip(), limit=200),
     )
 
 
@@ -171,13 +174,19 @@ def _advice(kind: type[StoreError], question: Question, refusal: Refusal) -> str
     if kind is BadCredentials:
         return "check the access key, secret and session token, and that they belong to this endpoint"
     if kind is WrongRegion:
-        named = f"the bucket is in {refusal.region}: " if refusal.region else ""
-        return f"{named}set src_region or dest_region" + ("" if refusal.region else ", or the bucket's own endpoint")
+        return _elsewhere(refusal)
     if kind is NoSuchBucket:
         return "create the bucket or correct its name, region and endpoint"
     if kind is Archived:
         return "restore the object first"
     return ""
+
+
+def _elsewhere(refusal: Refusal) -> str:
+    if refusal.endpoint:
+        return f"the store says that the bucket is at {refusal.endpoint}: if you trust that, make it the endpoint"
+    named = f"the bucket is in {refusal.region}: " if refusal.region else ""
+    return f"{named}set src_region or dest_region" + ("" if refusal.region else ", or the bucket's own endpoint")
 
 
 def date_of(headers: Mapping[str, str]) -> float | None:

@@ -116,6 +116,12 @@ class Bucket:
         region = door.signer.region
         return self.profile.name, origin_of(endpoint_of(self.profile, self.location.endpoint, region)), region
 
+    async def place(self) -> str:
+        """See `S3Store.place`."""
+        door = self._door or await self._open()
+        region = door.signer.region
+        return f"{self.profile.name} at {endpoint_of(self.profile, self.location.endpoint, region)}, region {region}"
+
     async def close(self) -> None:
         """Close all connections."""
         for client in self._clients.values():

@@ -112,6 +112,11 @@ class S3Store:
         """The bucket's region, as given or found; "" where it is not known yet."""
         return self._bucket.region
 
+    async def place(self) -> str:
+        """Where requests go, for people: `Ceph_RGW at http://10.0.0.5:8000, region us-east-1`. The bucket's own host, where its
+        name is part of that, is not told apart."""
+        return await self._bucket.place()
+
     async def check(self, prefix: str = "") -> None:
         """One listing of one key: raises what stands in the way (bucket, region, credentials, permission, network).
 

@@ -112,6 +112,16 @@ async def test_two_stores_that_send_each_other_the_bucket_end_with_an_error() ->
     assert len(net.sent) <= 4
 
 
+@pytest.mark.parametrize("status", [301, 307])
+async def test_a_redirect_that_names_an_endpoint_is_told_and_not_followed(status: int) -> None:
+    body = b"<Error><Code>TemporaryRedirect</Code><Endpoint>node7.example:9000\xc2\x9b2J</Endpoint></Error>"
+    store, net = fake_store(lambda _: FakeAnswer(status, {}, body))
+    with pytest.raises(WrongRegion, match=r"the bucket is at node7\.example:9000") as caught:
+        await store.delete("k")
+    assert "\x9b" not in str(caught.value)
+    assert [sent.origin.host for sent in net.sent] == ["127.0.0.1"]
+
+
 async def test_a_clock_twenty_minutes_off_is_set_right_from_the_stores_date() -> None:
     skew = 1200.0
     late = error(403, "RequestTimeTooSkewed", date=formatdate(time.time() + skew, usegmt=True))
