@@ -144,10 +144,14 @@ def plain_code(code: str) -> str:
     return code.rpartition(".")[2].rpartition("#")[2]
 
 
-def queue_place(url: str) -> tuple[str, str]:
-    """(endpoint, region) of a queue's URL. The endpoint is "" where it is the region's public one, the region where the
-    host names none: AWS's own settings decide then."""
-    parts = urlsplit(url)
+def queue_place(queue: str) -> tuple[str, str]:
+    """(endpoint, region) of a queue's URL, ARN or name. The endpoint is "" where it is the region's public one or not said,
+    the region where none is said: AWS's own settings decide then."""
+    if queue.startswith("arn:"):
+        return "", queue.split(":")[3]
+    if "://" not in queue:
+        return "", ""
+    parts = urlsplit(queue)
     region = region_at(parts.hostname or "")
     public = region and parts.hostname == partition_of(region).host("sqs", region)
     return "" if public else f"{parts.scheme}://{parts.netloc}", region

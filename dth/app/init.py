@@ -14,20 +14,21 @@ class Made:
     table: str
 
 
-async def init(name: str, *, lease_seconds: float, receive_limit: int) -> Made:
-    """The queue, its dead-letter queue and the table called `name`, made where they are not there."""
+async def init(queue: str, table: str, *, lease_seconds: float, receive_limit: int) -> Made:
+    """The queue, its dead-letter queue and the table, made where they are not there. Each is a name, or a URL or ARN, which
+    says the region as well."""
     from dth.ledgers.dynamodb_setup import make_table  # noqa: PLC0415 - loads the AWS client
     from dth.queues.sqs_setup import make_queue  # noqa: PLC0415
 
-    url, dead_url = await make_queue(name, lease_seconds=lease_seconds, receive_limit=receive_limit)
-    await make_table(name)
-    return Made(url, dead_url, name)
+    url, dead_url = await make_queue(queue, lease_seconds=lease_seconds, receive_limit=receive_limit)
+    await make_table(table)
+    return Made(url, dead_url, table)
 
 
-async def remove(name: str) -> Made:
+async def remove(queue: str, table: str) -> Made:
     """Remove them, with all messages and rows."""
     from dth.ledgers.dynamodb_setup import delete_table  # noqa: PLC0415 - loads the AWS client
     from dth.queues.sqs_setup import delete_queue  # noqa: PLC0415
 
-    url, dead_url = await delete_queue(name)
-    return Made(url, dead_url, name if await delete_table(name) else "")
+    url, dead_url = await delete_queue(queue)
+    return Made(url, dead_url, table if await delete_table(table) else "")

@@ -40,7 +40,7 @@ def ecr_sync(
     common = Common(job, json, verbose)
 
     def make() -> Verb:
-        settings = load_image_settings(flags, os.environ, job)
+        settings = load_image_settings(flags, os.environ, job, notes=common.notes)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         if list_only:

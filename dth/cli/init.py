@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json as jsonlib
+import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -12,10 +14,17 @@ import typer
 from dth.cli.options import AsJson, Common, Verbose
 from dth.cli.output.base import Output
 from dth.cli.run import guarded
-from dth.settings import TransferJob, settings_of
+from dth.settings import TransferJob, load_settings, settings_of
 from dth.summary import ExitCode
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the queue (NAME and NAME-dead) and the table.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Of the queue (NAME and NAME-dead) and the table. Without it: DTH_QUEUE and DTH_TABLE where they are set, else dth.",
+        show_default=False,
+    ),
+]
 Delete = Annotated[bool, typer.Option("--delete", help="Remove all three, with everything in them.")]
 
 
@@ -28,7 +37,7 @@ Limit = Annotated[
 
 
 def init(
-    name: Name = "dth",
+    name: Name = "",
     *,
     delete: Delete = False,
     receive_limit: Limit = _RECEIVE_LIMIT,
@@ -38,7 +47,8 @@ def init(
     """Make the queue, the dead-letter queue and the table of a fleet.
 
     In the account and region of the environment (AWS_REGION, AWS_PROFILE). What is there already is kept. Prints the
-    settings for `dth find` and `dth work`, as lines of a job file.
+    settings for `dth find` and `dth work`, as lines of a job file. Where DTH_QUEUE or DTH_TABLE is set (a name, a URL or an
+    ARN) and no NAME is given, these are made.
 
     Example: `dth init photos >> job.toml`
     """
@@ -47,9 +57,9 @@ def init(
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded when it is needed
 
         if delete:
-            made = await verbs.remove(name)
+            made = await verbs.remove(*_names(name))
         else:
-            made = await verbs.init(name, lease_seconds=_LEASE_SECONDS, receive_limit=receive_limit)
+            made = await verbs.init(*_names(name), lease_seconds=_LEASE_SECONDS, receive_limit=receive_limit)
         fields = {"queue": made.queue, "dead_letter_queue": made.dead_letter_queue, "table": made.table}
         if json:
             print(jsonlib.dumps({"event": "Removed" if delete else "Made", **fields}), file=sys.stdout)  # noqa: T201
@@ -62,3 +72,17 @@ def init(
         return ExitCode.COMPLETE
 
     guarded(Common(None, json, verbose), verb)
+
+
+def _names(name: str) -> tuple[str, str]:
+    """Queue and table: NAME, else what the environment says. Where that says one of them, the other is called like it."""
+    said = [("NAME", name)] if name else []
+    queues, tables = ([*said, (f"DTH_{one}", os.environ.get(f"DTH_{one}", ""))] for one in ("QUEUE", "TABLE"))
+    (asked, queue), (of, table) = (next((each for each in some if each[1]), ("", "")) for some in (queues, tables))
+    given = {
+        "queue": queue or re.split("[/:]", table)[-1] or "dth",
+        "table": table or re.split("[/:]", queue)[-1] or "dth",
+        "job_id": "init",
+    }
+    job = load_settings(given, {}, None, origins={"queue": asked, "table": of}, locations_required=False)
+    return job.queue, job.table

@@ -37,7 +37,7 @@ JobFile = Annotated[
     typer.Option(
         "--job",
         metavar="FILE",
-        help="Job file, TOML or JSON: settings under their names here with _ for -, or under the guide's.",
+        help="Job file (TOML, JSON or YAML): settings under their names here with _ for -, or under the original's.",
     ),
 ]
 AsJson = Annotated[

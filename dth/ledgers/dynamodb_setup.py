@@ -16,7 +16,7 @@ _GONE = ("ResourceNotFoundException",)
 async def make_table(table: str) -> bool:
     """The table, ready for use, its TTL on; True where this call made it."""
     async with AsyncExitStack() as stack:
-        service = await _open(table, stack)
+        service, table = await _open(table, stack)
         made = True
         try:
             await service.call(
@@ -46,7 +46,7 @@ async def make_table(table: str) -> bool:
 async def delete_table(table: str) -> bool:
     """Remove the table with all its rows; True where it was there."""
     async with AsyncExitStack() as stack:
-        service = await _open(table, stack)
+        service, table = await _open(table, stack)
         try:
             await service.call("delete_table", expected=_GONE, TableName=table)
         except Refused:
@@ -54,10 +54,12 @@ async def delete_table(table: str) -> bool:
         return True
 
 
-async def _open(table: str, stack: AsyncExitStack) -> Service:
-    service = await Service.open("dynamodb", f"table {table}", region="", endpoint="", error=LedgerError)
+async def _open(table: str, stack: AsyncExitStack) -> tuple[Service, str]:
+    """A client where the table, given by name or ARN, is; and its name."""
+    region = table.split(":")[3] if table.startswith("arn:") else ""
+    service = await Service.open("dynamodb", f"table {table}", region=region, endpoint="", error=LedgerError)
     stack.push_async_callback(service.close)
-    return service
+    return service, table.rpartition("/")[2]
 
 
 async def _wait(service: Service, table: str) -> None:

@@ -29,6 +29,7 @@ DEAD_LEASE_SECONDS = 120  # how long a dead letter that is being looked at is hi
 OVER_LIMIT_SECONDS = 2.0  # about 120,000 messages are in flight: nobody gets more until some are done
 REASON_BYTES = 1024
 NO_REASON = "delivered again and again and never finished"  # moved by the queue itself
+_GONE = ("NonExistentQueue", "QueueDoesNotExist")
 _ROUNDS = 8  # tries of an entry that the service keeps failing
 _FOREIGN_CHARACTERS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # SQS takes XML 1.0's only
 
@@ -75,7 +76,7 @@ class SqsQueue:
         region: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
-        """The queue at `url`. Raises QueueUnavailable where it, or its dead-letter queue, cannot be used: the latter is
+        """The queue at `url`, which may be its ARN or name as well: then its URL is looked up. Raises QueueUnavailable where it, or its dead-letter queue, cannot be used: the latter is
         the one of its redrive policy, else the one called like it with `-dead`."""
         if url.endswith(".fifo"):
             raise QueueUnavailable(f"{url} is a FIFO queue: dth needs a standard one, see `dth init`")
@@ -84,6 +85,8 @@ class SqsQueue:
             "sqs", f"queue {url}", region=own_region or region, endpoint=endpoint, error=QueueError
         )
         try:
+            if "://" not in url:
+                url = await _url_of(service, url)
             answer = await service.call("get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
             attributes = answer.get("Attributes", {})
             dead_url = await _dead_url(service, url, attributes)
@@ -352,15 +355,27 @@ def _sendable(text: str) -> str:
     return _FOREIGN_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
+async def _url_of(service: Service, queue: str) -> str:
+    """The URL of a queue's ARN or name."""
+    *_, account, name = ["", *queue.split(":")]
+    owner = {"QueueOwnerAWSAccountId": account} if account else {}
+    try:
+        answer = await service.call("get_queue_url", expected=_GONE, QueueName=name, **owner)
+    except Refused as error:
+        where = f" in {service.region}" if service.region else ""
+        raise QueueUnavailable(
+            f"there is no queue {queue}{where}: `dth init {name}` makes one; AWS_REGION and AWS_PROFILE say where to look"
+        ) from error
+    return str(answer["QueueUrl"])
+
+
 async def _dead_url(service: Service, url: str, attributes: Mapping[str, str]) -> str:
     name, account = url.rpartition("/")[2] + DEAD_SUFFIX, None
     if policy := attributes.get("RedrivePolicy"):
         *_, account, name = json.loads(policy)["deadLetterTargetArn"].split(":")
     owner = {"QueueOwnerAWSAccountId": account} if account else {}
     try:
-        answer = await service.call(
-            "get_queue_url", expected=("NonExistentQueue", "QueueDoesNotExist"), QueueName=name, **owner
-        )
+        answer = await service.call("get_queue_url", expected=_GONE, QueueName=name, **owner)
     except Refused as error:
         raise QueueUnavailable(
             f"queue {url} has no dead-letter queue: neither a redrive policy nor a queue {name}; `dth init` makes both"

@@ -20,7 +20,7 @@ from dth.settings.ambient import ambient_places
 from dth.settings.check import problems
 from dth.settings.fields import Setting
 from dth.settings.image import ImageJob, image_problems
-from dth.settings.jobfile import DEPLOYMENT_ONLY, read_job_file
+from dth.settings.jobfile import MEANINGLESS, ORIGINAL, read_job_file
 from dth.settings.transfer import JobBase, TransferJob, default_state, settings_of
 from dth.settings.urls import redacted
 
@@ -50,8 +50,9 @@ def load_settings(
 ) -> TransferJob:
     """The job. `flags` maps setting names to raw values (None: not given); `origins` renames where some of them came
     from (`SOURCE` instead of `--src-bucket`). Without `locations_required` a job id may stand for both buckets. Endpoints
-    and regions that the job leaves open are AWS's environment's (see `ambient`); `notes` gets a sentence about each."""
-    job, given = _load(TransferJob, flags, environ, job_file, origins)
+    and regions that the job leaves open are AWS's environment's (see `ambient`). `notes` gets a sentence about each of
+    these, and about what in a job file means nothing."""
+    job, given = _load(TransferJob, flags, environ, job_file, origins, notes)
     places = ambient_places(job, environ)
     job = job.model_copy(update={name: place.value for name, place in places.items()})
     given |= {name: place.origin for name, place in places.items()}
@@ -70,9 +71,11 @@ def load_settings(
     return job
 
 
-def load_image_settings(flags: Mapping[str, Any], environ: Mapping[str, str], job_file: Path | None) -> ImageJob:
+def load_image_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str], job_file: Path | None, *, notes: list[str] | None = None
+) -> ImageJob:
     """The image job, by the same rules."""
-    job, given = _load(ImageJob, flags, environ, job_file, None)
+    job, given = _load(ImageJob, flags, environ, job_file, None, notes)
     if found := image_problems(job, given):
         raise SettingsError("\n".join(found))
     return job
@@ -84,12 +87,14 @@ def _load(
     environ: Mapping[str, str],
     job_file: Path | None,
     origins: Mapping[str, str] | None,
+    notes: list[str] | None,
 ) -> tuple[J, dict[str, str]]:
     """A validated job of the model, and where each of its settings came from."""
+    notes = [] if notes is None else notes
     known = settings_of(model)
     if job_file is None and environ.get(_PREFIX + "JOB"):
         job_file = Path(environ[_PREFIX + "JOB"])
-    given = _from_file(job_file, known) if job_file else {}
+    given = _from_file(job_file, known, notes) if job_file else {}
     given |= _from_environment(environ, known)
     for name, value in flags.items():
         if value is not None:
@@ -112,11 +117,14 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) 
     return given
 
 
-def _from_file(path: Path, known: Mapping[str, Setting]) -> dict[str, _Given]:
-    by_guide = {setting.guide: name for name, setting in known.items() if setting.guide}
+def _from_file(path: Path, known: Mapping[str, Setting], notes: list[str]) -> dict[str, _Given]:
+    by_guide = {written: name for written, name in ORIGINAL.items() if name in known}
+    by_guide |= {setting.guide: name for name, setting in known.items() if setting.guide}
     given: dict[str, _Given] = {}
     for written, value in read_job_file(path).items():
-        if written in DEPLOYMENT_ONLY:
+        if written in MEANINGLESS:
+            if value != "":
+                notes.append(f"{written} in {path} means nothing here: {MEANINGLESS[written]}")
             continue
         name = by_guide.get(written, written)
         if name not in known:

@@ -43,6 +43,8 @@ _state = partial(setting, scope="process", panel="State and report")
 
 _BUCKET = rf"^$|^{BUCKET_PATTERN}$"
 _CLASS = r"^[A-Z0-9_]*$"
+_QUEUE = r"^$|^https?://[^/\s]+/\S+$|^(?:arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:)?[A-Za-z0-9_-]{1,80}(?:\.fifo)?$"
+_TABLE = r"^$|^(?:arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/)?[A-Za-z0-9_.-]{1,255}$"
 _JOB_ID = r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -70,8 +72,14 @@ class JobBase(BaseModel):
     state: Path = _state(
         lambda: default_state(os.environ), "State directory", "Directory of the embedded queue, ledger and reports."
     )
-    queue: str = _state("", "Queue", "URL of the SQS queue; empty: an embedded queue in the state directory.")
-    table: str = _state("", "Table", "Name of the DynamoDB table; empty: an embedded ledger in the state directory.")
+    queue: str = _state(
+        "", "Queue", "Name, URL or ARN of the SQS queue; empty: an embedded queue in the state directory.",
+        pattern=_QUEUE, allowed="a queue's name, URL or ARN",
+    )  # fmt: skip
+    table: str = _state(
+        "", "Table", "Name or ARN of the DynamoDB table; empty: an embedded ledger in the state directory.",
+        pattern=_TABLE, allowed="a table's name or ARN",
+    )  # fmt: skip
     report: str = _state("", "Report", "File of the report, one JSON line an object; empty: in the state directory.")
     report_level: Literal["", "all", "failed"] = _state(
         "",

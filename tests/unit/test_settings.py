@@ -214,7 +214,7 @@ def test_one_setting_twice_in_a_file_is_refused(text: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "text", "must"),
     [
-        ("job.yaml", "a: b", "must end in .toml or .json"),
+        ("job.ini", "a: b", "must end in .toml, .json, .yaml or .yml"),
         ("job.json", "{", "is no JSON"),
         ("job.json", "[1]", "one JSON object"),
         ("job.toml", "a =", "is no TOML"),

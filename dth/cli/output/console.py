@@ -211,7 +211,7 @@ class LiveOutput(PlainOutput):
         super().error(code, message, exit_code)
 
 
-_TOLD = {"ambient", "resuming", "stopping", "demo"}  # infos that everyone wants to read
+_TOLD = {"settings", "resuming", "stopping", "demo"}  # infos that everyone wants to read
 _SPINNER = Spinner("dots", text="looking at both sides")
 
 
