@@ -8,7 +8,7 @@ PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 
-.PHONY: demo test test-tree wheels scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +72,7 @@ quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
 
 test-tree:
-	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy Dockerfile README.md CHANGELOG.md LICENSE Makefile pyproject.toml locks $(TREE)/
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy release Dockerfile README.md CHANGELOG.md LICENSE Makefile pyproject.toml locks $(TREE)/
 
 servers:
 	@sh tests/servers/install.sh
@@ -103,6 +103,20 @@ wheels: build/env.installed  ## All wheels that the image is built from, into ./
 	rm -rf wheels
 	for lock in dth build; do build/venv/bin/python -m pip --disable-pip-version-check download -q --require-hashes --only-binary :all: \
 		--python-version $(IMAGE_PYTHON) -r locks/$$lock.txt -d wheels || exit 1; done
+
+release: build/env.installed build/tools.installed  ## Wheel, source archive, one-file executable, bill of materials and digests, into dist/
+	sh release/build.sh dist
+
+audit: build/tools.installed  ## Known vulnerabilities in what dth is locked to; says so where no database can be reached
+	$(PYTHON) release/audit.py build/tools/bin/pip-audit locks/dth.txt
+
+# The same image for a machine without a container engine: deploy/ec2/user-data.sh unpacks it, and systemd runs it.
+ENGINE ?= podman
+image-root:  ## The file system of the image `dth` as a tar file, with its digest, into dist/ (ENGINE=podman)
+	mkdir -p dist && $(ENGINE) rm -f dth-export >/dev/null 2>&1 || true
+	$(ENGINE) create --name dth-export dth >/dev/null
+	$(ENGINE) export dth-export | gzip -n9 >dist/dth-root-$$(uname -m).tar.gz
+	$(ENGINE) rm dth-export >/dev/null && cd dist && sha256sum dth-root-*.tar.gz
 
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "dth" "build --group build" "demo --extra demo --extra hub --group build" "test --extra demo --extra hub --group test --group lint --group build" \

@@ -81,5 +81,5 @@ def test_the_dockerfile_has_no_finding() -> None:
 
 
 def test_scripts_have_no_finding() -> None:
-    scripts = [ROOT / "tests/servers/install.sh", *(ROOT / "deploy").rglob("*.sh")]
+    scripts = [ROOT / "tests/servers/install.sh", *(ROOT / "deploy").rglob("*.sh"), *(ROOT / "release").glob("*.sh")]
     tools.check("shellcheck", *map(str, scripts))
