@@ -32,6 +32,7 @@ RUN groupadd --gid 65532 dth \
     && useradd --uid 65532 --gid 65532 --no-log-init --home-dir /var/lib/dth --create-home --skel /dev/null --shell /usr/sbin/nologin dth \
     && chmod 0700 /var/lib/dth
 COPY --from=build /opt/dth /opt/dth
+COPY deploy/ec2/systemd /usr/share/dth/systemd
 RUN ln -s /opt/dth/bin/dth /usr/local/bin/dth
 USER 65532:65532
 WORKDIR /var/lib/dth

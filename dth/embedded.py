@@ -8,6 +8,7 @@ Not for network file systems, where neither SQLite's locks nor these can be trus
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -150,9 +151,8 @@ def is_dead_here(name: str) -> bool:
 def _place() -> str:
     """Where pids mean the same processes: one boot of one machine, and there one namespace of pids. The host's name alone
     does not tell: containers may share it, and so may machines that were made from one image."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    boot = pids = ""
+    with contextlib.suppress(OSError):
         pids = str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        boot = pids = ""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")  # a hardened service may not see it
     return f"{os.uname().nodename}-{hashlib.sha256((boot + pids).encode()).hexdigest()[:8]}"

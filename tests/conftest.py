@@ -12,6 +12,7 @@ import pytest
 from .servers import aws, ceph, running, tools
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
+from .servers import nspawn as nspawn_server
 from .servers import podman as podman_server
 from .servers import seaweed as seaweedfs
 from .servers import tinyproxy as tinyproxy_server
@@ -28,6 +29,7 @@ SERVERS = {
     "moto": aws.missing,
     "tinyproxy": tinyproxy_server.missing,
     "podman": podman_server.missing,
+    "nspawn": nspawn_server.missing,
     "tools": tools.missing,
 }
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
@@ -124,10 +126,22 @@ def docker_registry() -> Iterator[DockerRegistry]:
 
 
 @pytest.fixture(scope="session")
-def podman() -> Iterator[Podman]:
+def podman(systems: Path) -> Iterator[Podman]:
     """podman with the project's image. One to two minutes once a session; with DTH_TEST_KEEP=1 what was made is used again."""
-    folder = Path(tempfile.mkdtemp(prefix="dth-podman-"))
-    started = podman_server.start(folder)
+    started = podman_server.start(systems)
     yield started
     started.remove()
+
+
+@pytest.fixture(scope="session")
+def nspawn(systems: Path) -> Path:
+    """The root of a machine that boots systemd. Ten seconds more than what containers need."""
+    return nspawn_server.make(systems)
+
+
+@pytest.fixture(scope="session")
+def systems() -> Iterator[Path]:
+    """Where roots of systems and images lie; containers and machines come from one root."""
+    folder = Path(tempfile.mkdtemp(prefix="dth-systems-"))
+    yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 
 class AwsRecorder:
-    """Used in a `with` block. `requests` counts operations (`AmazonSQS.SendMessageBatch`, `DynamoDB_20120810.Query`).
+    """Used in a `with` block. `requests` counts operations (`AmazonSQS.SendMessageBatch`, `DynamoDB_20120810.Query`);
+    `given_back` counts messages that became visible at once because their worker said so.
 
     A write unit is 1 KB or a part of it, of the item that is put, or of the small one that is updated or deleted; within
     a transaction it counts twice. A write whose condition fails costs the same, so answers don't matter.
@@ -23,6 +24,7 @@ class AwsRecorder:
         self._lock = threading.Lock()
         self.requests: Counter[str] = Counter()
         self.write_units = 0
+        self.given_back = 0
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,7 +61,10 @@ class AwsRecorder:
         target = handler.headers.get("X-Amz-Target", "?")
         with self._lock:
             self.requests[target] += 1
-            self.write_units += units(target.rpartition(".")[2], json.loads(body or b"{}"))
+            asked = json.loads(body or b"{}")
+            self.write_units += units(target.rpartition(".")[2], asked)
+            changes = asked.get("Entries", [asked]) if "ChangeMessageVisibility" in target else []
+            self.given_back += sum(change["VisibilityTimeout"] == 0 for change in changes)
         connection = http.client.HTTPConnection(self._target.hostname or "", self._target.port, timeout=60)
         try:
             headers = {name: value for name, value in handler.headers.items() if name.lower() != "connection"}

@@ -23,7 +23,16 @@ runtime = "{runc}"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-_CONTEXT = ("Dockerfile", ".dockerignore", "dth", "locks", "pyproject.toml", "README.md", "LICENSE")
+_CONTEXT = (
+    "Dockerfile",
+    ".dockerignore",
+    "dth",
+    "locks",
+    "deploy/ec2/systemd",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 
 
 def missing() -> str:
