@@ -18,7 +18,8 @@ TAKEN_BACK = 75
 def main() -> None:
     """Run the command, unless the hub has taken it back."""
     folder, arguments = Path(sys.argv[1]), sys.argv[2:]
-    if not claim(folder, f"{os.getpid()} {birth(os.getpid())}\n"):
+    own = os.getpid()
+    if not claim(folder, f"{own} {birth(own)}\n"):
         sys.exit(TAKEN_BACK)
     sys.argv = ["dth", *arguments]
     from dth.__main__ import run  # noqa: PLC0415 - after the claim
@@ -30,9 +31,15 @@ def main() -> None:
         code = ended.code
         raise
     finally:
-        beside = folder / ".exit"
-        beside.write_text(f"{code if isinstance(code, int) else int(bool(code))}\n", "ascii")
-        beside.replace(folder / "exit")
+        if os.getpid() == own:  # a fork of it may pass here, too
+            _leave(folder, code)
+
+
+def _leave(folder: Path, code: object) -> None:
+    """Say how it ended."""
+    beside = folder / ".exit"
+    beside.write_text(f"{code if isinstance(code, int) else int(bool(code))}\n", "ascii")
+    beside.replace(folder / "exit")
 
 
 if __name__ == "__main__":

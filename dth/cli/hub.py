@@ -70,6 +70,9 @@ AtOnce = Annotated[
     int, typer.Option("--at-once", metavar="NUMBER", help="Runs at the same time; 0: twice the cores.", min=0, max=1000)
 ]
 
+KeepRuns = Annotated[int, typer.Option("--keep-runs", metavar="NUMBER", help="Runs of a task that are kept.", min=1)]
+KeepDays = Annotated[int, typer.Option("--keep-days", metavar="NUMBER", help="Days for which runs are kept.", min=1)]
+
 
 def hub(
     what: What = "",
@@ -89,6 +92,8 @@ def hub(
     notify_webhook: Webhook = "",
     notify_smtp: Smtp = "",
     at_once: AtOnce = 0,
+    keep_runs: KeepRuns = 100,
+    keep_days: KeepDays = 90,
     json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
@@ -130,6 +135,8 @@ def hub(
             oidc=oidc,
             notify=Notify(notify_command, notify_webhook, notify_smtp),
             at_once=at_once or 2 * len(os.sched_getaffinity(0)),
+            keep_runs=keep_runs,
+            keep_days=keep_days,
         )
 
         def say(code: str, text: str) -> None:

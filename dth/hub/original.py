@@ -97,7 +97,7 @@ class Original:
 
     async def list_log_streams(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """The processes of a task; its id is the name of its log group."""
-        page, count = args.get("page") or 1, args.get("count") or 20
+        page, count = _given(args, "page", 1), _given(args, "count", 20)
         if not (1 <= page <= MAX_PAGE and 1 <= count <= MAX_PAGE):
             raise Refused("bad_request", f"page and count are from 1 to {MAX_PAGE}")
         task = await self._hub.tasks.get(args.get("logGroupName") or "")
@@ -112,8 +112,8 @@ class Original:
 
     async def get_log_events(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """Lines of one of them, forward from a token."""
-        limit = args.get("limit", 100)
-        if limit is None or limit < 1:
+        limit = _given(args, "limit", 100)
+        if limit < 1:
             raise Refused("bad_request", "limit is 1 or more")
         token = args.get("nextToken") or ""
         task = await self._hub.tasks.get(args.get("logGroupName") or "")
@@ -190,6 +190,11 @@ class Original:
         if row is None:
             raise Refused("no_such_task", "there is no such task")
         return await self._shown(await self._hub.launcher.stop(row), wanted, who)
+
+
+def _given(args: Args, name: str, default: int) -> int:
+    value = args.get(name)
+    return default if value is None else int(value)
 
 
 def _epoch(text: str | None) -> float | None:

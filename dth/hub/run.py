@@ -46,6 +46,8 @@ class Options:
     notify: Notify = Notify()
     at_once: int = 4
     confined: bool = False
+    keep_runs: int = 100
+    keep_days: int = 90
 
     @property
     def local(self) -> bool:
@@ -67,7 +69,14 @@ async def hub(options: Options, say: Say, stop: asyncio.Event) -> None:
         )
     notifier = Notifier(options.notify)
     try:
-        async with open_here(folder, at_once=options.at_once, tell=notifier, confined=options.confined) as here:
+        async with open_here(
+            folder,
+            at_once=options.at_once,
+            tell=notifier,
+            confined=options.confined,
+            keep_runs=options.keep_runs,
+            keep_days=options.keep_days,
+        ) as here:
             await _serve(options, here.hub, here.keep, folder, say, stop)
     except Taken as taken:
         if not taken.address:

@@ -174,7 +174,7 @@ def run(row: RunRow) -> dict[str, Any]:
         "objectsPerSecond": figures.objects_per_second if moving else None,
         "etaSeconds": _left(figures, (found or 0) - ended, found_bytes - bytes_moved) if moving else None,
         "reasons": tallies(figures.reasons),
-        "failures": failures(figures),
+        "failures": failures(figures, over=row.ended_at is not None),
         "proofs": tallies(figures.proofs) + tallies(figures.differences),
         "requests": [
             {"side": side, "operation": operation, "count": count}
@@ -211,8 +211,9 @@ def tallies(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"name": name, "label": words(name), "count": count, "bytes": None} for name, count in ordered]
 
 
-def failures(figures: Figures) -> list[dict[str, Any]]:
-    """The schema's `Failure`s, the most frequent first."""
+def failures(figures: Figures, *, over: bool) -> list[dict[str, Any]]:
+    """The schema's `Failure`s, the most frequent first: objects that ended failed, and while a run is under way also attempts
+    that failed and are made again."""
 
     def weight(one: tuple[str, Cause]) -> tuple[int, int]:
         return -one[1].final, -one[1].count
@@ -222,12 +223,13 @@ def failures(figures: Figures) -> list[dict[str, Any]]:
             "code": code,
             "label": words(code),
             "hint": HINTS.get(code) or cause.text or None,
-            "count": cause.count,
-            "final": cause.final,
+            "count": cause.final or cause.count,
+            "final": cause.final > 0,
             "retriable": cause.retriable,
             "examples": cause.examples,
         }
         for code, cause in sorted(figures.causes.items(), key=weight)
+        if cause.final or not over
     ]
 
 

@@ -78,8 +78,9 @@ def _true(hub: HubProcess, task_id: str) -> None:
 
 
 def _is_sync(pid: int) -> bool:
+    """A command's main process leads its session; workers, and what forks them, are others of it."""
     try:
-        return b"dth.cli.attempt" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return os.getsid(pid) == pid and b"dth.cli.attempt" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "transfer", "flow", "multipart", "report", *BASES},
     "cli": {"app", "children", "zygote", "embedded", "demo", "hub", "__main__", *BASES},
-    "hub": {"app", "database", "stores.providers"},
+    "hub": {"app", "database", "stores.providers", "ledgers.base"},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {

@@ -45,6 +45,9 @@ class LocalLauncher:
         commands = self._commands(task, kind, run_id, options)
         schedule = parse_schedule(task.schedule)
         following = schedule.next(time.time()) if schedule else None
+        self._folder.write_job(
+            self._folder.job_file(task.id), task.settings
+        )  # again: a hub may die between row and file
         row = await self._database.write(
             lambda db: runs.begin(
                 db, task, kind, commands, run_id=run_id, scheduled_for=scheduled_for, next_run_at=following
@@ -102,38 +105,7 @@ class LocalLauncher:
         return await self._want(task, STOP)
 
     async def _want(self, task: TaskRow, wanted: str) -> TaskRow:
-        def work(db: Any) -> TaskRow:
-            now = get_task(db, task.id)
-            if now is None:
-                raise Refused("no_such_task", "there is no such task")
-            run = runs.active_run(db, task.id)
-            if run and run.wanted == STOP and wanted != STOP:
-                raise Refused("stopping", "the task is being stopped", "start it again when it has ended")
-            schedule = parse_schedule(now.schedule)
-            following = schedule.next(time.time()) if schedule and wanted == RUN else None
-            values: dict[str, Any] = {"next_run_at": following, "updated_at": time.time()}
-            if run:
-                runs.want(db, task.id, wanted)
-                if wanted == STOP:
-                    values["state"] = TaskState.STOPPING.value
-            elif wanted == STOP:
-                values |= {"state": TaskState.STOPPED.value, "stopped_at": time.time()}
-            elif wanted == PAUSE:
-                if now.state is not TaskState.WAITING:
-                    raise Refused(
-                        "not_running", "there is nothing to pause: no run is under way, and none is scheduled"
-                    )
-                values["state"] = TaskState.PAUSED.value
-            else:
-                if now.state is not TaskState.PAUSED:
-                    raise Refused("not_paused", "the task is not paused", "start it instead")
-                values["state"] = TaskState.WAITING.value if following else TaskState.DONE.value
-            change_task(db, task.id, **values)
-            changed = get_task(db, task.id)
-            assert changed
-            return changed
-
-        changed = await self._database.write(work, durable=True)
+        changed = await self._database.write(lambda db: _wish(db, task.id, wanted), durable=True)
         self._wake()
         return changed
 
@@ -176,3 +148,40 @@ class LocalLauncher:
     async def answer(self, answer_id: str) -> Answer | None:
         """See `base.Launcher`."""
         return await self._answers.get(answer_id)
+
+
+def _wish(db: Any, task_id: str, wanted: str) -> TaskRow:
+    """Note what is wanted of a task: of its run, and of its schedule."""
+    now = get_task(db, task_id)
+    if now is None:
+        raise Refused("no_such_task", "there is no such task")
+    run = runs.active_run(db, task_id)
+    if run is None and now.pid:
+        raise Refused("outside", f"it runs in a terminal, pid {now.pid}", "end it where it was started")
+    if run and run.wanted == STOP and wanted != STOP:
+        raise Refused("stopping", "the task is being stopped", "start it again when it has ended")
+    schedule = parse_schedule(now.schedule)
+    following = schedule.next(time.time()) if schedule and wanted == RUN else None
+    if run:
+        runs.want(db, task_id, wanted)
+        state = TaskState.STOPPING if wanted == STOP else now.state
+    else:
+        state = _state_at_rest(now, wanted, scheduled=following is not None)
+    stopped = {"stopped_at": time.time()} if state is TaskState.STOPPED else {}
+    change_task(db, task_id, state=state.value, next_run_at=following, updated_at=time.time(), **stopped)
+    changed = get_task(db, task_id)
+    assert changed
+    return changed
+
+
+def _state_at_rest(task: TaskRow, wanted: str, *, scheduled: bool) -> TaskState:
+    """The state of a task without a run. Refused where there is nothing to pause or to resume."""
+    if wanted == STOP:
+        return TaskState.STOPPED
+    if wanted == PAUSE:
+        if task.state is not TaskState.WAITING:
+            raise Refused("not_running", "there is nothing to pause: no run is under way, and none is scheduled")
+        return TaskState.PAUSED
+    if task.state is not TaskState.PAUSED:
+        raise Refused("not_paused", "the task is not paused", "start it instead")
+    return TaskState.WAITING if scheduled else TaskState.DONE

@@ -7,7 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,12 @@ from dth.hub.here.launcher import LocalLauncher
 from dth.hub.here.logs import FileLogs
 from dth.hub.here.rates import SqliteSamples
 from dth.hub.here.records import ReportRecords
+from dth.hub.here.retention import Retention
 from dth.hub.here.scheduler import Scheduler
 from dth.hub.here.schema import HUB
 from dth.hub.here.supervisor import Supervisor, Tell
 from dth.hub.here.tasks import SqliteTasks
+from dth.hub.here.terminal import TerminalJobs
 from dth.hub.here.totals import LedgerTotals
 
 POLL_SECONDS = 2.0
@@ -63,7 +65,9 @@ async def open_database(folder: HubFolder) -> AsyncIterator[Database]:
 
 
 @contextlib.asynccontextmanager
-async def open_here(folder: HubFolder, *, at_once: int, tell: Tell, confined: bool) -> AsyncIterator[Here]:
+async def open_here(
+    folder: HubFolder, *, at_once: int, tell: Tell, confined: bool, keep_runs: int = 100, keep_days: int = 90
+) -> AsyncIterator[Here]:
     """The hub, with its supervisor and its scheduler at work. Raises Taken where another hub has this state."""
     folder.make()
     with _alone(folder.path / "lock", folder.path / "address"):
@@ -84,7 +88,10 @@ async def open_here(folder: HubFolder, *, at_once: int, tell: Tell, confined: bo
                 credentials=NamedCredentials(),
                 confined=confined,
             )
-            working = asyncio.create_task(_work(supervisor, scheduler, answers))
+            terminal = TerminalJobs(database, folder)
+            retention = Retention(database, folder, runs=keep_runs, days=keep_days)
+            ticks = (scheduler.tick, supervisor.tick, answers.tick, terminal.tick, retention.tick)
+            working = asyncio.create_task(_work(supervisor, ticks))
             try:
                 yield Here(hub, SqliteKeep(database), folder)
             finally:
@@ -93,9 +100,9 @@ async def open_here(folder: HubFolder, *, at_once: int, tell: Tell, confined: bo
                     await working
 
 
-async def _work(supervisor: Supervisor, scheduler: Scheduler, answers: Answers) -> None:
+async def _work(supervisor: Supervisor, ticks: Sequence[Callable[[], Awaitable[None]]]) -> None:
     while True:
-        for tick in (scheduler.tick, supervisor.tick, answers.tick):
+        for tick in ticks:
             try:
                 await tick()
             except Exception:  # noqa: BLE001 - a full disk now is no reason not to look again in a second

@@ -127,7 +127,7 @@ def _record(raw: bytes, run_id: str) -> dict[str, Any] | None:
         "verifiedBy": line.get("verified_by") or None,
         "sourceEtag": line.get("source_etag") or None,
         "destEtag": line.get("dest_etag") or None,
-        "attempts": line.get("attempts") or 1,
+        "attempts": line.get("attempt") or 1,
         "code": line.get("error_code") or None,
         "error": line.get("error") or line.get("detail") or None,
         "runId": run_id,

@@ -16,6 +16,7 @@ from dth.hub.here.tasks import RUN_COLUMNS, change_task, get_task, run_of
 from dth.hub.states import RunKind, TaskState
 
 RUN, PAUSE, STOP = "run", "pause", "stop"
+OUTSIDE = "outside"  # of a process that the hub did not start: it is only looked at
 AGAIN = "again"  # end the process gracefully, and go on at once with what the job file says now
 _COLUMNS = "id, task_id, kind, wanted, commands, step, attempt, deaths, not_before, asked_at, position, seen_at, figures, started_at"
 
@@ -67,13 +68,15 @@ def active_of(row: Sequence[Any]) -> Active:
 
 def active_runs(db: sqlite3.Connection) -> list[Active]:
     """All of them, the oldest first."""
-    rows = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE ended_at IS NULL ORDER BY started_at").fetchall()  # noqa: S608 - names are ours
+    where = "ended_at IS NULL AND wanted <> 'outside' ORDER BY started_at"
+    rows = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where}").fetchall()  # noqa: S608 - names are ours
     return [active_of(row) for row in rows]
 
 
 def active_run(db: sqlite3.Connection, task_id: str) -> Active | None:
     """A task's run that is under way."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE task_id = ? AND ended_at IS NULL", (task_id,)).fetchone()  # noqa: S608
+    where = "task_id = ? AND ended_at IS NULL AND wanted <> 'outside'"
+    row = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE {where}", (task_id,)).fetchone()  # noqa: S608 - names are ours
     return active_of(row) if row else None
 
 
@@ -109,7 +112,7 @@ def begin(
     db.execute(f"INSERT INTO runs ({', '.join(fields)}) VALUES ({marks})", tuple(fields.values()))  # noqa: S608 - ours
     change_task(
         db, task.id, state=TaskState.STARTING.value, cause="", detail="", latest_run=run_id, stopped_at=None,
-        next_run_at=next_run_at, updated_at=now,
+        next_run_at=next_run_at, updated_at=now, pid=0, outside=0,
     )  # fmt: skip
     return run_of(db.execute(f"SELECT {RUN_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone())  # noqa: S608
 

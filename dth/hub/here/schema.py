@@ -16,7 +16,8 @@ HUB = Schema(
             extras TEXT NOT NULL, schedule TEXT NOT NULL, revision INTEGER NOT NULL, created_at REAL NOT NULL,
             updated_at REAL NOT NULL, stopped_at REAL, state TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL,
             next_run_at REAL, latest_run TEXT NOT NULL, failed INTEGER NOT NULL DEFAULT 0, job_id TEXT NOT NULL,
-            buckets TEXT NOT NULL, search TEXT NOT NULL
+            buckets TEXT NOT NULL, search TEXT NOT NULL,
+            pid INTEGER NOT NULL DEFAULT 0, outside INTEGER NOT NULL DEFAULT 0
         ) STRICT""",
         "CREATE INDEX tasks_created ON tasks (created_at)",
         "CREATE INDEX tasks_updated ON tasks (updated_at)",

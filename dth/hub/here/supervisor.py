@@ -143,6 +143,9 @@ class Supervisor:
     async def _ended(self, run: Active, standing: Standing) -> None:
         """The process is gone; what becomes of the run."""
         await self._read(run)  # what it said last
+        if standing.pid:
+            points = self._rates.sample(run, time.time())
+            await self._database.write(lambda db: self._rates.write(db, run, points), durable=False)
         self._rates.forget(run)
         code = standing.exit_code
         task = await self._database.read(lambda db: get_task(db, run.task_id))

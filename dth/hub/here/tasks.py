@@ -29,7 +29,7 @@ _ORDER = {
 }
 _COLUMNS = (
     "id, type, name, description, settings, extras, schedule, revision, created_at, updated_at, stopped_at, state, cause, "
-    "detail, next_run_at, latest_run"
+    "detail, next_run_at, latest_run, pid, outside"
 )
 RUN_COLUMNS = "id, task_id, kind, started_at, ended_at, wanted, exit_code, cause, detail, figures"
 
@@ -52,7 +52,7 @@ class SqliteTasks:
     async def save(self, task: TaskRow, revision: int | None) -> TaskRow:
         """See `base.Tasks`. Also writes the job file, which a run reads when it begins."""
         job = engine_job_id(task)
-        saved = await self._database.write(lambda db: _save(db, task, revision, job), durable=True)
+        saved = await self._database.write(lambda db: save_task(db, task, revision, job), durable=True)
         self._folder.write_job(self._folder.job_file(saved.id), saved.settings)
         return saved
 
@@ -127,6 +127,8 @@ def task_of(row: Sequence[Any]) -> TaskRow:
         detail=row[13],
         next_run_at=row[14],
         latest_run=row[15],
+        pid=row[16],
+        outside=bool(row[17]),
     )
 
 
@@ -158,7 +160,8 @@ def change_task(db: sqlite3.Connection, task_id: str, **values: Any) -> None:
     db.execute(f"UPDATE tasks SET {names} WHERE id = ?", (*values.values(), task_id))  # noqa: S608 - names are ours
 
 
-def _save(db: sqlite3.Connection, task: TaskRow, revision: int | None, job: str) -> TaskRow:
+def save_task(db: sqlite3.Connection, task: TaskRow, revision: int | None, job: str) -> TaskRow:
+    """Add or change it: see `base.Tasks`."""
     now = time.time()
     there = get_task(db, task.id)
     if there and revision is not None and there.revision != revision:
@@ -176,7 +179,7 @@ def _save(db: sqlite3.Connection, task: TaskRow, revision: int | None, job: str)
         "type": new.type.value, "name": new.name, "description": new.description, "settings": json.dumps(dict(settings)),
         "extras": json.dumps(dict(new.extras)), "schedule": new.schedule, "revision": new.revision,
         "created_at": new.created_at, "updated_at": now, "state": new.state.value, "cause": new.cause, "detail": new.detail,
-        "next_run_at": new.next_run_at, "job_id": job, "buckets": buckets, "search": search,
+        "next_run_at": new.next_run_at, "job_id": job, "outside": int(new.outside), "buckets": buckets, "search": search,
     }  # fmt: skip
     if there:
         change_task(db, new.id, **values)

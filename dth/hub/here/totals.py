@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 
 from dth.errors import DthError
 from dth.hub import forms
 from dth.hub.base import TaskRow
+from dth.hub.figures import Cause, Figures
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.runs import Active
+from dth.ledgers.base import Run
 from dth.settings import TransferJob
 
 _log = logging.getLogger("dth.hub")
@@ -24,7 +28,7 @@ class LedgerTotals:
         """Replace what events added up."""
         if not run.figures.engine_runs:
             return
-        from dth.app.verbs import status as look  # noqa: PLC0415 - a hub that only shows needs no engine
+        from dth.app.status import status as look  # noqa: PLC0415 - a hub that only shows needs no engine
 
         try:
             job = forms.job_of(task.type, task.settings).model_copy(update={"state": self._folder.root})
@@ -45,3 +49,19 @@ class LedgerTotals:
             if row.found is not None:
                 totals["found"] = row.found
                 totals["found_bytes"] = row.found_bytes
+        take_breakdowns(run.figures, status.runs)
+
+
+def take_breakdowns(figures: Figures, rows: Sequence[Run]) -> None:
+    """What stands behind the counters: proofs, and how many failed for which cause. The ledger's numbers are exact."""
+    mine = [row.breakdown for row in rows if row.run_id in figures.engine_runs]
+    proofs: Counter[str] = Counter()
+    causes: Counter[str] = Counter()
+    for one in mine:
+        proofs.update(one.proofs)
+        causes.update(one.causes)
+    if proofs:
+        figures.proofs = dict(proofs)
+    for code, count in causes.items():
+        cause = figures.causes.setdefault(code, Cause())
+        cause.final, cause.count = count, max(cause.count, count)
