@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from dth import settings
 from dth.app.object_rows import with_rows
@@ -68,6 +71,30 @@ class Sides:
             if emit:
                 emit(Notice("info", "endpoint", f"{side}: {await store.place()}"))
 
+    def beyond(self, allowed: Sequence[str]) -> str:
+        """Which side is at a host or bucket that is not among those, as the rest of a sentence; "" where all are, or where
+        none are named."""
+        for side, store in (("source", self.source), ("destination", self.destination)):
+            if allowed and not any(is_allowed(one, store.host, store.name) for one in allowed):
+                return f"has its {side} at {store.host}/{store.name}, which --allow does not name"
+        return ""
+
+    def tell(self, job: TransferJob, emit: Emit) -> None:
+        """What the job's owner ought to know of how its stores are reached; said once a run."""
+        for side, store in (("source", self.source), ("destination", self.destination)):
+            location = settings.source_location(job) if side == "source" else settings.dest_location(job)
+            if is_open_to_readers(location):
+                text = (
+                    f"the {side}'s endpoint {location.endpoint} is plain HTTP: whoever is on the way reads the objects, and "
+                    "any session token that signs the requests; use https"
+                )
+                emit(Notice("warning", "plain_http", text))
+            if offset := round(store.clock_offset):
+                text = (
+                    f"the {side}'s clock is {abs(offset):,} s {'ahead of' if offset > 0 else 'behind'} this machine's"
+                )
+                emit(Notice("warning", "clock_corrected", f"{text}: requests are signed by the store's"))
+
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""
         source, destination = dict(self.source.requests), dict(self.destination.requests)
@@ -85,6 +112,24 @@ def _dollars(store: S3Store, requests: Mapping[str, int], storage_class: str) ->
     if store.capabilities.provider != AMAZON_S3 or not partition_of(store.region).priced:
         return None
     return estimate(requests, storage_class)
+
+
+def is_allowed(pattern: str, host: str, bucket: str) -> bool:
+    """Whether `host` or `host/bucket`, with `*` for any characters but a slash, names this place."""
+    hosts, _, buckets = pattern.partition("/")
+    return fnmatchcase(host.lower(), hosts.lower()) and fnmatchcase(bucket, buckets or "*")
+
+
+def is_open_to_readers(location: Location) -> bool:
+    """Whether credentials are used over plain HTTP, and not within this machine alone."""
+    parts = urlsplit(location.endpoint)
+    if parts.scheme != "http" or location.credentials == "anonymous":
+        return False
+    host = parts.hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def open_store(location: Location, job: TransferJob, connections: int, pace: Pace | None = None) -> S3Store:
@@ -270,6 +315,9 @@ class JobOpener:
                 if not self._strict:
                     stored = settings.reached_as(stored, self._job)
                 sides = _sides(stored, MOVING_CONNECTIONS, self._pace)
+                if why := sides.beyond(self._job.allow):
+                    await sides.close()
+                    raise MessageInvalid(f"run {run_id} {why}")
                 await sides.check(stored)  # also lets a store that names itself take its own profile
                 self._by_settings[run.job_settings] = make_job(stored, sides), sides
             self._by_run[run_id] = self._by_settings[run.job_settings][0]
@@ -277,8 +325,9 @@ class JobOpener:
 
     async def close(self, process: str, emit: Emit) -> None:
         """Close the stores and say what was asked of them."""
-        for _, sides in self._by_settings.values():
+        for text, (_, sides) in self._by_settings.items():
             emit(sides.requests(process))
+            sides.tell(settings.from_run_settings(text), emit)
             await sides.close()
 
 

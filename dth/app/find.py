@@ -39,6 +39,7 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
                 await unless_stopped(find_once(job, sides, here, record, alone=False), stop)
                 await record.read_runs(here.ledger)
         record.note(sides.requests("finder"))
+        sides.tell(job, record.note)
     return record.summary(interrupted=stop.is_set())
 
 

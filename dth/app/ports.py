@@ -11,7 +11,7 @@ from dth.ledgers import base as ledgers
 from dth.ledgers.sqlite import SqliteLedger
 from dth.queues import base as queues
 from dth.queues.sqlite import SqliteQueue
-from dth.settings import JobBase
+from dth.settings import JobBase, TransferJob
 
 POLL_SECONDS = 0.1  # how long a worker waits before it asks an empty embedded queue again
 LONG_POLL_SECONDS = 20.0  # SQS's longest: an idle worker costs three requests a minute
@@ -62,6 +62,23 @@ async def open_ports(job: JobBase, folder: StateFolder, owner: str) -> AsyncIter
             yield Ports(queue, ledger, poll_seconds=POLL_SECONDS, leases=(queue, ledger))
         finally:
             await ledger.close()
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def open_event_queue(job: TransferJob) -> AsyncIterator[queues.Queue]:
+    """The queue of events that the settings name, closed at the end."""
+    from dth.queues.sqs import SqsQueue  # noqa: PLC0415 - 0.3 s of CPU that workers without one do without
+
+    queue = await SqsQueue.open(
+        job.event_queue,
+        lease_seconds=job.lease_seconds,
+        message_bytes=job.message_bytes,
+        receive_limit=job.receive_limit,
+    )
+    try:
+        yield queue
     finally:
         await queue.close()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dth import settings
-from dth.events import Emit, Event, RunOver
+from dth.events import Emit, Event, Notice, RunOver
 from dth.ledgers.base import Ledger
 from dth.states import RunState
 from dth.summary import ExitCode, Summary, Tally
+
+_ONCE = {"plain_http", "clock_corrected"}
 
 
 class Record:
@@ -15,9 +17,14 @@ class Record:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._tally = Tally()
+        self._said: set[Event] = set()
 
     def note(self, event: Event) -> None:
-        """Take one event."""
+        """Take one event. What every process of a run notices is passed on once."""
+        if isinstance(event, Notice) and event.code in _ONCE:
+            if event in self._said:
+                return
+            self._said.add(event)
         self._tally(event)
         self._emit(event)
 

@@ -52,4 +52,5 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
                 await sweep_uploads(make_job(job, sides), here.ledger, now=time.time(), emit=record.note)
             await record.read_runs(here.ledger)
         record.note(sides.requests(here.process))
+        sides.tell(job, record.note)
     return record.summary(interrupted=not found_all, newest_speaks=True)

@@ -39,6 +39,7 @@ async def verify(
             options = _verify_settings(job, folder, download=download, metadata=metadata, tags=tags)
             comparing = compare(sides.source, sides.destination, options, report, findings, emit)
             await unless_stopped(comparing, stop)
+            sides.tell(job, emit)
             return _summary(findings, sides, report, time.monotonic() - began)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
+from dth.app.ports import LONG_POLL_SECONDS, open_event_queue
 from dth.app.record import Record
 from dth.children import Children, ChildTask, Start, spawn
 from dth.error_groups import first_error
@@ -17,6 +18,7 @@ from dth.errors import DthError
 from dth.events import Emit
 from dth.settings import TransferJob
 from dth.summary import Summary
+from dth.worker.event_inbox import EventInbox
 
 Finder = Callable[[], Coroutine[Any, Any, None]]
 
@@ -38,9 +40,35 @@ async def work(
     async with open_embedded(job, lock=Lock.SHARED) as here, beating(health_file, stop):
         open_report(job, here.folder).check()
         workers = LocalWorkers(job, here, record.note, strict=True, start=start)
-        await workers.run_until_stopped(stop, until_empty=until_empty)
+        async with _events(job, here, record.note, until_empty=until_empty):
+            await workers.run_until_stopped(stop, until_empty=until_empty)
         await record.read_runs(here.ledger)
     return record.summary(interrupted=False)
+
+
+@contextlib.asynccontextmanager
+async def _events(job: TransferJob, here: Embedded, emit: Emit, *, until_empty: bool) -> AsyncIterator[None]:
+    """Events of the job's own queue for them go into its work queue meanwhile; with `until_empty`, all of them before."""
+    if not job.event_queue:
+        yield
+        return
+    from dth.app.standing_run import StandingRun  # noqa: PLC0415 - for who has events
+
+    async with open_event_queue(job) as queue:
+        inbox = EventInbox(
+            queue, here.queue, here.ledger, here.process, StandingRun(job, here.ledger), emit, LONG_POLL_SECONDS
+        )
+        if until_empty:
+            await inbox.run(until_empty=True)
+            yield
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                forwarding = group.create_task(inbox.run(until_empty=False))
+                yield
+                forwarding.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
 
 
 class LocalWorkers:

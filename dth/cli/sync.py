@@ -18,7 +18,7 @@ Dest = Annotated[
 ]
 
 
-@with_settings(without=(*LOCATION, "giant_threshold"))
+@with_settings(without=(*LOCATION, "giant_threshold", "event_queue", "allow"))
 def sync(
     source: Source = "",
     dest: Dest = "",

@@ -126,7 +126,7 @@ def newer(source: str, destination: str) -> bool:
         return source > destination  # one format: text order is time order
     try:
         return _instant(source) > _instant(destination)
-    except ValueError:
+    except (ValueError, OverflowError):
         return True
 
 

@@ -129,5 +129,5 @@ def _as_listed(time: str) -> str:
     """A HEAD's date as listings write it; as it is where it cannot be read."""
     try:
         return parsedate_to_datetime(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter: a year that no calendar has once its zone is taken off
         return time

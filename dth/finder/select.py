@@ -113,7 +113,7 @@ class Selection:
         """Why its time leaves it out; `unknown` where the time cannot be read."""
         try:
             then = _aware(datetime.fromisoformat(entry.last_modified))
-        except ValueError:
+        except (ValueError, OverflowError):
             return unknown
         assert then is not None
         if self._after and then < self._after:

@@ -232,7 +232,7 @@ def _seconds(initiated: str) -> float:
     """Epoch seconds of the store's text; 0 (never aborted) where it makes no sense."""
     try:
         return datetime.fromisoformat(initiated).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return 0.0
 
 

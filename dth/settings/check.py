@@ -12,7 +12,10 @@ from dth.settings.identity import mapping
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
 from dth.settings.urls import folder
 
-KEY_ITSELF = re.compile(r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}")
+KEY_ITSELF = re.compile(
+    r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9/+]{40}=?\s*$"
+)
+"""An access key, a document with keys, or 40 characters as AWS's secret keys have them."""
 _TABLE_ROW_BYTES = 384 * 1024  # an item holds 400 KiB
 _NEEDS_ENDPOINT = {"MinIO", "Ceph_RGW", "SeaweedFS", "S3_Compatible"}
 _NEEDS_REGION = {"Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Huawei_OBS", "Baidu_BOS"}
@@ -49,7 +52,11 @@ def problems(job: TransferJob, origins: Mapping[str, str]) -> list[str]:
 
 def shared_problems(job: JobBase, origins: Mapping[str, str]) -> list[str]:
     """What is wrong with the queue and the table that machines share."""
-    found = []
+    found = [
+        f"{name} is a URL without a user or password: credentials come from the environment"
+        for name in ("queue", "event_queue")
+        if "@" in str(getattr(job, name, "")).partition("://")[2].partition("/")[0]
+    ]
     if bool(job.queue) != bool(job.table):
         there, missing = ("queue", "table") if job.queue else ("table", "queue")
         found.append(

@@ -288,6 +288,15 @@ class TransferJob(JobBase):
     worker_number: int = _limits(
         0, "Objects in flight", "Objects in flight per process; 0: adaptive.", guide="workerNumber", ge=0, le=1000
     )
+    event_queue: str = _state(
+        "", "Event queue",
+        "URL of an SQS queue of its own for object events, whose senders then need no right on the work queue.",
+    )  # fmt: skip
+    allow: TextList = _limits(
+        (), "Allow",
+        "Hosts that workers may send requests to, each with a bucket where wanted (`host/bucket`, `*` for any); "
+        "empty: what the runs say.",
+    )  # fmt: skip
     pack_objects: int = _limits(100, "Objects a message", "Most small objects in one message.", ge=1, le=1000)
     pack_bytes: Size = _limits(
         16 * MiB, "Bytes a message", "Most bytes of objects in one message of several.", ge=1, le=GiB

@@ -40,6 +40,8 @@ Connect = Callable[[Origin], HttpClient]
 _SKEW_MAX = (
     240.0  # seconds; AWS refuses past 900, but a clock that is 4 minutes off is worth setting right when refused
 )
+CLOCK_SECONDS = 86_400.0
+"""How far a store may move the clock of signatures. Whoever answers as the store could ask for signatures of any day."""
 _CORRECTIONS_MAX = 3
 
 
@@ -102,6 +104,11 @@ class Bucket:
     def region(self) -> str:
         """The region that requests are signed for, "" before the first one where it must be discovered."""
         return self._door.signer.region if self._door else self.location.region
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the store's clock is ahead of this machine's, as far as it was set right; 0 where it was not."""
+        return self._door.signer.offset if self._door else 0.0
 
     async def opens_with_the_same_keys(self, other: Bucket) -> bool:
         """Whether both are at one endpoint, for one signer: then the one can be asked to read the other. What is read
@@ -214,8 +221,9 @@ class Bucket:
         if refusal.status not in {400, 401, 403}:
             return False
         theirs = date_of(response.headers)
-        if theirs is not None and abs(theirs - door.signer.now()) > _SKEW_MAX:
-            door.signer.offset += theirs - door.signer.now()
+        skew = 0.0 if theirs is None else theirs - door.signer.now()
+        if abs(skew) > _SKEW_MAX and abs(door.signer.offset + skew) <= CLOCK_SECONDS:
+            door.signer.offset += skew
             return True
         refused = isinstance(error, BadCredentials) or (
             not refusal.code and credentials is not None and credentials.session_token is not None

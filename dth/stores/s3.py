@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
 from dth.retry import RetryPolicy
@@ -106,6 +107,22 @@ class S3Store:
     def requests(self) -> Mapping[str, int]:
         """See `ObjectStore`."""
         return self._bucket.requests
+
+    @property
+    def name(self) -> str:
+        """The bucket's."""
+        return self._bucket.location.bucket
+
+    @property
+    def host(self) -> str:
+        """Where requests go, with a port where it has one; for AWS in an unknown region, the default's."""
+        location, profile = self._bucket.location, self._bucket.profile
+        return urlsplit(endpoint_of(profile, location.endpoint, location.region)).netloc
+
+    @property
+    def clock_offset(self) -> float:
+        """See `Bucket.clock_offset`."""
+        return self._bucket.clock_offset
 
     @property
     def region(self) -> str:

@@ -199,5 +199,5 @@ def _iso(text: str) -> str:
     """A time of HTTP's as listings write theirs; others as they are."""
     try:
         return parsedate_to_datetime(text).isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         return text

@@ -42,6 +42,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "dest_sse_kms_key_id": ("key-1", "key-1"),
     "from_file": ("keys.csv", "keys.csv"),
     "queue": ("https://sqs.example/1/q", "https://sqs.example/1/q"),
+    "event_queue": ("https://sqs.example/1/e", "https://sqs.example/1/e"),
+    "allow": ("store.example,*.other.example/b", ("store.example", "*.other.example/b")),
     "table": ("transfers", "transfers"),
     "src_prefix_list": ("lists/prefixes", "lists/prefixes"),
     "src_prefix_list_bucket": ("lists", "lists"),

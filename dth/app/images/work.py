@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dth import settings
-from dth.app.build import refuse_another_jobs
+from dth.app.build import is_allowed, refuse_another_jobs
 from dth.app.images.build import nothing_to_prepare, repository_maker, run_options
 from dth.app.images.registries import Opener, Place, open_registries
 from dth.ecr.copy import Image
@@ -24,7 +24,7 @@ from dth.errors import DthError, LedgerError, SettingsError, WrongJob
 from dth.events import BytesMoved, Emit, Requests
 from dth.flow.breaker import SYSTEMIC
 from dth.ledgers.base import Ledger
-from dth.messages import ImageMessage
+from dth.messages import ImageMessage, MessageInvalid
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
@@ -42,6 +42,7 @@ class _Home:
     job: ImageJob
     opener: Opener
     destination: Place
+    refuse_beyond: Callable[[Place], None]
     sources: dict[str, Place] = field(default_factory=dict)
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -49,7 +50,9 @@ class _Home:
         """The registry that images name; "" for the job's own."""
         async with self.one_at_a_time:
             if named not in self.sources:
-                self.sources[named] = await self.opener.source(named)
+                place = await self.opener.source(named)
+                self.refuse_beyond(place)
+                self.sources[named] = place
             return self.sources[named]
 
 
@@ -191,9 +194,16 @@ class ImagesOpener:
             stored = settings.from_image_run_settings(text, process=self._job)
             opener = await self._stack.enter_async_context(open_registries(stored))
             destination = await opener.destination()
+            self._refuse_beyond(destination)
             await destination.registry.check()  # who can't get in there must not find out image by image
-            self._homes[text] = _Home(stored, opener, destination)
+            self._homes[text] = _Home(stored, opener, destination, self._refuse_beyond)
         return self._homes[text]
+
+    def _refuse_beyond(self, place: Place) -> None:
+        """Raises MessageInvalid for a registry that `--allow` does not name."""
+        name, allowed = place.registry.name, self._job.allow
+        if allowed and not any(is_allowed(one, name, "") for one in allowed):
+            raise MessageInvalid(f"it needs the registry {name}, which --allow does not name")
 
     async def close(self, process: str) -> None:
         """Close the registries and say what was asked of them."""
