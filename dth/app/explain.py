@@ -24,7 +24,9 @@ async def explain_key(job: TransferJob, key: str, emit: Emit, stop: asyncio.Even
     record = Record(emit)
     async with open_sides(job, connections=LISTING_CONNECTIONS) as sides:
         await sides.check(job)
-        decide = deciding(CompareMode(job.compare), sides.source.capabilities, sides.destination.capabilities)
+        decide = deciding(
+            CompareMode(job.compare), sides.source.capabilities, sides.destination.capabilities, asks=True
+        )
         destination = None if job.skip_compare else sides.destination
         mapping, select = settings.mapping(job), selection_of(job)
         stores, tally = Stores(sides.source, sides.destination), Tally()

@@ -7,12 +7,16 @@ The ladder of `--compare auto`; the first row that applies decides, and its reas
     absent      |   -    |        -         |   -    |      -       || MISSING
     present     | differ |        -         |   -    |      -       || SIZE
     present     | equal  |       yes        | equal  |      -       || EQUAL
-    present     | equal  |     yes, MD5s    | differ |      -       || ETAG
+    present     | equal  |     yes, MD5s    | differ |      -       || ETAG (*)
     present     | equal  |       else       |   -    |     yes      || NEWER
     present     | equal  |       else       |   -    |     no       || EQUAL
 
 Multipart ETags that differ prove nothing, be they of as many parts: one side may have been cut otherwise (12 and 8 MiB
 here, 16 and 4 there), and such an object would be copied again by every run. What was written at the source since is newer.
+
+(*) Where nobody knows the kind of one of the stores, and the source is no newer, the pair is OPEN: one object is read to see
+whether the store's ETags are MD5s at all (`finder.etag_proof`). If they are not, the next rung decides. ETags that no object
+with bytes can have (the MD5 of nothing, nothing but zeros or ones) are comparable with none.
 
 and for every reason but EQUAL: a source in GLACIER or DEEP_ARCHIVE makes it ARCHIVED (nothing is sent; it must be
 restored first). The storage class at the destination never matters: an archived object there is present.
@@ -28,6 +32,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from dth.etags import IMPOSSIBLE
 from dth.finder.evidence import MD5_DIGITS, UNPROVEN, Evidence, by_listing, comparable
 from dth.model import Change, Entry
 from dth.states import Comparison, Reason
@@ -50,13 +55,15 @@ class CompareMode(StrEnum):
     CHECKSUM = "checksum"
 
 
-def deciding(mode: CompareMode, source: Capabilities, destination: Capabilities) -> Decide:
-    """The decision for pairs of these two stores."""
+def deciding(mode: CompareMode, source: Capabilities, destination: Capabilities, *, asks: bool = False) -> Decide:
+    """The decision for pairs of these two stores. `asks`: what stays OPEN is asked of the objects; else nothing stays so but
+    under `checksum`."""
     match mode:
         case CompareMode.AUTO:
             return _ladder(
                 md5=source.md5_etag and destination.md5_etag,
                 multipart=source.multipart_etag and destination.multipart_etag,
+                doubts=asks and (source.assumed or destination.assumed),
             )
         case CompareMode.SIZE:
             return _by_size
@@ -76,19 +83,20 @@ def change(entry: Entry, reason: Reason, there: Entry | None = None) -> Change:
     return Change(entry, Reason.ARCHIVED if entry.storage_class in ARCHIVED_CLASSES else reason)
 
 
-def _ladder(*, md5: bool, multipart: bool) -> Decide:
+def _ladder(*, md5: bool, multipart: bool, doubts: bool) -> Decide:
     def decide(source: Entry, destination: Entry) -> Reason:
         if source.size != destination.size:
             return Reason.SIZE
         ours, theirs = source.etag, destination.etag
-        if ours == theirs and (multipart if "-" in ours else md5) and len(ours) >= MD5_DIGITS:
+        if ours == theirs and md5 and len(ours) == MD5_DIGITS and (ours not in IMPOSSIBLE or not source.size):
             return Reason.EQUAL  # nearly all pairs end here: ten times as fast as the careful look
         if comparable(ours, theirs, md5=md5, multipart=multipart):
             if ours.lower() == theirs.lower():
                 return Reason.EQUAL
             # There is only one MD5 of no bytes: where those of two empty objects differ, one of them is no MD5.
             if source.size and "-" not in ours:
-                return Reason.ETAG
+                doubted = doubts and not newer(source.last_modified, destination.last_modified)
+                return Reason.OPEN if doubted else Reason.ETAG
         return Reason.NEWER if newer(source.last_modified, destination.last_modified) else Reason.EQUAL
 
     return decide
@@ -107,6 +115,8 @@ def _by_mtime(source: Entry, destination: Entry) -> Reason:
 def _by_etag(source: Entry, destination: Entry) -> Reason:
     if source.size != destination.size:
         return Reason.SIZE
+    if source.size and source.etag.partition("-")[0] in IMPOSSIBLE:
+        return Reason.ETAG
     return Reason.EQUAL if source.etag and source.etag.lower() == destination.etag.lower() else Reason.ETAG
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dth.etags import IMPOSSIBLE
 from dth.model import Entry, ObjectHead
 from dth.states import Comparison, VerifiedBy
 from dth.stores.base import Capabilities
@@ -31,6 +32,7 @@ class Judgement:
     verified_by: VerifiedBy | None = None
     offset: int | None = None
     error_code: str = ""
+    by_md5: bool = False  # it rests on ETags being MD5s
 
 
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -62,7 +64,7 @@ class Evidence:
 
     def says(self, ours: str, theirs: str) -> bool | None:
         """See `etags_say`."""
-        if ours == theirs and len(ours) >= MD5_DIGITS and (self.multipart if "-" in ours else self.md5):
+        if ours == theirs and self.md5 and len(ours) == MD5_DIGITS and ours not in IMPOSSIBLE:
             return True  # nearly all pairs end here: no need for the careful look
         return etags_say(ours, theirs, md5=self.md5, multipart=self.multipart)
 
@@ -97,7 +99,8 @@ def _by_different_etags(ours: ObjectHead, theirs: ObjectHead) -> Judgement:
     if ours.opaque_etag or theirs.opaque_etag:
         return UNPROVEN
     if ours.md5 and theirs.md5:
-        return Judgement(Comparison.CONTENT, f"MD5 {ours.md5} at the source, {theirs.md5} at the destination")
+        text = f"MD5 {ours.md5} at the source, {theirs.md5} at the destination"
+        return Judgement(Comparison.CONTENT, text, by_md5=True)
     first, second = ours.generation.etag, theirs.generation.etag
     if "-" not in first:
         return UNPROVEN  # they look like MD5s, and the objects' own answers don't vouch for it
@@ -145,6 +148,8 @@ def comparable(ours: str, theirs: str, *, md5: bool, multipart: bool) -> bool:
     theirs_hash, theirs_dash, theirs_parts = theirs.partition("-")
     if ours_dash != theirs_dash or not (multipart if ours_dash else md5):
         return False
+    if ours_hash in IMPOSSIBLE or theirs_hash in IMPOSSIBLE:
+        return False  # no object with bytes has such an MD5
     if ours_parts != theirs_parts or (ours_dash and not ours_parts.isdecimal()):
         return False
     return (

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from dth.errors import NoSuchKey
 from dth.finder.compare import change, newer
+from dth.finder.etag_proof import ByEtag
 from dth.finder.evidence import Evidence, by_heads, by_listing
 from dth.finder.heads import HEADS, Stores, ask_each
 from dth.finder.plan import Settle, Tally
@@ -76,10 +77,15 @@ class ByChecksum:
 def settling(stores: Stores | None, tally: Tally, *, checksums: bool, restores: Restores | None) -> Settle | None:
     """All that a run asks of objects; None where listings suffice."""
     by_checksum = ByChecksum(stores, tally) if checksums and stores else None
+    by_etag = None
+    if stores and not checksums and (stores.source.capabilities.assumed or stores.destination.capabilities.assumed):
+        by_etag = ByEtag(stores.source, stores.destination, tally)
 
     async def settle(changes: Sequence[Change]) -> Sequence[Change]:
         if by_checksum:
             changes = await by_checksum(changes)
+        if by_etag:
+            changes = await by_etag(changes)
         return await restores(changes) if restores else changes
 
-    return settle if by_checksum or restores else None
+    return settle if by_checksum or by_etag or restores else None

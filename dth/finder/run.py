@@ -253,7 +253,7 @@ def _plan(
 ) -> Attempts:
     decisions = Decisions(
         mapping=settings.mapping,
-        decide=deciding(settings.compare, source.capabilities, destination.capabilities),
+        decide=deciding(settings.compare, source.capabilities, destination.capabilities, asks=settle is not None),
         accepted=Accepted(settings.sort_directory),
         tally=tally,
         accept=accept,

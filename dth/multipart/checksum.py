@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 from dth.errors import BodyMismatch
+from dth.etags import is_impossible
 from dth.stores.base import Written
 
 _Digest = Callable[[bytes | memoryview, int], int]
@@ -197,10 +198,11 @@ def is_md5(etag: str) -> bool:
     return _MD5.fullmatch(etag) is not None
 
 
-def is_content_etag(etag: str) -> bool:
+def is_content_etag(etag: str, size: int = 0) -> bool:
     """Whether the ETag has a form that is made of the bytes alone, so that two equal ones of equal size mean equal
-    bytes: an MD5, or an MD5 of parts' MD5s and their count. KMS's look alike, but are never equal by chance."""
-    return _CONTENT_ETAG.fullmatch(etag) is not None
+    bytes: an MD5, or an MD5 of parts' MD5s and their count. KMS's look alike, but are never equal by chance. One that
+    no object of `size` bytes can have is none."""
+    return _CONTENT_ETAG.fullmatch(etag) is not None and not is_impossible(etag, size)
 
 
 def multipart_etag(part_etags: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dth.errors import ObjectChanged, PreconditionFailed
+from dth.errors import BodyMismatch, ObjectChanged, PreconditionFailed
 from dth.events import BytesMoved
 from dth.multipart.checksum import Crc, Sums
 from dth.multipart.claim import first_leaf
@@ -83,6 +83,8 @@ class _Sender:
         self._task = task
         self._plan = plan
         self._ctx = ctx
+        self._doubted: set[int] = set()
+        self._vouched = not ctx.destination.capabilities.assumed  # an ETag was the MD5 of its part
 
     async def send(self, number: int) -> SentPart:
         """Read and write until the store holds the part; each try reads the source again."""
@@ -149,7 +151,7 @@ class _Sender:
         return self._sent(number, len(body), sums, written)
 
     def _sent(self, number: int, length: int, sums: Sums, written: Written) -> SentPart:
-        answered = sums.check_answer(written)
+        answered = self._answered(number, sums, written)
         return SentPart(
             UploadedPart(number, length, written.etag),
             sums.crc(self._task.crc),
@@ -157,6 +159,19 @@ class _Sender:
             sums.raw(self._task.digest),
             written.opaque_etag,
         )
+
+    def _answered(self, number: int, sums: Sums, written: Written) -> bool:
+        """Whether the answer holds what was sent. Raises BodyMismatch where it holds another; where nobody knows the store and
+        no ETag of a part was an MD5 yet, once for each part: two transfers are not damaged alike."""
+        try:
+            answered = sums.check_answer(written)
+        except BodyMismatch:
+            if self._vouched or number not in self._doubted:
+                self._doubted.add(number)
+                raise
+            return False
+        self._vouched = self._vouched or answered
+        return answered
 
 
 def _changed(task: UploadTask) -> ObjectChanged:

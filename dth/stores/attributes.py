@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from dth.errors import RequestRefused
+from dth.etags import is_impossible
 from dth.model import Attributes, Generation, ObjectHead
 from dth.states import RestoreState
 from dth.stores.base import PutOptions, Written
@@ -55,7 +56,7 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
         generation=Generation(etag, size, headers.get("x-amz-version-id") or None),
         last_modified=headers.get("last-modified", ""),
         attributes=Attributes(tuple(content), tuple(metadata)),
-        md5=etag if md5_etag and _md5(etag) and not opaque else "",
+        md5=etag if md5_etag and _md5(etag) and not opaque and not is_impossible(etag, size) else "",
         checksums=tuple(checksums),
         checksum_type=_checksum_type(headers, checksums, etag),
         storage_class="" if storage_class == "STANDARD" else storage_class,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dth.events import Emit
@@ -51,6 +51,15 @@ class OneStore:
         return True
 
 
+@dataclass(slots=True)
+class EtagTrust:
+    """What copies have found out about the ETags of stores whose kind nobody knows: that those which look like MD5s are none.
+    Holds for all of a job's objects in this process."""
+
+    source_made_otherwise: bool = False
+    destination_made_otherwise: bool = False
+
+
 class Choice(Protocol):
     """Which objects a job is about, by their keys at the source. Finders apply it before they send; events need it here."""
 
@@ -85,6 +94,7 @@ class Job:
     tags: TagCarrier | None = None
     choice: Choice | None = None
     one_store: OneStore | None = None
+    etags: EtagTrust = field(default_factory=EtagTrust)
 
     async def tags_of(self, key: str, head: ObjectHead) -> Tags:
         """What the copy of the source's `key` is to carry."""

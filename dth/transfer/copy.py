@@ -122,7 +122,7 @@ async def _already_there(entry: ObjectEntry, dest_key: str, ctx: CopyContext) ->
 
     Certain: an ETag made of the bytes alone, equal on both sides, where the finder saw other bytes or none.
     """
-    if entry.reason not in _DECIDED_BY_BYTES or not is_content_etag(entry.etag):
+    if entry.reason not in _DECIDED_BY_BYTES or not is_content_etag(entry.etag, entry.size):
         return None
     if ctx.job.tags and not ctx.job.tags.by_upload and entry.size > ctx.job.options.multipart_threshold:
         return None  # its tags may have been still to come

@@ -68,7 +68,10 @@ def put_proof(head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) 
 
 def suspicious(sent: PutOptions, written: Written, capabilities: Capabilities) -> bool:
     """Whether the destination took our Content-MD5 and then answered another MD5, without being known to check any:
-    an ignored header and damaged bytes, or an encryption that the bucket applies by itself. Its HEAD tells which."""
+    an ignored header and damaged bytes, or an encryption that the bucket applies by itself. Its HEAD tells which. Where
+    nobody knows the kind of store, any other ETag is suspicious: it may not know the header at all."""
+    if capabilities.assumed:
+        return bool(sent.content_md5) and not written.opaque_etag and written.etag != sent.content_md5
     return (
         bool(sent.content_md5)
         and capabilities.md5_etag
@@ -83,7 +86,7 @@ def etags_decide(head: ObjectHead, dest_etag: str) -> bool:
     """Whether the next comparison of both sides can tell an old generation from a new one by their ETags alone."""
     if head.md5:
         return dest_etag == head.md5
-    return dest_etag == head.generation.etag and is_content_etag(dest_etag)
+    return dest_etag == head.generation.etag and is_content_etag(dest_etag, head.generation.size)
 
 
 async def read_back(key: str, dest_key: str, etag: str, head: ObjectHead, ctx: CopyContext) -> VerifiedBy:

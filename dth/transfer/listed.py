@@ -32,7 +32,7 @@ async def equal_by_now(dest_key: str, head: ObjectHead, destination: ObjectStore
     ours = head.generation
     if seen is None or seen.size != ours.size:
         return False
-    if seen.etag == ours.etag and is_content_etag(seen.etag):
+    if seen.etag == ours.etag and is_content_etag(seen.etag, seen.size):
         return True
     if is_md5(seen.etag) and head.md5:
         return False

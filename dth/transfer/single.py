@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dth.errors import (
+    AccessDenied,
     BodyMismatch,
     ConditionConflict,
     DigestRefused,
@@ -122,7 +123,7 @@ class _Single:
         self._source = ctx.job.source
         self._destination = ctx.job.destination
         self._options = ctx.job.options
-        self._believes_md5 = True
+        self._believes_md5 = not ctx.job.etags.source_made_otherwise
         self._head: ObjectHead | None = None
 
     async def put(self) -> _Put:
@@ -240,12 +241,16 @@ class _Single:
         if first != second:
             raise BodyMismatch(f"two reads of {self._key!r} at the source gave different bytes")
         self._believes_md5 = False
+        if self._source.capabilities.assumed:
+            self._ctx.job.etags.source_made_otherwise = True
 
     async def proof(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
         """What proves the copy, after whatever the job's `verify` asks for. Raises BodyMismatch."""
         if not self._believes_md5:
             head = replace(head, md5="")
         if suspicious(sent, written, self._destination.capabilities):
+            if self._destination.capabilities.assumed:
+                return await self._proof_against_etag(head, sent, written)
             seen = await self._destination.head(self._dest_key)
             if seen.md5 and seen.md5 != sent.content_md5:
                 raise BodyMismatch(f"{self._dest_key!r} holds MD5 {seen.md5}, the source {sent.content_md5}")
@@ -253,6 +258,35 @@ class _Single:
         if self._options.verify is not Verify.FULL or proof not in {VerifiedBy.PART_CRC, VerifiedBy.NOT_VERIFIABLE}:
             return proof
         return await read_back(self._key, self._dest_key, written.etag, head, self._ctx)
+
+    async def _proof_against_etag(self, head: ObjectHead, sent: PutOptions, written: Written) -> VerifiedBy:
+        """A store of which nobody knows anything took the bytes with their MD5, and tells an ETag that is another. It ignores the
+        header and holds damaged bytes, or its ETags are made of other stuff, or the source's are: reading back tells, once.
+        From then on the ETags of that side say nothing. Raises BodyMismatch."""
+        trust, size = self._ctx.job.etags, head.generation.size
+        if trust.destination_made_otherwise:
+            if self._options.verify is Verify.FULL:
+                return await read_back(self._key, self._dest_key, written.etag, head, self._ctx)
+            return VerifiedBy.NOT_VERIFIABLE
+        try:
+            _, there = await read_hashes(
+                self._destination, self._dest_key, Generation(written.etag, size), "crc64nvme", self._ctx
+            )
+        except AccessDenied:
+            return VerifiedBy.NOT_VERIFIABLE
+        if there == sent.content_md5:
+            trust.destination_made_otherwise = True
+            text = (
+                "the destination's ETags are not MD5s of the bytes, whatever they look like: single copies cannot be "
+                "verified by them (--verify full reads back)"
+            )
+            self._ctx.emit(Notice("warning", "etags_say_nothing", text))
+            return VerifiedBy.OWN_MD5
+        _, here = await read_hashes(self._source, self._key, head.generation, "crc64nvme", self._ctx)
+        if here != there:
+            raise BodyMismatch(f"{self._dest_key!r} read back at the destination is not what the source holds")
+        trust.source_made_otherwise = True
+        return VerifiedBy.READ_BACK
 
     @property
     def _on_retry(self) -> Callable[[DthError, int], None]:

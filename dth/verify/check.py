@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dth.errors import Archived, DthError, NoSuchKey, ObjectChanged, PreconditionFailed
-from dth.finder.evidence import EQUAL_BY_BYTES, Evidence, Judgement, by_heads, by_listing, sizes_differ
+from dth.finder.etag_proof import EtagProof
+from dth.finder.evidence import EQUAL_BY_BYTES, UNPROVEN, Evidence, Judgement, by_heads, by_listing, sizes_differ
 from dth.flow.breaker import Breaker
 from dth.model import Entry, Generation, KeyMapping, ObjectHead
 from dth.multipart.context import Flow
@@ -35,6 +36,8 @@ class Checker:
     tags: bool
     flow: Flow
     breaker: Breaker
+    source_proof: EtagProof
+    dest_proof: EtagProof
     passed: Callable[[int], None]
 
     def at_once(self, ours: Entry, theirs: Entry) -> Judgement | None:
@@ -55,7 +58,7 @@ class Checker:
         except Archived as error:
             return Judgement(Comparison.NEEDS_RESTORE, str(error), None, None, error.code)
         except DthError as error:
-            self.breaker.failed(error)
+            self.breaker.failed(error, ours.key)
             return Judgement(Comparison.FAILED, str(error), None, None, error.code)
         self.breaker.succeeded()
         return judgement
@@ -78,12 +81,25 @@ class Checker:
         if pinned is None or not (self.download and pinned[0].size):
             first, second = await self._heads(key, dest_key)
             judgement = by_heads(first, second, self.evidence)
+            if (
+                judgement.comparison is Comparison.CONTENT
+                and judgement.by_md5
+                and not await self._vouched(key, first, dest_key, second)
+            ):
+                judgement = UNPROVEN
             if judgement.comparison is Comparison.SIZE:
                 return judgement
             if not (self.download and first.generation.size):
                 return with_attributes(judgement, first.attributes, second.attributes) if self.metadata else judgement
             pinned = [first.generation, second.generation]
         return await self._compared(key, dest_key, *pinned)
+
+    async def _vouched(self, key: str, ours: ObjectHead, dest_key: str, theirs: ObjectHead) -> bool:
+        """Whether ETags that differ are MD5s, as far as reading one object of a store that nobody knows can tell."""
+        async with self.flow.limiter.slot():
+            return await self.dest_proof.holds([_entry(dest_key, theirs)]) and await self.source_proof.holds(
+                [_entry(key, ours)]
+            )
 
     async def _compared(self, key: str, dest_key: str, ours: Generation, theirs: Generation) -> Judgement:
         if ours.size != theirs.size:
@@ -112,6 +128,10 @@ class Checker:
                 await _there(self.source.head(key), Side.SOURCE),
                 await _there(self.destination.head(dest_key), Side.DESTINATION),
             )
+
+
+def _entry(key: str, head: ObjectHead) -> Entry:
+    return Entry(key, head.generation.size, head.generation.etag, "", "")
 
 
 async def _there(asking: Awaitable[T], side: Side) -> T:

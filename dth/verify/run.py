@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from dth.error_groups import first_error
 from dth.events import Difference, Emit, VerifyProgress
 from dth.finder.compare import ARCHIVED_CLASSES
+from dth.finder.etag_proof import EtagProof
 from dth.finder.evidence import EQUAL_BY_ETAG, Evidence, Judgement
 from dth.finder.listing import Listing
 from dth.finder.ranges import EVERYTHING
@@ -131,6 +132,8 @@ class _Comparing:
             settings.tags,
             Flow(limiter, ByteBudget(settings.memory_budget)),
             Breaker(),
+            EtagProof(source),
+            EtagProof(destination),
             self._passed,
         )
         self._lonely = Lonely(settings.sort_directory)
