@@ -138,6 +138,7 @@ class ImageMessage(_Envelope):
     destination: Name
     digest: Name
     registry: Name = ""
+    reason: Reason = Reason.UNCOMPARED
 
 
 Entries = ObjectsMessage | DeleteMessage

@@ -329,6 +329,16 @@ class ObjectStore(Lister, Reader, Writer, Protocol):
         """HTTP requests sent so far, retries included, by operation name (`GetObject`)."""
         ...
 
+    @property
+    def retries(self) -> Mapping[str, int]:
+        """Requests that failed and had to be made again so far, by cause (see `causes.RETRIES`)."""
+        ...
+
+    @property
+    def priced_region(self) -> str:
+        """The region whose prices AWS takes for requests here; "" where this is not AWS, or the region is not known yet."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...

@@ -15,9 +15,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from dth.causes import retry_cause
 from dth.errors import (
     AnswerInvalid,
     BadCredentials,
+    DthError,
     KeyRefused,
     ProtocolViolation,
     RequestRefused,
@@ -91,6 +93,7 @@ class Bucket:
         self.location = location
         self.profile = profile
         self.requests: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()  # by cause: exchanges that must be made again, here or by the caller
         self.server = ""  # as the last answer's header names it
         self._credentials = credentials
         self._connect = connect
@@ -138,7 +141,11 @@ class Bucket:
         """What `read` makes of the 2xx answer. Sending and reading are repeated together while the errors are retryable,
         unless the body is streamed, which can be sent once only."""
         if not isinstance(call.body, bytes):
-            return await read(await self._send(call))
+            try:
+                return await read(await self._send(call))
+            except (TransportError, StoreError) as exc:
+                self.asked_again(exc)
+                raise
 
         async def once() -> T:
             try:
@@ -146,13 +153,20 @@ class Bucket:
             except TransportError as exc:
                 if exc.sent and not call.repeatable:
                     exc.retryable = False
+                self.asked_again(exc)
                 raise self._named(call, exc) from exc
             except StoreError as exc:
                 if not call.repeatable and (exc.status in {502, 504} or isinstance(exc, AnswerInvalid)):
                     exc.retryable = False  # a gateway's is a lost answer, and nonsense is none
+                self.asked_again(exc)
                 raise
 
         return await retrying(once, self._retry, sleep=self._sleep)
+
+    def asked_again(self, error: DthError) -> None:
+        """Count an exchange that failed, where it will be made again: here, or by the caller."""
+        if error.retryable:
+            self.retries[retry_cause(error)] += 1
 
     def question(self, call: Call) -> Question:
         """What `call` asks, for errors."""
@@ -174,6 +188,7 @@ class Bucket:
             if not isinstance(call.body, bytes):
                 error.retryable = True  # the caller's next try, with a new stream, goes right
                 raise error
+            self.retries["corrected"] += 1
         raise AssertionError("unreachable")
 
     async def _exchange(self, door: _Door, call: Call, credentials: Credentials | None) -> Response:

@@ -11,10 +11,12 @@ from dth.errors import (
     AccessDenied,
     AnswerInvalid,
     BodyMismatch,
+    DthError,
     NotFound,
     ObjectChanged,
     PreconditionFailed,
     RequestRefused,
+    TransportError,
 )
 from dth.model import ByteSpan, Generation, ObjectHead, Tags
 from dth.stores.answers import ERROR_LIMIT, Question
@@ -35,12 +37,20 @@ _content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
 class Stream:
     """`stores.base.ObjectStream` over a response."""
 
-    __slots__ = ("_ask", "_chunks", "_response", "_seen", "head", "length")
+    __slots__ = ("_ask", "_asked_again", "_chunks", "_response", "_seen", "head", "length")
 
-    def __init__(self, response: Response, head: ObjectHead, length: int, ask: Callable[[], Question]) -> None:
-        """`ask`: what was asked for, made only where an error must say it."""
+    def __init__(
+        self,
+        response: Response,
+        head: ObjectHead,
+        length: int,
+        ask: Callable[[], Question],
+        asked_again: Callable[[DthError], None],
+    ) -> None:
+        """`ask`: what was asked for, made only where an error must say it; `asked_again` hears of errors."""
         self._response = response
         self._ask = ask
+        self._asked_again = asked_again
         self._chunks: AsyncIterator[bytes]
         self._seen = 0
         self.head = head
@@ -48,7 +58,11 @@ class Stream:
 
     async def read(self) -> bytes:
         """See `ObjectStream.read`."""
-        data = await self._response.read(self.length)
+        try:
+            data = await self._response.read(self.length)
+        except TransportError as exc:
+            self._asked_again(exc)
+            raise
         if len(data) != self.length:
             raise self._mismatch(len(data))
         return data
@@ -65,6 +79,9 @@ class Stream:
             if self._seen != self.length:
                 raise self._mismatch(self._seen) from None
             raise
+        except TransportError as exc:
+            self._asked_again(exc)
+            raise
         self._seen += len(chunk)
         if self._seen > self.length:
             raise self._mismatch(self._seen)
@@ -77,9 +94,11 @@ class Stream:
     def _mismatch(self, seen: int) -> BodyMismatch:
         self.close()
         asked = self._ask()
-        return BodyMismatch(
+        error = BodyMismatch(
             f"{asked.side}: {asked.operation} {asked.target}: {seen} bytes came instead of {self.length}"
         )
+        self._asked_again(error)
+        return error
 
 
 class Reading:
@@ -223,7 +242,7 @@ class Reading:
                     operation=call.operation,
                     status=response.status,
                 )
-        return Stream(response, head, length, partial(self._bucket.question, call))
+        return Stream(response, head, length, partial(self._bucket.question, call), self._bucket.asked_again)
 
     def _range(self, call: Call, response: Response, span: ByteSpan) -> tuple[int, int]:
         """Total size of the object and bytes that follow."""

@@ -125,6 +125,16 @@ class S3Store:
         return self._bucket.clock_offset
 
     @property
+    def retries(self) -> Mapping[str, int]:
+        """See `ObjectStore`."""
+        return self._bucket.retries
+
+    @property
+    def priced_region(self) -> str:
+        """See `ObjectStore`."""
+        return self._bucket.region if self._capabilities.provider == AMAZON_S3 else ""
+
+    @property
     def region(self) -> str:
         """The bucket's region, as given or found; "" where it is not known yet."""
         return self._bucket.region

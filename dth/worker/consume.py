@@ -25,6 +25,7 @@ from dth.messages import (
     decode,
 )
 from dth.model import Counts
+from dth.stats import Breakdown
 from dth.worker import outcomes
 from dth.worker.entries import EntriesWorker
 from dth.worker.events import FindRules, translated
@@ -181,7 +182,8 @@ class Consumer:
         if meant.strange:
             await self._process.bury_records(meant.strange)
         if meant.ignored:
-            await self._process.record(meant.ignored)
+            ignored = Breakdown(skips={"event_ignored": meant.ignored.counts.skipped})
+            await self._process.record(meant.ignored, ignored)
         if meant.message is None:
             return await self._queue.ack([held.delivery])
         return await self._entries.work(held, meant.message)

@@ -13,6 +13,7 @@ from dth.ledgers.base import Ledger, OutcomeRow
 from dth.messages import DeleteMessage, ImageMessage, Message, MessageInvalid, ObjectsMessage, PartsMessage, decode
 from dth.queues.base import Queue
 from dth.worker.admission import Admission
+from dth.worker.breakdown import DEAD_LETTER, given_up
 from dth.worker.outcomes import BURIED, refused_row
 
 LOOKED_AT = 10_000
@@ -58,9 +59,9 @@ async def count_dead_letters(
         if row := await ledger.outcome(message.message_id):
             await _send_what_remains(row, queue, ledger, admission)
             continue
-        await ledger.record(refused_row(message, len(names)), process)
+        await ledger.record(refused_row(message, len(names)), process, *given_up(message, names, letter.reason))
         for name, attempt in names:
-            emit(ObjectFailed(message.run_id, name, "dead_letter", letter.reason, attempt, final=True))
+            emit(ObjectFailed(message.run_id, name, DEAD_LETTER, letter.reason, attempt, final=True))
         counted += len(names)
     return counted
 

@@ -33,6 +33,7 @@ from dth.transfer.gone import GONE
 from dth.transfer.listed import UNTRUE
 from dth.transfer.result import Copied
 from dth.worker import outcomes
+from dth.worker.breakdown import breakdown_of, failures_of
 from dth.worker.events import follow_event
 from dth.worker.leases import Held
 from dth.worker.outcomes import Ended
@@ -81,6 +82,8 @@ class EntriesWorker:
         mine = outcomes.row_of(message, ended)
         row = await process.record(
             mine,
+            breakdown_of(message, ended),
+            failures_of(message, ended),
             deletes=isinstance(message, DeleteMessage),
             gone=outcomes.coded(ended, GONE),
             untrue=outcomes.coded(ended, UNTRUE),

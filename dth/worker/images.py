@@ -26,6 +26,7 @@ from dth.model import ImageEnd, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
 from dth.worker import outcomes
+from dth.worker.breakdown import failed_image, of_image
 from dth.worker.leases import Held
 from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess
@@ -97,7 +98,11 @@ class ImageWorker:
             return await process.queue.release([held.delivery])
         if turn and turn.end:
             await process.report.write_images(turn.end.records)
-        row = await process.record(outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0))
+        row = await process.record(
+            outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0),
+            of_image(ended.outcome if ended else None, ended.error_code if ended else "", message.reason.value),
+            failed_image(turn.end.records[0], message) if turn and turn.end else (),
+        )
         reason = f"{ended.error_code}: {ended.error}" if ended and ended.error else ""
         return await self._finish(held, message, row, reason)
 

@@ -17,6 +17,7 @@ from dth.messages import DeleteMessage, Entries, ObjectsMessage, PartsMessage
 from dth.model import Counts
 from dth.queues.base import Queue
 from dth.report import Report, ReportFailed
+from dth.stats import NOTHING, Breakdown, Failure
 from dth.text import printable
 from dth.transfer.context import CopyContext, Job
 from dth.worker import outcomes
@@ -144,12 +145,21 @@ class WorkerProcess:
         known = held.redelivered or outcomes.is_remainder(message_id)
         return await self.ledger.outcome(message_id) if known else None
 
-    async def record(self, mine: OutcomeRow, *, deletes: bool = False, gone: int = 0, untrue: int = 0) -> OutcomeRow:
+    async def record(
+        self,
+        mine: OutcomeRow,
+        breakdown: Breakdown = NOTHING,
+        failures: Sequence[Failure] = (),
+        *,
+        deletes: bool = False,
+        gone: int = 0,
+        untrue: int = 0,
+    ) -> OutcomeRow:
         """Write the row; the one in force, which may be another's. Own ones are counted, and told. The entries of a dead
         letter were counted when it was written: whoever puts one back into the queue by hand adds no outcome to its run."""
         if outcomes.BURIED in mine.message_id:
-            mine = replace(mine, counts=Counts())
-        row = await self.ledger.record(mine, self.settings.process)
+            mine, breakdown, failures = replace(mine, counts=Counts()), NOTHING, ()
+        row = await self.ledger.record(mine, self.settings.process, breakdown, failures)
         if row == mine:
             counts = row.counts
             self.counts += counts

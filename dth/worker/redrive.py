@@ -20,7 +20,9 @@ from dth.model import Counts
 from dth.queues.base import DeadLetter, Queue
 from dth.settings import noun_of
 from dth.states import RunState
+from dth.stats import NOTHING
 from dth.worker.admission import Admission
+from dth.worker.breakdown import given_up
 from dth.worker.dead_letters import LOOKED_AT, names_in
 from dth.worker.outcomes import BURIED, failed_in, refused_row
 
@@ -127,7 +129,7 @@ class Redrive:
             self._left += 1
             return
         again = await self._again(old)
-        failed = await self._failed(message)
+        failed = await self._failed(message, letter.reason)
         if isinstance(message, ImageMessage):
             again.images += [message] * len(failed)
             again.letters.append(letter)
@@ -144,14 +146,15 @@ class Redrive:
         again.entries += [entry.model_copy(update={"attempt": 0}) for entry in entries]
         again.letters.append(letter)
 
-    async def _failed(self, message: ObjectsMessage | ImageMessage) -> Sequence[int]:
+    async def _failed(self, message: ObjectsMessage | ImageMessage, why: str) -> Sequence[int]:
         """The entries that ended FAILED, by position. A message that nobody counted is, first: its own run must end."""
-        count = len(names_in(message))
+        names = names_in(message)
+        count = len(names)
         if BURIED in message.message_id:
             return range(count)
         row = await self._ledger.outcome(message.message_id)
         if row is None:
-            row = await self._ledger.record(refused_row(message, count), self._process)
+            row = await self._ledger.record(refused_row(message, count), self._process, *given_up(message, names, why))
         if row.remainder:
             await self._queue.send(await self._admission.signed(row.run_id, [row.remainder]))
         return failed_in(row.bitmap, count)
@@ -171,6 +174,7 @@ class Redrive:
             found_bytes=0,
             reasons={},
             counts=Counts(),
+            breakdown=NOTHING,
         )
         await self._ledger.start_run(run, overlap=True)
         self._emit(RunStarted(run.run_id, f"dead letters of run {old.run_id}", "", noun_of(old.job_settings)))

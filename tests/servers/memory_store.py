@@ -199,6 +199,14 @@ class MemoryStore:
     def requests(self) -> Mapping[str, int]:
         return self.calls
 
+    @property
+    def retries(self) -> Mapping[str, int]:
+        return {}
+
+    @property
+    def priced_region(self) -> str:
+        return ""
+
     async def close(self) -> None:
         return None
 

@@ -18,6 +18,7 @@ VALUES = {
     "partitions",
     "states",
     "stats",
+    "causes",
     "events",
     "retry",
     "messages",

@@ -36,8 +36,9 @@ from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, ImageRecord
 from dth.report import JsonlReport, ReportLevel
 from dth.settings import ImageJob
-from dth.states import Side
+from dth.states import Outcome, Reason, Side
 from dth.summary import ExitCode, Summary
+from dth.worker.breakdown import failure_of, of_image
 
 LOCK_PATIENCE_SECONDS = 20.0
 RUNS_LOOKED_AT = 20
@@ -166,7 +167,11 @@ class _Books:
         await self._report.write_images([one])
         self._number += 1
         row = OutcomeRow(f"{self.run_id}/{self._number}", self.run_id, counts, "", "")
-        await self._ledger.record(row, self.process)
+        counted = one.outcome if counts.ended else None
+        reason = (Reason.EXTRA if one.removed else Reason.UNCOMPARED).value
+        breakdown = of_image(counted, one.error_code, reason, removed=one.removed)
+        failures = [failure_of(one, row.message_id, reason)] if counted is Outcome.FAILED else []
+        await self._ledger.record(row, self.process, breakdown, failures)
 
     async def seal(self, found: int, compared: int, record: Record) -> None:
         """Fix the totals."""

@@ -123,5 +123,6 @@ class _Planning:
             destination=name_of(image.destination, image.reference),
             digest=image.digest,
             registry=source.named,
+            reason=reason,
         )
         await outbox.put([encode(message)])

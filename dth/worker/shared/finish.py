@@ -36,6 +36,7 @@ from dth.transfer.large import pinned_head, proven, upload_context, upload_task
 from dth.transfer.result import Copied
 from dth.transfer.single import skipped
 from dth.worker import outcomes
+from dth.worker.breakdown import breakdown_of, failures_of
 from dth.worker.outcomes import Ended
 from dth.worker.process import WorkerProcess
 from dth.worker.shared.messages import object_message
@@ -209,7 +210,9 @@ class SharedUploads:
             process.emit(
                 ObjectFailed(message.run_id, entry.key, ended.error_code, ended.error, message.attempt, final=final)
             )
-        outcome = await process.record(outcomes.row_of(message, [ended]))
+        outcome = await process.record(
+            outcomes.row_of(message, [ended]), breakdown_of(message, [ended]), failures_of(message, [ended])
+        )
         return outcome, {0: f"{ended.error_code}: {ended.error}"} if ended.error else {}
 
     async def _settle(self, ending: _Ending, outcome: OutcomeRow, reasons: Mapping[int, str]) -> None:
