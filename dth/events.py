@@ -165,14 +165,16 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Requests(Event):
-    """HTTP requests of one process, by side and operation, and about what they cost (`dth.prices`; None where nobody knows);
-    sent when it ends."""
+    """All HTTP requests of one process so far, by side and operation, said every few seconds and when it ends. `retries` are
+    those that had to be made again, by side and cause (`causes.RETRIES`); `regions` says by side where AWS has the bucket, ""
+    elsewhere; `storage_class` is of what it writes."""
 
     process: str
     source: dict[str, int]
     destination: dict[str, int]
-    source_usd: float | None = None
-    destination_usd: float | None = None
+    retries: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    regions: dict[str, str] = dataclasses.field(default_factory=dict)
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +195,8 @@ class Buried(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunOver(Event):
-    """A run's totals are final."""
+    """A run's totals, as the ledger has them at the end of a command; `causes`, `skips`, `proofs` and `reasons` are those of
+    `stats.Breakdown`."""
 
     run_id: str
     state: str
@@ -203,6 +206,10 @@ class RunOver(Event):
     failed: int
     bytes: int
     noun: str = "object"
+    causes: dict[str, int] = dataclasses.field(default_factory=dict)
+    skips: dict[str, int] = dataclasses.field(default_factory=dict)
+    proofs: dict[str, int] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

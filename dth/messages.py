@@ -69,7 +69,8 @@ class _Wire(BaseModel):
 
 class ObjectEntry(_Wire):
     """One object to copy: what the finder saw at the source. `attempt` 0 means the message's; `sequencer`
-    orders events of one key, and `other_key` is what the key may be instead, where an event's writer may have encoded it."""
+    orders events of one key, `event_time` is when one happened (seconds since the epoch, 0: unknown, or no event), and
+    `other_key` is what the key may be instead, where an event's writer may have encoded it."""
 
     key: Key
     size: Size
@@ -80,6 +81,7 @@ class ObjectEntry(_Wire):
     attempt: Annotated[int, Field(ge=0, le=_ATTEMPTS)] = 0
     sequencer: Word = ""
     other_key: Key | None = None
+    event_time: Annotated[float, Field(ge=0, lt=1e11)] = 0.0
 
 
 class _Envelope(_Wire):

@@ -1,47 +1,147 @@
-"""What requests cost, roughly. Pure data and a sum.
+"""What a transfer costs, roughly. Pure data and sums.
 
-US dollars for 1,000 requests to AWS S3 in US East (N. Virginia), as they were known on 2026-11-25 from
-https://aws.amazon.com/s3/pricing/ ("Requests & data retrievals"); other regions of the same partition differ by up to a half.
-Not part of the sum: bytes that leave a region (often the largest item of a bill), what a class of storage asks for reading,
-restores, and anything that is not AWS's or in another of its partitions, whose prices are others: `dth.partitions` says for which partition these hold.
+US dollars, as they were known on `DATE` from https://aws.amazon.com/s3/pricing/ ("Requests & data retrievals", "Data
+transfer"): for 1,000 requests, and for a gigabyte (1,000 MB) that leaves a region. Only the first price of a tier is known
+here: large bills are lower. A region that is not in the tables takes the prices of `HOME`, and that is said. Not part of the
+sums: what `NEVER_PRICED` names, stores that are not AWS's, and AWS's partitions with prices of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-SOURCE = "https://aws.amazon.com/s3/pricing/, US East (N. Virginia), 2026-11-25"
+from dth.partitions import partition_of
 
-READ = 0.0004
-WRITE_AND_LIST = 0.005
-WRITE_BY_CLASS = {
-    "STANDARD_IA": 0.01,
-    "ONEZONE_IA": 0.01,
-    "GLACIER_IR": 0.02,
-    "GLACIER": 0.03,
-    "DEEP_ARCHIVE": 0.05,
+DATE = "2026-11-25"
+HOME = "us-east-1"
+NEVER_PRICED = ("storage", "compute and network of the workers", "retrieval from archive and infrequent-access classes")
+
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Prices of one region: a read and a write request (STANDARD; a listing costs as much as a write), in dollars for 1,000;
+    a gigabyte to another region, and to the internet."""
+
+    read: float
+    write: float
+    between: float
+    internet: float
+
+
+REGIONS: Mapping[str, Region] = {
+    "us-east-1": Region(0.0004, 0.005, 0.02, 0.09),
+    "us-east-2": Region(0.0004, 0.005, 0.02, 0.09),
+    "us-west-1": Region(0.00044, 0.0055, 0.02, 0.09),
+    "us-west-2": Region(0.0004, 0.005, 0.02, 0.09),
+    "ca-central-1": Region(0.00044, 0.0055, 0.02, 0.09),
+    "eu-central-1": Region(0.00043, 0.0054, 0.02, 0.09),
+    "eu-north-1": Region(0.0004, 0.005, 0.02, 0.09),
+    "eu-west-1": Region(0.0004, 0.005, 0.02, 0.09),
+    "eu-west-2": Region(0.00042, 0.0053, 0.02, 0.09),
+    "eu-west-3": Region(0.00042, 0.0053, 0.02, 0.09),
+    "ap-northeast-1": Region(0.00037, 0.0047, 0.09, 0.114),
+    "ap-northeast-2": Region(0.00035, 0.0045, 0.08, 0.126),
+    "ap-south-1": Region(0.0004, 0.005, 0.086, 0.1093),
+    "ap-southeast-1": Region(0.0004, 0.005, 0.09, 0.12),
+    "ap-southeast-2": Region(0.00044, 0.0055, 0.098, 0.114),
+    "sa-east-1": Region(0.00056, 0.007, 0.138, 0.15),
 }
-"""Of PutObject and the requests of a multipart upload; every other class costs what STANDARD costs."""
+BETWEEN: Mapping[tuple[str, str], float] = {
+    ("us-east-1", "us-east-2"): 0.01,
+    ("us-east-2", "us-east-1"): 0.01,
+}
+"""A gigabyte from one region to another, where that has a price of its own."""
 
-_FREE = frozenset(
-    {"DeleteObject", "AbortMultipartUpload", "RestoreObject"}
-)  # the last is no request's price: see above
+WRITE_FACTORS = {"STANDARD_IA": 2.0, "ONEZONE_IA": 2.0, "GLACIER_IR": 4.0, "GLACIER": 6.0, "DEEP_ARCHIVE": 10.0}
+"""What a write into a storage class costs, as a multiple of STANDARD's; every other class costs what STANDARD costs."""
+
+_FREE = frozenset({"DeleteObject", "AbortMultipartUpload", "RestoreObject"})  # the last is no request's price
 _READS = frozenset({"GetObject", "HeadObject", "HeadBucket", "GetObjectAttributes", "GetObjectTagging"})
 _WRITES = frozenset(
     {"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload"}
 )
 
 
-def estimate(requests: Mapping[str, int], storage_class: str) -> float:
-    """US dollars for so many requests by operation name, whose writes are of `storage_class` ("" is STANDARD)."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """About what it costs, in US dollars. `requests_usd` is by side, for those sides whose prices are known; `egress_usd` is
+    what leaves the source's region, None where that is not known. `regions` are those whose prices were taken, by side;
+    `not_priced` says in words what is missing from the sum."""
+
+    usd: float
+    requests_usd: Mapping[str, float]
+    egress_usd: float | None
+    prices_of: str
+    regions: Mapping[str, str]
+    not_priced: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether anything at all could be priced."""
+        return bool(self.requests_usd) or self.egress_usd is not None
+
+
+def estimate(requests: Mapping[str, int], storage_class: str, region: str = HOME) -> float:
+    """Dollars for so many requests by operation name, whose writes are of `storage_class` ("" is STANDARD)."""
+    prices = REGIONS.get(region, REGIONS[HOME])
     dollars = 0.0
     for operation, count in requests.items():
-        price = WRITE_AND_LIST
+        price = prices.write
         if operation in _FREE:
             price = 0.0
         elif operation in _READS:
-            price = READ
+            price = prices.read
         elif operation in _WRITES:
-            price = WRITE_BY_CLASS.get(storage_class, WRITE_AND_LIST)
+            price = prices.write * WRITE_FACTORS.get(storage_class, 1.0)
         dollars += count * price / 1000
     return dollars
+
+
+def egress(region: str, to: str, size: int) -> float:
+    """Dollars for so many bytes out of one of AWS's regions into another, or ("") out of AWS."""
+    prices = REGIONS.get(region, REGIONS[HOME])
+    if region == to:
+        return 0.0
+    price = BETWEEN.get((region, to), prices.between) if to else prices.internet
+    return size / GIGABYTE * price
+
+
+def cost_of(
+    requests: Mapping[str, Mapping[str, int]], regions: Mapping[str, str], storage_class: str, moved_bytes: int
+) -> Cost:
+    """What was asked of each side (`source`, `destination`), in `regions` ("": not AWS's, or unknown), and what moved."""
+    priced = {side: region for side, region in regions.items() if _is_priced(region)}
+    dollars = {
+        side: round(estimate(requests.get(side, {}), storage_class if side == "destination" else "", region), 6)
+        for side, region in priced.items()
+    }
+    leaves = None
+    if "source" in priced:
+        leaves = round(egress(priced["source"], priced.get("destination", ""), moved_bytes), 6)
+    return Cost(
+        usd=round(sum(dollars.values()) + (leaves or 0.0), 6),
+        requests_usd=dollars,
+        egress_usd=leaves,
+        prices_of=DATE,
+        regions={side: region if region in REGIONS else HOME for side, region in priced.items()},
+        not_priced=tuple(_missing(regions, priced)),
+    )
+
+
+def _is_priced(region: str) -> bool:
+    return bool(region and partition_of(region).priced)
+
+
+def _missing(regions: Mapping[str, str], priced: Mapping[str, str]) -> Iterable[str]:
+    for side in ("source", "destination"):
+        if side not in priced:
+            region = regions.get(side, "")
+            yield f"requests to the {side}" + (f" ({region})" if region else ", which is not AWS's")
+        elif priced[side] not in REGIONS:
+            yield f"the prices of {priced[side]}, which are not known here: those of {HOME} were taken"
+    if "source" not in priced:
+        yield "bytes that leave the source"
+    yield from NEVER_PRICED

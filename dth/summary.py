@@ -24,6 +24,7 @@ from dth.events import (
     RunSealed,
     RunStarted,
 )
+from dth.prices import Cost, cost_of
 from dth.states import Comparison, RunState
 
 FAILURES_KEPT = 20  # named in the summary; all are in the report
@@ -76,8 +77,10 @@ class FailedObject:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a command. Sums are over `runs`; `compared` counts source objects looked at, of which the selection
-    left `not_selected` out; `requests` are HTTP requests by side and operation, `requests_usd` about
-    what they cost (see `dth.prices`), for the sides of which that is known; `undecided` objects were kept although nothing proves
+    left `not_selected` out; `requests` are HTTP requests by side and operation, `retries` those that had to be made again, by
+    side and cause, `requests_usd` about what they cost, for the sides of which that is known, `cost` the whole of it (see
+    `dth.prices`; None where no price is known). `proofs`, `reasons` and `skips` say what stands behind `done` and `skipped`
+    (see `stats.Breakdown`). `undecided` objects were kept although nothing proves
     them equal; `listed` counts what was only named, `explained` what `--explain`
     was asked for; `buried` counts messages that became dead letters as they came, because they are garbage or nobody who may
     ask for work wrote them; `failures` are the first ones, `failure_codes` counts all of them by code."""
@@ -99,6 +102,11 @@ class Summary:
     requests_usd: Mapping[str, float] = dataclasses.field(default_factory=dict)
     undecided: int = 0
     buried: int = 0
+    retries: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    cost: Cost | None = None
+    proofs: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    reasons: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    skips: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def found(self) -> int:
@@ -206,9 +214,9 @@ class Tally:
         self.planned_deletes = 0
         self.planned_bytes = 0
         self.failures: list[FailedObject] = []
-        self.failure_codes: Counter[str] = Counter()
-        self._requests: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
-        self._usd: dict[str, float] = {}
+        self._codes: dict[str, Counter[str]] = {}
+        self._requests: dict[str, Requests] = {}  # by process: each says all that it has asked so far
+        self._behind: dict[str, RunOver] = {}
         self.buried = 0
         self._undecided: dict[str, int] = {}
         self._found_bytes: dict[str, int] = {}
@@ -238,7 +246,7 @@ class Tally:
             case Moved():
                 self._moved(event)
             case ObjectFailed(final=True):
-                self.failure_codes[event.error_code] += 1
+                self._codes.setdefault(event.run_id, Counter())[event.error_code] += 1
                 if len(self.failures) < FAILURES_KEPT:
                     self.failures.append(FailedObject(event.key, event.error_code, event.error))
             case Explained():
@@ -253,19 +261,52 @@ class Tally:
                 self.planned += 1
                 self.planned_bytes += event.size
             case Requests():
-                self._requests["source"].update(event.source)
-                self._requests["destination"].update(event.destination)
-                self._pay("source", event.source_usd)
-                self._pay("destination", event.destination_usd)
+                self._requests[event.process] = event
             case RunOver():
                 self.noun = event.noun
                 self._over(event)
             case _:
                 pass
 
-    def _pay(self, side: str, dollars: float | None) -> None:
-        if dollars is not None:
-            self._usd[side] = self._usd.get(side, 0.0) + dollars
+    def asked(self) -> dict[str, dict[str, int]]:
+        """Requests of all processes so far, by side and operation."""
+        sums: dict[str, Counter[str]] = {"source": Counter(), "destination": Counter()}
+        for said in list(self._requests.values()):
+            sums["source"].update(said.source)
+            sums["destination"].update(said.destination)
+        return {side: dict(counts) for side, counts in sums.items()}
+
+    def asked_again(self) -> dict[str, dict[str, int]]:
+        """Of those, what had to be made again, by side and cause."""
+        sums: dict[str, Counter[str]] = {}
+        for said in list(self._requests.values()):
+            for side, counts in said.retries.items():
+                sums.setdefault(side, Counter()).update(counts)
+        return {side: dict(counts) for side, counts in sums.items()}
+
+    def cost(self) -> Cost | None:
+        """What all that was asked and moved costs so far; None where nobody knows any price of it."""
+        regions: dict[str, str] = {}
+        classes = [said.storage_class for said in self._requests.values() if said.storage_class]
+        for said in list(self._requests.values()):
+            regions |= {side: region for side, region in said.regions.items() if region or side not in regions}
+        moved = sum(run.bytes for run in self.runs.values())
+        cost = cost_of(self.asked(), regions, classes[-1] if classes else "", moved)
+        return cost if cost.known else None
+
+    def failure_codes(self) -> dict[str, int]:
+        """Failures by code: as the ledger counted them where it was asked, for events of killed workers are missing."""
+        sums: Counter[str] = Counter()
+        for run_id in self._codes.keys() | self._behind.keys():
+            over = self._behind.get(run_id)
+            sums.update(over.causes if over and over.causes else self._codes.get(run_id, {}))
+        return dict(sums)
+
+    def _behind_of(self, kind: str) -> dict[str, int]:
+        sums: Counter[str] = Counter()
+        for over in self._behind.values():
+            sums.update(getattr(over, kind))
+        return dict(sums)
 
     def _run(self, run_id: str) -> RunTotals:
         return self.runs.get(run_id) or RunTotals(run_id)
@@ -296,6 +337,7 @@ class Tally:
 
     def _over(self, event: RunOver) -> None:
         """The ledger's own totals replace what events added up: those may repeat, or miss what a dead worker did."""
+        self._behind[event.run_id] = event
         seen = self._run(event.run_id)
         self.runs[event.run_id] = RunTotals(
             event.run_id,
@@ -306,7 +348,7 @@ class Tally:
             event.failed,
             event.bytes,
             deleted=min(seen.deleted, event.done),
-            gone=min(seen.gone, event.skipped),
+            gone=event.skips.get("gone", min(seen.gone, event.skipped)),
             untrue=min(seen.untrue, event.done + event.skipped),
         )
 
@@ -314,6 +356,7 @@ class Tally:
         """The sums until now. Unless given, the exit code is 3 where an object failed, a message was buried or a run was
         abandoned, else 0."""
         failed = self.buried > 0 or any(run.failed or run.state == RunState.ABANDONED for run in self.runs.values())
+        cost = self.cost()
         return Summary(
             runs=tuple(self.runs.values()),
             compared=sum(self._compared.values()),
@@ -321,15 +364,20 @@ class Tally:
             exit_code=(ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE) if exit_code is None else exit_code,
             planned=self.planned,
             planned_bytes=self.planned_bytes,
-            requests={side: dict(counts) for side, counts in self._requests.items()},
+            requests=self.asked(),
             failures=tuple(self.failures),
-            failure_codes=dict(self.failure_codes),
+            failure_codes=self.failure_codes(),
             noun=self.noun,
             listed=self.named,
             explained=self.explained,
             buried=self.buried,
             planned_deletes=self.planned_deletes,
             not_selected=sum(self._not_selected.values()),
-            requests_usd={side: round(dollars, 6) for side, dollars in self._usd.items()},
+            requests_usd=cost.requests_usd if cost else {},
             undecided=sum(self._undecided.values()),
+            retries=self.asked_again(),
+            cost=cost,
+            proofs=self._behind_of("proofs"),
+            reasons=self._behind_of("reasons"),
+            skips=self._behind_of("skips"),
         )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -24,13 +24,10 @@ from dth.events import Emit, Notice, Requests
 from dth.ledgers.base import Ledger, Run
 from dth.messages import MessageInvalid
 from dth.model import Counts, Location
-from dth.partitions import partition_of
-from dth.prices import estimate
 from dth.queues.base import Queue
 from dth.report import JsonlReport, ReportLevel
 from dth.settings import ImageJob, TransferJob
 from dth.states import RunState, Side
-from dth.stores.providers import AMAZON_S3
 from dth.stores.s3 import S3Store
 from dth.transfer.context import Job, OneStore
 from dth.transfer.options import CopyOptions, Verify
@@ -97,21 +94,20 @@ class Sides:
 
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""
-        source, destination = dict(self.source.requests), dict(self.destination.requests)
-        dollars = _dollars(self.source, source, ""), _dollars(self.destination, destination, self.storage_class)
-        return Requests(process, source, destination, *dollars)
+        sides = {Side.SOURCE: self.source, Side.DESTINATION: self.destination}
+        return Requests(
+            process=process,
+            source=dict(self.source.requests),
+            destination=dict(self.destination.requests),
+            retries={side.value: dict(store.retries) for side, store in sides.items() if store.retries},
+            regions={side.value: store.priced_region for side, store in sides.items()},
+            storage_class=self.storage_class,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self.source.close()
         await self.destination.close()
-
-
-def _dollars(store: S3Store, requests: Mapping[str, int], storage_class: str) -> float | None:
-    """About what they cost; None where that is not known. A region that was never asked for is AWS's own default."""
-    if store.capabilities.provider != AMAZON_S3 or not partition_of(store.region).priced:
-        return None
-    return estimate(requests, storage_class)
 
 
 def is_allowed(pattern: str, host: str, bucket: str) -> bool:
@@ -323,10 +319,9 @@ class JobOpener:
             self._by_run[run_id] = self._by_settings[run.job_settings][0]
             return self._by_run[run_id]
 
-    async def close(self, process: str, emit: Emit) -> None:
-        """Close the stores and say what was asked of them."""
+    async def close(self, emit: Emit) -> None:
+        """Close the stores, and say how they were reached."""
         for text, (_, sides) in self._by_settings.items():
-            emit(sides.requests(process))
             sides.tell(settings.from_run_settings(text), emit)
             await sides.close()
 
@@ -368,8 +363,8 @@ async def run_child(
                     open_job, ports.queue, ports.ledger, own, emit, report, stop, open_images=images, event_rules=rules
                 )
         finally:
-            await open_job.close(process, emit)
-            await images.close(process)
+            await open_job.close(emit)
+            await images.close()
             await ports.reclaim(process)  # a receive that was cut off at the end may hold messages
 
 
@@ -391,10 +386,10 @@ class LateImages:
             self._opener = ImagesOpener(self._job, self._ledger, self._emit, strict=self._strict)
         return await self._opener(run_id)
 
-    async def close(self, process: str) -> None:
+    async def close(self) -> None:
         """Close what was opened."""
         if self._opener is not None:
-            await self._opener.close(process)
+            await self._opener.close()
 
 
 def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:

@@ -39,8 +39,9 @@ async def complete_multipart(
                         break
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(stop.wait(), every)
+                await process.usage.end()
         finally:
-            await open_job.close(here.process, record.note)
+            await open_job.close(record.note)
     return record.summary(interrupted=False)
 
 

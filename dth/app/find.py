@@ -24,6 +24,7 @@ from dth.ledgers.base import Ledger
 from dth.settings import TransferJob
 from dth.states import RunState
 from dth.summary import Summary
+from dth.usage import Hands, Usage
 
 
 async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
@@ -32,13 +33,15 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
     async with open_sides(job, connections=finder_connections(job)) as sides:
         await sides.check(job, record.note)
         if dry_run:
+            process = "dry-run"
             await unless_stopped(preview_only(job, sides, record), stop)
         else:
             async with open_embedded(job, lock=Lock.SHARED) as here:
+                process = here.process
                 await bury_dead_finders(here, record)
                 await unless_stopped(find_once(job, sides, here, record, alone=False), stop)
                 await record.read_runs(here.ledger)
-        record.note(sides.requests("finder"))
+        record.note(sides.requests(process))
         sides.tell(job, record.note)
     return record.summary(interrupted=stop.is_set())
 
@@ -86,16 +89,26 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     urls = settings.source_location(job).url(), settings.dest_location(job).url()
     record.note(RunStarted(run_id, *urls))
     options = _finder_settings(job, run_id, here.process, str(here.folder.scratch), overlap=alone or job.overlap)
+    usage = Usage(
+        here.ledger, job_id=here.job_id, process=here.process, role="finder", emit=record.note, hands=_no_hands
+    )
+    usage.meets(run_id, sides.source, sides.destination, job.dest_storage_class)
     stores = Stores(sides.source, sides.destination)
-    async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
+    listing = listers(job, sides, options.sort_directory, record.note)
+    async with listing as (source, destination), usage.kept():
         try:
-            await run_finder(source, destination, here.queue, here.ledger, options, record.note, stores)
+            await run_finder(source, destination, here.queue, here.ledger, options, usage.heard, stores)
         except (StoreError, TransportError) as error:
             if error.exit_code != DthError.exit_code:
                 raise  # cannot reach, or not allowed: it says so itself
             raise ListingFailed(
                 f"{error}; what was found before is copied, the run is not complete: run again"
             ) from error
+
+
+def _no_hands() -> Hands:
+    """A finder moves nothing."""
+    return Hands(0, 0, draining=False)
 
 
 async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ from dth import settings
 from dth.events import Emit, Event, Notice, RunOver
 from dth.ledgers.base import Ledger
 from dth.states import RunState
+from dth.stats import KINDS
 from dth.summary import ExitCode, Summary, Tally
 
 _ONCE = {"plain_http", "clock_corrected"}
@@ -35,7 +36,8 @@ class Record:
             if run is not None:
                 counts, noun = run.counts, settings.noun_of(run.job_settings)
                 ends = counts.done, counts.skipped, counts.failed, counts.bytes
-                self.note(RunOver(run_id, run.state.value, run.found, *ends, noun))
+                behind = [dict(getattr(run.breakdown, kind)) for kind in KINDS]
+                self.note(RunOver(run_id, run.state.value, run.found, *ends, noun, *behind))
 
     def summary(self, *, interrupted: bool, newest_speaks: bool = False) -> Summary:
         """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again; so were

@@ -15,7 +15,8 @@ from typing import Protocol
 class Delivery:
     """One message under lease. `receipt` proves the lease and is new with every delivery; `deliveries` counts them,
     this one included; `leased_at` is `time.monotonic()` at receipt, from which the lease runs.
-    `name` is the queue's own of the message, the same at every delivery."""
+    `name` is the queue's own of the message, the same at every delivery; `sent_at` is when it was sent, in seconds since the
+    epoch, 0 where the queue does not tell."""
 
     body: str
     receipt: str
@@ -23,16 +24,19 @@ class Delivery:
     leased_at: float
     lease_seconds: float
     name: str = ""
+    sent_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Messages waiting, under lease, and in the dead letters. `exact` is False where the service only estimates."""
+    """Messages waiting, under lease, and in the dead letters. `exact` is False where the service only estimates;
+    `oldest_seconds` is how long the oldest of those waiting has done so, None where there is none, or nobody can know."""
 
     visible: int
     leased: int
     dead: int
     exact: bool
+    oldest_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

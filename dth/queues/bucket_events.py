@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ from urllib.parse import unquote_to_bytes
 
 from dth.messages import MessageInvalid
 
+_LATEST = 9e10  # seconds: no message's time is later
 _NESTED = 8  # envelopes within envelopes; no more than that are opened
 
 
@@ -49,7 +51,8 @@ class Happened(Enum):
 class KeyEvent:
     """Something happened to a key. `bucket` is "" where the message doesn't say; `size` is -1 and `etag` "" where it
     doesn't either. `other_key` is what the key would be if its writer encodes keys the other way, "" where that is the same.
-    `sequencer` orders events of one key, "" where there is none (see `later_or_same`)."""
+    `sequencer` orders events of one key, "" where there is none (see `later_or_same`); `at` is when it happened, in seconds since the epoch, 0
+    where the message does not say so in a way that can be read."""
 
     happened: Happened
     bucket: str
@@ -58,6 +61,7 @@ class KeyEvent:
     etag: str
     sequencer: str
     other_key: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _record(record: Any, heard: Heard, depth: int) -> None:
 
 
 def _oss_record(record: Any, heard: Heard, _depth: int) -> None:
-    heard.events.append(_oss(_text(record["eventName"]), record["oss"]))
+    heard.events.append(_oss(_text(record["eventName"]), record["oss"], record.get("eventTime")))
 
 
 def _single(document: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], KeyEvent] | None:
@@ -150,7 +154,7 @@ def _single(document: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], KeyEve
     if document.get("source") == "aws.s3":
         return _eventbridge
     if document.get("source") == "acs.oss":
-        return lambda document: _oss(_text(document["type"]), document["data"]["oss"])
+        return lambda document: _oss(_text(document["type"]), document["data"]["oss"], document.get("time"))
     if isinstance(document.get("key"), str) and "kind" not in document:
         return lambda document: KeyEvent(
             Happened.CREATED, "", document["key"], _size(document.get("size")), "", "", _decoded(document["key"])
@@ -183,6 +187,7 @@ def _s3(record: Mapping[str, Any]) -> KeyEvent:
         etag=str(stored.get("eTag") or "").strip('"'),
         sequencer=_sequencer(stored.get("sequencer")),
         other_key=plain if decoded else "",
+        at=_time(record.get("eventTime")),
     )
 
 
@@ -228,10 +233,11 @@ def _eventbridge(document: Mapping[str, Any]) -> KeyEvent:
         etag=str(stored.get("etag") or "").strip('"'),
         sequencer=_sequencer(stored.get("sequencer")),
         other_key=_decoded(stored["key"]),
+        at=_time(document.get("time")),
     )
 
 
-def _oss(name: str, oss: Mapping[str, Any]) -> KeyEvent:
+def _oss(name: str, oss: Mapping[str, Any], at: Any) -> KeyEvent:
     stored = oss["object"]
     return KeyEvent(
         happened=_named(name),
@@ -241,7 +247,17 @@ def _oss(name: str, oss: Mapping[str, Any]) -> KeyEvent:
         etag=str(stored.get("eTag") or "").strip('"').lower(),
         sequencer="",
         other_key=_decoded(stored["key"]),
+        at=_time(at),
     )
+
+
+def _time(value: Any) -> float:
+    """ISO 8601 as epoch seconds. Nothing depends on it but what is said of delays: 0 for anything else."""
+    try:
+        at = datetime.fromisoformat(str(value))
+        return min(max((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp(), 0.0), _LATEST)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _size(value: Any) -> int:

@@ -230,13 +230,16 @@ class SqliteQueue:
         """Exact counts of one moment. A message that waits for its delay to end counts as visible."""
 
         def work(connection: sqlite3.Connection) -> QueueDepth:
-            counts = connection.execute(
+            now = self._clock()
+            every, leased, dead, oldest = connection.execute(
                 """SELECT (SELECT count(*) FROM messages),
-                          (SELECT count(*) FROM messages WHERE visible_at > ? AND lease IS NOT NULL),
-                          (SELECT count(*) FROM dead)""",
-                (self._clock(),),
+                          (SELECT count(*) FROM messages WHERE visible_at > :now AND lease IS NOT NULL),
+                          (SELECT count(*) FROM dead),
+                          (SELECT min(id) FROM messages WHERE visible_at <= :now)""",
+                {"now": now},
             ).fetchone()
-            return QueueDepth(visible=counts[0] - counts[1], leased=counts[1], dead=counts[2], exact=True)
+            waited = max(now - oldest / 1e6, 0.0) if oldest else None  # ids are times, see `send`
+            return QueueDepth(visible=every - leased, leased=leased, dead=dead, exact=True, oldest_seconds=waited)
 
         return await self._database.read(work)
 
@@ -285,7 +288,9 @@ class SqliteQueue:
                 connection.execute("DELETE FROM bodies WHERE id = ?", (number,))
             else:
                 deliveries.append(
-                    Delivery(body, f"{number}-{lease}", count, leased_at, self._lease_seconds, str(number))
+                    Delivery(
+                        body, f"{number}-{lease}", count, leased_at, self._lease_seconds, str(number), number / 1e6
+                    )
                 )
         return deliveries
 

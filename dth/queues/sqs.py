@@ -150,7 +150,7 @@ class SqsQueue:
                 MaxNumberOfMessages=min(limit, BATCH),
                 WaitTimeSeconds=min(math.ceil(wait_seconds), LONGEST_WAIT_SECONDS),
                 VisibilityTimeout=self._lease_seconds,
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
         except Refused:
             await asyncio.sleep(OVER_LIMIT_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
@@ -163,6 +163,7 @@ class SqsQueue:
                 leased_at=time.monotonic(),
                 lease_seconds=float(self._lease_seconds),
                 name=message["MessageId"],
+                sent_at=int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000,
             )
             for message in answer.get("Messages", ())
         ]

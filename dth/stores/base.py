@@ -336,7 +336,8 @@ class ObjectStore(Lister, Reader, Writer, Protocol):
 
     @property
     def priced_region(self) -> str:
-        """The region whose prices AWS takes for requests here; "" where this is not AWS, or the region is not known yet."""
+        """The region whose prices AWS takes for requests here (its own default until another is known); "" where this is not
+        AWS."""
         ...
 
     async def close(self) -> None:

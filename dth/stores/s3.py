@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dth.model import ByteSpan, Entry, Generation, Location, ObjectHead, Tags
+from dth.partitions import AWS
 from dth.retry import RetryPolicy
 from dth.states import RestoreState
 from dth.stores.base import Capabilities, OpenUpload, PutOptions, Reader, UploadedPart, Written
@@ -132,7 +133,7 @@ class S3Store:
     @property
     def priced_region(self) -> str:
         """See `ObjectStore`."""
-        return self._bucket.region if self._capabilities.provider == AMAZON_S3 else ""
+        return self._bucket.region or AWS.home if self._capabilities.provider == AMAZON_S3 else ""
 
     @property
     def region(self) -> str:

@@ -84,7 +84,9 @@ class Consumer:
         """Work until drained; what this process recorded."""
         try:
             async with asyncio.TaskGroup() as side:
-                beside = [side.create_task(self._leases.keep()), side.create_task(self._tell())]
+                beside = [
+                    side.create_task(each) for each in (self._leases.keep(), self._tell(), self._process.usage.keep())
+                ]
                 async with asyncio.TaskGroup() as messages:
                     receiving = messages.create_task(self._receive(messages))
                     await self._process.draining.wait()
@@ -98,6 +100,7 @@ class Consumer:
                     task.cancel()
         finally:
             await self._give_back_all()
+            await self._process.usage.end()
         return self._process.counts
 
     async def _receive(self, messages: asyncio.TaskGroup) -> None:
@@ -116,6 +119,8 @@ class Consumer:
             # No await until the messages have their tasks: a cancellation in between would strand them.
             self.empty_receives = 0 if deliveries else self.empty_receives + 1
             for held in self._leases.take(deliveries):
+                if held.delivery.sent_at:
+                    self._process.usage.waited(held.delivery.sent_at)
                 self.quiet.clear()
                 messages.create_task(self._message(held))
             await asyncio.sleep(0)  # they decode now, so that what is in hand is known before more is asked for

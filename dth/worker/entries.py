@@ -92,8 +92,15 @@ class EntriesWorker:
             await self._shared.drop(
                 parts, process.context(job, message.run_id, held.lease_until, redelivered=held.redelivered)
             )
+        if row is mine and message.objects[0].reason is Reason.EVENT:
+            self._tell_lag(message, ended)
         reasons = {index: f"{end.error_code}: {end.error}" for index, end in enumerate(ended) if end and end.error}
         return await self._finish(held, message, row, reasons)
+
+    def _tell_lag(self, message: Entries, ended: Sequence[Ended | None]) -> None:
+        for entry, end in zip(message.objects, ended, strict=True):
+            if end and end.outcome and entry.event_time:
+                self._process.usage.lagged(message.run_id, entry.event_time)
 
     async def _finish(self, held: Held, message: Entries, row: OutcomeRow, reasons: dict[int, str]) -> None:
         await self._process.finish(message, row, reasons)

@@ -131,6 +131,7 @@ def _entry(event: KeyEvent, keys: Sequence[str]) -> ObjectEntry:
         etag=event.etag if known else "",
         reason=Reason.EVENT,
         sequencer=event.sequencer,
+        event_time=event.at,
     )
 
 

@@ -25,6 +25,7 @@ from dth.messages import ImageMessage
 from dth.model import ImageEnd, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
+from dth.usage import Asked
 from dth.worker import outcomes
 from dth.worker.breakdown import failed_image, of_image
 from dth.worker.leases import Held
@@ -38,6 +39,11 @@ class Images(Protocol):
     @property
     def at_once(self) -> int:
         """How many may be in flight in this process."""
+        ...
+
+    @property
+    def sides(self) -> tuple[Asked, Asked]:
+        """Source and destination, for who counts what is asked of them."""
         ...
 
     def refusal(self, message: ImageMessage) -> str:
@@ -85,6 +91,8 @@ class ImageWorker:
         process = self._process
         process.load.begin(held, 1)
         images = await process.opened(self._open, message.run_id)
+        if images:
+            process.usage.meets(message.run_id, *images.sides)
         if images is None:
             return await process.bury_whole(held, f"the ledger knows no run {message.run_id!r}")
         if reason := images.refusal(message):  # not recorded: who forges a message may have taken another's id

@@ -20,6 +20,7 @@ from dth.report import Report, ReportFailed
 from dth.stats import NOTHING, Breakdown, Failure
 from dth.text import printable
 from dth.transfer.context import CopyContext, Job
+from dth.usage import Hands, Usage
 from dth.worker import outcomes
 from dth.worker.admission import Admission, forbidden
 from dth.worker.leases import Held, Leases
@@ -90,7 +91,6 @@ class WorkerProcess:
         self.queue = queue
         self.ledger = ledger
         self.settings = settings
-        self.emit = emit
         self.report = report
         self.limiter = Limiter(fixed=settings.worker_number, upper=settings.max_in_flight)
         self.budget = ByteBudget(settings.memory_budget)
@@ -100,10 +100,20 @@ class WorkerProcess:
         self.draining = asyncio.Event()
         self.load = Load(0, 0, 0, asyncio.Event())
         self.counts = Counts()
+        self.usage = Usage(
+            ledger, job_id=settings.job_id, process=settings.process, role="worker", emit=emit, hands=self._hands
+        )
+        self.emit = self.usage.heard
+
+    def _hands(self) -> Hands:
+        return Hands(self.limiter.in_flight, self.budget.in_use, self.draining.is_set())
 
     async def job(self, run_id: str) -> Job | None:
         """The job of a run; None where the ledger knows no such run. Raises as `OpenJob`."""
-        return await self.opened(self.open_job, run_id)
+        job = await self.opened(self.open_job, run_id)
+        if job:
+            self.usage.meets(run_id, job.source, job.destination, job.options.storage_class)
+        return job
 
     async def opened(self, opener: Callable[[str], Awaitable[T]], run_id: str) -> T | None:
         """What `opener` makes of a run; None where the ledger knows no such run."""

@@ -24,6 +24,7 @@ from dth.ledgers.base import OutcomeRow, Run
 from dth.messages import ImageMessage, decode
 from dth.model import Counts
 from dth.states import Outcome
+from dth.stats import Breakdown
 from dth.worker.dead_letters import count_dead_letters
 from dth.worker.redrive import Redrive, Wanted
 from tests.faults.worker_stage import (
@@ -234,7 +235,8 @@ async def test_a_failed_image_that_is_redriven_has_all_its_attempts_again(stage:
 async def test_an_image_whose_end_is_recorded_is_not_copied_again_when_its_message_comes_back(stage: Stage) -> None:
     await ready(stage, "a:1")
     (delivery,) = await stage.queue.receive(1, 0)
-    await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", ""), "died")
+    one = Breakdown(proofs={"digest": 1}, reasons={"missing": 1})
+    await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", ""), "died", one)
     await stage.queue.release([delivery])
     await stage.clear()
     assert not stage.images.tries

@@ -10,9 +10,12 @@ import pytest
 from dth.ledgers.base import OutcomeRow
 from dth.messages import encode
 from dth.model import Counts
+from dth.stats import Breakdown
 from dth.worker.dead_letters import count_dead_letters
 
 from .worker_stage import RUN, Script, Stage, objects, on_stage
+
+ONE_DONE = Breakdown(proofs={"etag": 1}, reasons={"missing": 1})
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ async def test_what_a_dead_worker_recorded_and_did_not_send_is_sent_from_the_dea
     await stage.begin()
     await stage.seal(2)
     message, remainder = objects(["a", "b"], f"{RUN}-0"), encode(objects(["b"], f"{RUN}-0/1"))
-    await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", remainder), "dead")
+    await stage.ledger.record(OutcomeRow(f"{RUN}-0", RUN, Counts(done=1), "1", remainder), "dead", ONE_DONE)
     await stage.queue.bury([(await stage.signed(message), "delivered again and again")])
     for _ in range(2):  # the second finds it on its way or done, and counts nothing twice
         assert await count_dead_letters(stage.queue, stage.ledger, "p", stage.events.append) == 0

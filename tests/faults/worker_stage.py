@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,6 +27,7 @@ from dth.stores.base import ObjectStore
 from dth.transfer.context import CopyContext, Job
 from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.result import Copied
+from dth.usage import Asked
 from dth.worker import run as run_module
 from dth.worker.dead_letters import names_in
 from dth.worker.images import Images
@@ -36,6 +37,17 @@ from dth.worker.run import WorkerSettings, work
 AT_ONCE = RetryPolicy(attempts=0, base_seconds=0.0, cap_seconds=0.0)
 RUN = "run"
 JOB = "job"
+
+
+class _Nothing:
+    """A side that nobody asks for anything."""
+
+    requests: Mapping[str, int] = {}
+    retries: Mapping[str, int] = {}
+    priced_region = ""
+
+
+NOTHING = _Nothing()
 
 Step = Outcome | DthError | Exception | Callable[[], Awaitable[None]]
 
@@ -154,6 +166,10 @@ class ScriptedImages:
         finally:
             self.in_flight -= 1
 
+    @property
+    def sides(self) -> tuple[Asked, Asked]:
+        return NOTHING, NOTHING
+
     async def answers_nobody(self, message: ImageMessage) -> bool:
         return self.silent
 
@@ -214,7 +230,7 @@ class Stage:
 
     async def open_job(self, run_id: str) -> Job:
         self.opened.append(run_id)
-        nothing = cast("ObjectStore", None)
+        nothing = cast("ObjectStore", NOTHING)
         options = CopyOptions(
             include_metadata=True,
             storage_class="",
@@ -305,9 +321,13 @@ class Stage:
         self.stop.clear()
 
     async def counts(self, run_id: str = RUN) -> Counts:
+        """The run's counters, which what stands behind them must add up to."""
         run = await self.ledger.run(run_id)
         assert run
-        return run.counts
+        counts, behind = run.counts, run.breakdown
+        sums = [sum(part.values()) for part in (behind.proofs, behind.reasons, behind.skips, behind.causes)]
+        assert sums == [counts.done, counts.done, counts.skipped, counts.failed], (counts, behind)
+        return counts
 
     async def rows(self, message_id: str = f"{RUN}-0") -> list[OutcomeRow]:
         """The outcome rows of a message and of its remainders, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -63,6 +64,7 @@ def test_an_s3_creation_with_its_url_encoded_key() -> None:
         "d41d8cd98f00b204e9800998ecf8427e",
         "0055AED6DCD90281E5",
         PUT["s3"]["object"]["key"],
+        at=datetime(2026, 1, 1, tzinfo=UTC).timestamp(),
     )
 
 
@@ -145,6 +147,7 @@ def test_eventbridge_sends_keys_as_they_are() -> None:
         "b1946ac92492d2347c6235b4d2611184",
         "617f08299329d189",
         "100% é/key",
+        datetime(2026, 11, 12, tzinfo=UTC).timestamp(),
     )
 
 
@@ -178,7 +181,15 @@ OSS_EVENT: dict[str, Any] = {
 
 def test_an_oss_event_as_message_service_delivers_it() -> None:
     body = copy.deepcopy(OSS_EVENT)
-    assert one(body) == KeyEvent(CREATED, "bucketname", "image/a b.jpg", 122539, "688a7bf4f233dc9c88a80bf985ab7329", "")
+    assert one(body) == KeyEvent(
+        CREATED,
+        "bucketname",
+        "image/a b.jpg",
+        122539,
+        "688a7bf4f233dc9c88a80bf985ab7329",
+        "",
+        at=datetime(2026, 4, 22, 8, 36, 20, tzinfo=UTC).timestamp(),
+    )
     body["events"][0]["eventName"] = "ObjectRemoved:DeleteObject"
     assert one(body).happened is REMOVED
 
@@ -193,6 +204,13 @@ def test_an_oss_event_of_its_eventbridge() -> None:
         },
     }  # fmt: skip
     assert (one(body).happened, one(body).key) == (CREATED, "k")
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", None, 5, "9999999-01-01", "0001-01-01T00:00:00+23:59", {"a": 1}])
+def test_a_time_that_cannot_be_read_is_no_time_and_spoils_no_event(text: object) -> None:
+    document = copy.deepcopy(PUT)
+    document["eventTime"] = text
+    assert one({"Records": [document]}).at == 0.0
 
 
 @pytest.mark.parametrize("size", [10, "10"])

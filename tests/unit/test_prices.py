@@ -1,14 +1,17 @@
-"""What a summary says of requests and their price."""
+"""What transfers cost, and what a summary says of it."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
 from dth.app.build import Sides
 from dth.cli.output.summary import details
-from dth.events import Requests, RunSealed
+from dth.events import Moved, Requests, RunSealed
 from dth.model import Location
-from dth.prices import estimate
+from dth.partitions import partition_of
+from dth.prices import BETWEEN, HOME, REGIONS, cost_of, egress, estimate
 from dth.states import Side
 from dth.stores.credentials import fixed
 from dth.stores.s3 import S3Store
@@ -23,6 +26,38 @@ def test_requests_are_priced_by_what_they_do_and_the_class_that_they_write() -> 
     assert estimate(written, "") == pytest.approx(0.015)
     assert estimate(written, "DEEP_ARCHIVE") == pytest.approx(0.15)
     assert estimate({"ListObjectsV2": 1000}, "DEEP_ARCHIVE") == pytest.approx(0.005)
+    assert estimate({"PutObject": 1000}, "", "sa-east-1") == pytest.approx(0.007)
+
+
+def test_bytes_are_priced_by_where_they_leave_and_where_they_go() -> None:
+    assert egress("us-east-1", "us-east-1", 10**12) == 0.0
+    assert egress("us-east-1", "us-east-2", 10**12) == pytest.approx(10.0)
+    assert egress("us-east-1", "eu-west-1", 10**12) == pytest.approx(20.0)
+    assert egress("ap-northeast-1", "us-east-1", 10**12) == pytest.approx(90.0)
+    assert egress("us-east-1", "", 10**12) == pytest.approx(90.0)
+
+
+def test_all_priced_regions_are_aws_own_and_every_pair_names_two_of_them() -> None:
+    assert all(partition_of(region).id == "aws" for region in REGIONS)
+    assert HOME in REGIONS
+    assert all(set(pair) <= set(REGIONS) for pair in BETWEEN)
+
+
+def test_a_cost_says_which_prices_it_took_and_what_is_missing() -> None:
+    asked = {"source": {"GetObject": 10_000}, "destination": {"PutObject": 10_000}}
+    both = cost_of(asked, {"source": "eu-west-1", "destination": "us-east-1"}, "", 10**10)
+    assert both.requests_usd == {"source": 0.004, "destination": 0.05}
+    assert both.egress_usd == 0.2
+    assert both.usd == pytest.approx(0.254)
+    assert "storage" in both.not_priced
+    unknown = cost_of(asked, {"source": "mx-central-1", "destination": ""}, "", 0)
+    assert unknown.regions == {"source": HOME}
+    assert any("mx-central-1" in what for what in unknown.not_priced)
+    assert any("requests to the destination" in what for what in unknown.not_priced)
+    foreign = cost_of(asked, {"source": "", "destination": "eu-west-1"}, "", 10**12)
+    assert foreign.egress_usd is None
+    assert "bytes that leave the source" in foreign.not_priced
+    assert not cost_of(asked, {"source": "cn-north-1", "destination": ""}, "", 1).known
 
 
 def store(side: Side, provider: str, endpoint: str, region: str) -> S3Store:
@@ -47,26 +82,42 @@ def store(side: Side, provider: str, endpoint: str, region: str) -> S3Store:
 )
 def test_only_prices_that_are_known_are_estimated(provider: str, endpoint: str, region: str, *, known: bool) -> None:
     sides = Sides(store(Side.SOURCE, provider, endpoint, region), store(Side.DESTINATION, "Ceph_RGW", "http://x", ""))
-    said = sides.requests("me")
-    assert (said.source_usd is not None) is known
-    assert said.destination_usd is None
+    tally = Tally()
+    tally(sides.requests("me"))
+    cost = tally.cost()
+    assert (cost is not None and "source" in cost.requests_usd) is known
+    assert cost is None or "destination" not in cost.requests_usd
+
+
+HOMES = {"source": HOME, "destination": ""}
 
 
 def test_the_summary_adds_up_what_all_processes_asked_and_says_what_it_costs() -> None:
     tally = Tally()
-    tally(Requests("finder", {"ListObjectsV2": 2000}, {"ListObjectsV2": 10}, 0.01, None))
-    tally(Requests("worker", {"GetObject": 5000}, {"PutObject": 10}, 0.002, None))
-    tally(RunSealed("run", 0, 0, 9, {}, undecided=3))
+    tally(Requests("finder", {"ListObjectsV2": 2000}, {"ListObjectsV2": 10}, regions=HOMES))
+    tally(Requests("worker", {"GetObject": 100}, {}, regions=HOMES))
+    again = {"source": {"throttled": 7, "reset": 1}}
+    tally(Requests("worker", {"GetObject": 5000}, {"PutObject": 10}, retries=again, regions=HOMES))  # cumulative
+    tally(Moved("run", 9, 0, 0, 10**9))
+    tally(RunSealed("run", 9, 0, 9, {}, undecided=3))
     summary = tally.summary()
     assert summary.requests_usd == {"source": pytest.approx(0.012)}
     lines = details(summary, verbose=False)
     assert "requests to the source: GetObject 5,000, ListObjectsV2 2,000" in lines
+    assert "asked the source again: throttled 7, reset 1" in lines
     assert "3 objects kept although nothing proves them equal" in lines
-    assert lines[-1].startswith("requests to the source cost about $0.0120, without transfer and storage")
-    assert '"requests_usd":{"source":0.012}' in summary.to_json()
+    assert any(
+        line.startswith("costs about $0.1020: requests to the source $0.0120, bytes that leave") for line in lines
+    )
+    assert any(line.startswith("not priced: requests to the destination") for line in lines)
+    said = json.loads(summary.to_json())
+    assert said["requests_usd"] == {"source": 0.012}
+    assert said["cost"]["egress_usd"] == 0.09
+    assert said["retries"] == again
 
 
 def test_a_summary_without_known_prices_says_nothing_of_cost() -> None:
     tally = Tally()
     tally(Requests("finder", {"ListObjectsV2": 2000}, {}))
+    assert tally.summary().cost is None
     assert not [line for line in details(tally.summary(), verbose=False) if "cost" in line]

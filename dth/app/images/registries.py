@@ -161,6 +161,11 @@ class Opener:
                     total.update(place.aws.requests)
         return dict(total)
 
+    def retries(self, side: Side) -> dict[str, int]:
+        """How often the registries of a side asked to slow down."""
+        throttled = sum(place.registry.throttled for place in self.places if place.registry.side is side)
+        return {"throttled": throttled} if throttled else {}
+
 
 class _Closing:
     def __init__(self, aws: Aws) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dth import settings
 from dth.app.build import is_allowed, refuse_another_jobs
@@ -21,13 +22,14 @@ from dth.ecr.dedup import Shelf
 from dth.ecr.reference import DOCKER_HUB, dest_repository, is_digest, split_name
 from dth.ecr.registry import Registry
 from dth.errors import DthError, LedgerError, SettingsError, WrongJob
-from dth.events import BytesMoved, Emit, Requests
+from dth.events import BytesMoved, Emit
 from dth.flow.breaker import SYSTEMIC
 from dth.ledgers.base import Ledger
 from dth.messages import ImageMessage, MessageInvalid
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
+from dth.usage import Asked
 from dth.worker.images import Images
 from dth.worker.outcomes import Ended
 
@@ -35,7 +37,30 @@ RUNS_KEPT = 8
 """Runs whose knowledge of the destination a process keeps; an older one begins anew."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class AskedRegistries:
+    """See `usage.Asked`."""
+
+    opener: Opener
+    side: Side
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """By operation."""
+        return self.opener.requests(self.side)
+
+    @property
+    def retries(self) -> Mapping[str, int]:
+        """Only what the registries asked for."""
+        return self.opener.retries(self.side)
+
+    @property
+    def priced_region(self) -> str:
+        """Registries have other prices than buckets."""
+        return ""
+
+
+@dataclass
 class _Home:
     """The registries of one job's settings. Sources are opened when the first image of theirs comes."""
 
@@ -45,6 +70,11 @@ class _Home:
     refuse_beyond: Callable[[Place], None]
     sources: dict[str, Place] = field(default_factory=dict)
     one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def sides(self) -> tuple[Asked, Asked]:
+        """What is asked of either side's registries."""
+        return AskedRegistries(self.opener, Side.SOURCE), AskedRegistries(self.opener, Side.DESTINATION)
 
     async def source(self, named: str) -> Place:
         """The registry that images name; "" for the job's own."""
@@ -70,6 +100,10 @@ class _RunImages:
     @property
     def at_once(self) -> int:
         return self._options.images_at_once
+
+    @property
+    def sides(self) -> tuple[Asked, Asked]:
+        return self._home.sides
 
     def refusal(self, message: ImageMessage) -> str:
         return refusal(message, self._home.job.dest_repository_prefix, self._registries)
@@ -205,9 +239,6 @@ class ImagesOpener:
         if allowed and not any(is_allowed(one, name, "") for one in allowed):
             raise MessageInvalid(f"it needs the registry {name}, which --allow does not name")
 
-    async def close(self, process: str) -> None:
-        """Close the registries and say what was asked of them."""
-        for home in self._homes.values():
-            ask = home.opener.requests
-            self._emit(Requests(process, ask(Side.SOURCE), ask(Side.DESTINATION)))
+    async def close(self) -> None:
+        """Close the registries."""
         await self._stack.aclose()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dth.causes import cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
-from dth.prices import SOURCE
+from dth.prices import Cost
 from dth.summary import ExitCode, Summary
 
 _SHORTEST = 0.001  # a rate over less time says nothing
@@ -70,10 +71,10 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         lines.append(f"{counted(summary.undecided, summary.noun)} kept although nothing proves them equal")
     if verbose or summary.noun == "object":
         lines += [f"requests to the {side}: {by_count(counts)}" for side, counts in summary.requests.items() if counts]
-    if summary.requests_usd:
-        priced = " and ".join(summary.requests_usd)
-        dollars = sum(summary.requests_usd.values())
-        lines.append(f"requests to the {priced} cost about ${dollars:,.4f}, without transfer and storage ({SOURCE})")
+    for side, causes in summary.retries.items():
+        lines.append(f"asked the {side} again: {by_count(causes)}")
+    if summary.cost and summary.noun == "object":
+        lines += priced(summary.cost)
     return lines
 
 
@@ -89,10 +90,11 @@ def _surprises(summary: Summary) -> list[str]:
 
 
 def _failures(summary: Summary) -> list[str]:
-    """What failed, and what was put aside."""
+    """What failed, by code with what to do about each, and the first objects by name; and what was put aside."""
     lines = []
-    if summary.failures:
-        lines += ["failed, by error code: " + by_count(summary.failure_codes)]
+    if summary.failures or summary.failure_codes:
+        lines.append("failed, by error code: " + by_count(summary.failure_codes))
+        lines += [f"  {code}: {cause_of(code).hint}" for code in summary.failure_codes]
         lines += [f"  {shown_key(one.key)}: {one.code}: {shown_key(one.error)}" for one in summary.failures]
         if summary.failed > len(summary.failures):
             lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
@@ -102,6 +104,18 @@ def _failures(summary: Summary) -> list[str]:
             "for work"
         )
     return lines
+
+
+def priced(cost: Cost) -> list[str]:
+    """What it costs, which prices were taken, and what is missing from the sum."""
+    parts = [f"requests to the {side} ${dollars:,.4f}" for side, dollars in cost.requests_usd.items()]
+    if cost.egress_usd is not None:
+        parts.append(f"bytes that leave the source's region ${cost.egress_usd:,.4f}")
+    taken = ", ".join(sorted(set(cost.regions.values())))
+    return [
+        f"costs about ${cost.usd:,.4f}: {', '.join(parts)} (AWS's prices of {cost.prices_of}, {taken})",
+        f"not priced: {'; '.join(cost.not_priced)}",
+    ]
 
 
 def by_count(counts: Mapping[str, int]) -> str:
