@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dth.prices import Cost, cost_of
+
 EXAMPLES_KEPT = 20
 _COUNTED = ("done", "skipped", "failed", "bytes", "deleted")
 
@@ -35,6 +37,7 @@ class Figures:
     causes: dict[str, Cause] = field(default_factory=dict)
     proofs: dict[str, int] = field(default_factory=dict)
     requests: dict[str, dict[str, int]] = field(default_factory=dict)
+    asked: dict[str, dict[str, Any]] = field(default_factory=dict)
     usd: float | None = None
     undecided: int = 0
     not_selected: int = 0
@@ -66,6 +69,17 @@ class Figures:
     def sealed(self) -> bool:
         """Whether the newest run's totals are final."""
         return bool(self.engine_runs) and bool(list(self.engine_runs.values())[-1].get("sealed"))
+
+    @property
+    def cost(self) -> Cost | None:
+        """What all that was asked and moved costs so far; None where nobody knows any price of it."""
+        regions: dict[str, str] = {}
+        storage_class = ""
+        for one in self.asked.values():
+            regions |= {side: region for side, region in one["regions"].items() if region or side not in regions}
+            storage_class = one["storage_class"] or storage_class
+        cost = cost_of(self.requests, regions, storage_class, self.sum("bytes"))
+        return cost if cost.known else None
 
     @property
     def reconciles(self) -> bool | None:
@@ -172,12 +186,17 @@ def _object_failed(figures: Figures, event: Mapping[str, Any]) -> None:
 
 
 def _requests(figures: Figures, event: Mapping[str, Any]) -> None:
-    for side in ("source", "destination"):
-        counts = figures.requests.setdefault(side, {})
-        for operation, count in event[side].items():
-            counts[operation] = counts.get(operation, 0) + count
-        if (usd := event.get(f"{side}_usd")) is not None:
-            figures.usd = (figures.usd or 0.0) + usd
+    """All that one process has asked so far: it replaces what the process said before."""
+    said = {name: event.get(name) or {} for name in ("source", "destination", "regions")}
+    figures.asked[event["process"]] = {**said, "storage_class": event.get("storage_class", "")}
+    figures.requests = {}
+    for one in figures.asked.values():
+        for side in ("source", "destination"):
+            counts = figures.requests.setdefault(side, {})
+            for operation, count in one[side].items():
+                counts[operation] = counts.get(operation, 0) + count
+    cost = figures.cost
+    figures.usd = cost.usd if cost else None
 
 
 def _over(figures: Figures, event: Mapping[str, Any]) -> None:

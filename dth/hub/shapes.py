@@ -235,19 +235,18 @@ def failures(figures: Figures, *, over: bool) -> list[dict[str, Any]]:
 
 def cost(figures: Figures) -> dict[str, Any] | None:
     """The schema's `Cost` so far; None where nothing is priced."""
-    if figures.usd is None:
+    found = figures.cost
+    if found is None:
         return None
-    from dth.prices import SOURCE  # noqa: PLC0415
-
     return {
-        "usd": figures.usd,
-        "requestsUsd": figures.usd,
-        "egressUsd": 0.0,
+        "usd": found.usd,
+        "requestsUsd": round(sum(found.requests_usd.values()), 6),
+        "egressUsd": found.egress_usd,
         "computeUsd": None,
         "storageUsd": None,
         "estimate": True,
-        "pricesOf": f"{SOURCE[-10:]}T00:00:00Z",
-        "notPriced": ["egress"],
+        "pricesOf": f"{found.prices_of}T00:00:00Z",
+        "notPriced": list(found.not_priced),
     }
 
 
