@@ -73,7 +73,7 @@ OBJECTS: Mapping[str, Cause] = {
     "image": _again("Image not copied", "Read the message; then run again."),
     "internal": _again("Defect of dth", "Please report it with the message. Redrive after an update."),
     "key_refused": _mend("Key that the destination cannot hold", "Rename the object at the source, or choose another destination prefix."),
-    "listed_but_absent": _mend(
+    "listed_but_absent": _again(
         "Listed, but not there",
         "The store lists this key and then denies having it: its listing cannot carry the key as it is. Rename the object, or "
         "set the kind of store.",
