@@ -371,9 +371,13 @@ async def _url_of(service: Service, queue: str) -> str:
 
 
 async def _dead_url(service: Service, url: str, attributes: Mapping[str, str]) -> str:
-    name, account = url.rpartition("/")[2] + DEAD_SUFFIX, None
+    base, _, own_name = url.rpartition("/")
+    name, account = own_name + DEAD_SUFFIX, None
     if policy := attributes.get("RedrivePolicy"):
         *_, account, name = json.loads(policy)["deadLetterTargetArn"].split(":")
+        own_account = base.rpartition("/")[2]
+        if own_account == attributes.get("QueueArn", "").split(":")[-2:][0]:  # as AWS writes its URLs
+            return f"{base[: -len(own_account)]}{account}/{name}"  # which spares sqs:GetQueueUrl
     owner = {"QueueOwnerAWSAccountId": account} if account else {}
     try:
         answer = await service.call("get_queue_url", expected=_GONE, QueueName=name, **owner)

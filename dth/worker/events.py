@@ -2,7 +2,7 @@
 
 An event says which key to look at, never what to do: the source is asked before a delete, and again after a copy. So
 two events of one key, in either order or at once, and repeated ones, end in the source's true state. Sequencers only save
-work: an event that is older than one already seen is skipped.
+work: an event that is older than one already seen is skipped where both sides are equal.
 """
 
 from __future__ import annotations
@@ -150,10 +150,12 @@ async def follow_event(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copi
 async def _follow(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
     """The destination holds what the source holds when this returns: a copy of its newest generation, or nothing where
     the source has nothing and the job follows removals."""
-    if entry.sequencer and not await ctx.ledger.advance(ctx.job.job_id, entry.key, sortable(entry.sequencer)):
+    late = entry.sequencer and not await ctx.ledger.advance(ctx.job.job_id, entry.key, sortable(entry.sequencer))
+    # Anybody may send an event whose sequencer is higher than all that are to come: it saves a copy, and decides nothing.
+    if late and await _is_true(entry.key, ctx):
         return skipped(entry.etag, "a later event of this key came before")
     choice, copied = ctx.job.choice, None
-    wanted = entry if entry.etag and not choice else None
+    wanted = entry if entry.etag and not choice and not late else None
     for _ in range(_LOOKS):
         if wanted:
             copied = await copy(wanted, ctx)
@@ -168,6 +170,15 @@ async def _follow(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:
             return copied or skipped(head.generation.etag, _NOT_SELECTED)
         wanted = _as_head(entry, head)
     raise ObjectChanged(f"{entry.key!r} changes faster than it can be copied")
+
+
+async def _is_true(key: str, ctx: CopyContext) -> bool:
+    """Whether both sides say that there is nothing to do for the key."""
+    head = await at_source(ctx.job.source, key)
+    seen = await look(ctx.job.destination, ctx.job.mapping.dest_key(key))
+    if head is None:
+        return seen is None or not ctx.job.follows_removals
+    return seen is not None and (seen.etag, seen.size) == (head.generation.etag, head.generation.size)
 
 
 async def _absent(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Copied:

@@ -127,6 +127,15 @@ async def test_creations_and_removals_in_any_order_end_in_the_source_s_state(des
     assert await desk.dead() == []
 
 
+async def test_an_event_from_the_far_future_keeps_no_later_one_from_being_followed(desk: Desk) -> None:
+    """Whoever may send events could choose the highest sequencer of all."""
+    await desk.play(created("in/k", "f" * 64), removed("in/gone", "f" * 64))
+    desk.here.source.seed("in/k", b"new")
+    desk.here.destination.seed("in/gone", b"old")
+    await desk.play(created("in/k", "02"), removed("in/gone", "02"))
+    assert desk.copies == {"in/k": b"new"}
+
+
 async def test_without_removals_a_removal_deletes_nothing(desk: Desk) -> None:
     desk.removals = False
     desk.here.destination.seed("in/k", b"kept")

@@ -122,6 +122,16 @@ async def test_a_redirect_that_names_an_endpoint_is_told_and_not_followed(status
     assert [sent.origin.host for sent in net.sent] == ["127.0.0.1"]
 
 
+@pytest.mark.parametrize("skew", [86_400.0 * 2, -86_400.0 * 365, 86_400.0 * 365 * 500])
+async def test_a_store_moves_the_clock_of_signatures_by_a_day_at_most(skew: float) -> None:
+    late = error(403, "RequestTimeTooSkewed", date=formatdate(time.time() + skew, usegmt=True))
+    store, net = fake_store([late, late])
+    with pytest.raises(BadCredentials):
+        await store.put("k", b"abc", 3, PutOptions())
+    assert len(net.sent) == 1
+    assert store.clock_offset == 0
+
+
 async def test_a_clock_twenty_minutes_off_is_set_right_from_the_stores_date() -> None:
     skew = 1200.0
     late = error(403, "RequestTimeTooSkewed", date=formatdate(time.time() + skew, usegmt=True))
@@ -132,6 +142,7 @@ async def test_a_clock_twenty_minutes_off_is_set_right_from_the_stores_date() ->
     seconds = [time.mktime(time.strptime(stamp, "%Y%m%dT%H%M%SZ")) for stamp in stamps]
     assert abs(seconds[1] - seconds[0] - skew) < 5
     assert abs(seconds[2] - seconds[1]) < 5
+    assert abs(store.clock_offset - skew) < 5
 
 
 async def test_a_streamed_body_whose_region_was_wrong_is_the_callers_to_send_again() -> None:

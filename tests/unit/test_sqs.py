@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -158,3 +159,23 @@ def test_a_queue_s_url_says_where_it_is(url: str, place: tuple[str, str]) -> Non
 def test_codes_are_known_however_they_are_spelt() -> None:
     assert plain_code("AWS.SimpleQueueService.NonExistentQueue") == "NonExistentQueue"
     assert plain_code("com.amazonaws.sqs#OverLimit") == "OverLimit"
+
+
+@pytest.mark.parametrize(
+    ("url", "own", "dead", "expected"),
+    [
+        ("https://sqs.eu-west-1.amazonaws.com/1234/q", "1234:q", "1234:q-dead", "https://sqs.eu-west-1.amazonaws.com/1234/q-dead"),
+        ("http://127.0.0.1:4566/0000/q", "0000:q", "9999:lost", "http://127.0.0.1:4566/9999/lost"),
+        ("http://127.0.0.1:4566/queues/q", "0000:q", "0000:q-dead", ""),
+    ],
+)  # fmt: skip
+async def test_a_queue_with_a_redrive_policy_needs_no_right_to_look_up_urls(
+    url: str, own: str, dead: str, expected: str
+) -> None:
+    """Where URLs are written as AWS writes them; elsewhere it is asked."""
+    service = Scripted(lambda _, asked: {"QueueUrl": f"asked for {asked['QueueName']}"})
+    policy = json.dumps({"deadLetterTargetArn": f"arn:aws:sqs:r:{dead}", "maxReceiveCount": 20})
+    attributes = {"QueueArn": f"arn:aws:sqs:r:{own}", "RedrivePolicy": policy}
+    found = await sqs._dead_url(cast("Service", service), url, attributes)
+    assert found == (expected or "asked for q-dead")
+    assert bool(service.asked) is not bool(expected)
