@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dth.errors import (
     AccessDenied,
+    AnswerInvalid,
     BadCredentials,
     DigestRefused,
     NotFound,
@@ -23,7 +25,9 @@ ERROR_LIMIT = 65_536
 """Bytes of an error's body that are read."""
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _FAULT = 401, 403, 404, 409, 429, 500
+_TOO_LARGE = 413
 _TIMEOUTS = {408, 425}
+_GZIP_MAGIC, _GZIP_BITS = b"\x1f\x8b", 31  # zlib's window bits for a gzip container
 _DIGITS = 10  # of seconds; more are no wait but a mistake
 _NEEDS = {
     "pull": "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability, or pull",
@@ -38,6 +42,21 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     data: bytes
+
+
+def unpacked(data: bytes, headers: Mapping[str, str], limit: int) -> bytes:
+    """The answer's own bytes: we ask for no coding, but some proxies pack all the same. JSON never begins as gzip does, so the
+    label alone decides nothing. Raises AnswerInvalid for what cannot be unpacked, or is longer than `limit`."""
+    if not data.startswith(_GZIP_MAGIC) or "gzip" not in headers.get("content-encoding", "").lower():
+        return data
+    unpack = zlib.decompressobj(_GZIP_BITS)
+    try:
+        found = unpack.decompress(data, limit)
+    except zlib.error as exc:
+        raise AnswerInvalid("the registry sent as gzip what is none") from exc
+    if not unpack.eof:
+        raise AnswerInvalid(f"the registry's answer is cut off, or longer than the {limit} bytes that make sense")
+    return found
 
 
 def refusal(
@@ -77,6 +96,8 @@ def _kind(status: int, code: str, operation: str) -> tuple[type[StoreError], str
         status == _CONFLICT or code in {"TAG_INVALID", "ImageTagAlreadyExistsException"}
     ):
         return TagConflict, "the tag is immutable and holds another image"
+    if status == _TOO_LARGE:
+        return RequestRefused, "the request is larger than the registry, or a proxy before it, takes"
     if status == _NOT_FOUND:
         return NotFound, "not there"
     if status >= _FAULT or status in _TIMEOUTS:

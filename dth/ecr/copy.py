@@ -6,17 +6,20 @@ A death at any point leaves at the destination blobs and untagged manifests at m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, overload
 
 from dth.ecr.catalog import KnownDigests
 from dth.ecr.dedup import Shelf, Tally
+from dth.ecr.download import Reader
 from dth.ecr.manifest import Descriptor, Manifest, filtered_index
 from dth.ecr.registry import Registry
 from dth.errors import DthError, ManifestInvalid, ManifestMissing, NoSuchImage, NotFound
 
 _DEPTH = 8  # indexes within indexes; real ones have two
+_AT_ONCE = 16  # of what one manifest names
 
 Prepare = Callable[[str, str], Awaitable[None]]
 """Makes sure that a destination repository exists before it is written to; gets the source's and its own name."""
@@ -117,7 +120,7 @@ class Copier:
 
         async def write() -> None:
             nonlocal headers
-            await self._fill(image, whole, tally, depth=0)
+            await self._fill(image, whole, tally)
             headers = await self._destination.put_manifest(image.destination, image.reference, whole)
             tally.manifests += 1
 
@@ -127,53 +130,138 @@ class Copier:
             return Copied(wanted, written=False, manifest=whole)  # as a part of another image
         return Copied(wanted, written=True, manifest=whole, headers=headers)
 
-    async def _fill(self, image: Image, manifest: Manifest, tally: Tally, *, depth: int) -> None:
-        """Bring everything that the manifest names. What can be brought is brought, then the first failure is raised."""
-        if depth > _DEPTH:
-            raise ManifestInvalid(f"{manifest.digest}: indexes within indexes without end")
+    async def _fill(self, image: Image, manifest: Manifest, tally: Tally) -> None:
         tally.size += manifest.size
-        own = [blob for blob in _distinct(manifest.blobs) if not blob.foreign]
-        tally.foreign += len(manifest.blobs) - len([blob for blob in manifest.blobs if not blob.foreign])
-        await _all([
-            *(self._shelf.bring_blob(self._source, image.source, image.destination, blob, tally) for blob in own),
-            *(self._child(image, child, tally, depth=depth) for child in _distinct(manifest.children)),
-        ])  # fmt: skip
+        await self._bring(image, manifest.children, manifest.blobs, tally, depth=0)
 
-    async def _child(self, image: Image, child: Descriptor, tally: Tally, *, depth: int) -> None:
-        async def bring() -> None:
-            if await self._destination.head_manifest(image.destination, child.digest) == child.digest:
-                return
+    async def _bring(
+        self, image: Image, children: Sequence[Descriptor], blobs: Sequence[Descriptor], tally: Tally, *, depth: int
+    ) -> None:
+        """Bring everything that a manifest names. What can be brought is brought, then the first failure is raised."""
+        if depth > _DEPTH:
+            raise ManifestInvalid(f"{image.source}: indexes within indexes without end")
+        indexes = [child for child in _distinct(children) if child.is_index]
+
+        async def image_or_index(child: Descriptor) -> None:
             try:
-                manifest = await self._source.get_manifest(image.source, child.digest)
-            except NotFound as exc:
-                what = self._source.title(image.source, child.digest)
-                raise ManifestMissing(f"{what}: the image names this manifest, but its registry lacks it") from exc
-            await self._fill(image, manifest, tally, depth=depth + 1)
-            await self._destination.put_manifest(image.destination, child.digest, manifest)
-            tally.manifests += 1
+                await self._image(image, child, tally)
+            except _Index:
+                indexes.append(child)
+
+        async def nested() -> None:
+            await _all([partial(self._index, image, child, tally, depth=depth + 1) for child in indexes], at_once=1)
+
+        await _all([
+            *(partial(self._blob, image, blob, tally) for blob in _distinct(blobs)),
+            *(partial(image_or_index, child) for child in _distinct(children) if not child.is_index),
+        ], then=nested)  # fmt: skip
+
+    async def _blob(self, image: Image, blob: Descriptor, tally: Tally) -> None:
+        """Bring a blob; one that others may not distribute only where the source has it all the same."""
+        if blob.foreign and not await Reader(self._source, image.source, blob).exists():
+            if not blob.elsewhere:
+                what = self._source.title(image.source, blob.digest)
+                raise ManifestMissing(
+                    f"{what}: the image names this layer, and neither its registry nor an address has it"
+                )
+            tally.foreign += 1
+            return
+        await self._shelf.bring_blob(self._source, image.source, image.destination, blob, tally)
+
+    async def _image(self, image: Image, child: Descriptor, tally: Tally) -> None:
+        """Bring one manifest of an index, or the plain blob that stands there. Raises _Index for another index."""
+
+        async def bring() -> None:
+            if await self._is_there(image, child):
+                return
+            async with self._shelf.manifests.reserve(child.size):
+                manifest = await self._child(image, child)
+                if manifest is not None:
+                    if manifest.children:
+                        raise _Index
+                    await self._fill(image, manifest, tally)
+                    await self._put(image, child, manifest, tally)
+            if manifest is None:  # an index may hold plain blobs as well (Helm, Flux), under any media type
+                await self._shelf.bring_blob(self._source, image.source, image.destination, child, tally)
 
         await self._shelf.manifest_once(image.destination, child.digest, bring)
+
+    async def _index(self, image: Image, child: Descriptor, tally: Tally, *, depth: int) -> None:
+        """Bring an index within an index. Its manifest is read once more at the end, so that it takes no memory until then."""
+
+        async def bring() -> None:
+            if await self._is_there(image, child):
+                return
+            async with self._shelf.manifests.reserve(child.size):
+                manifest = await self._child(image, child, must=True)
+            children, blobs = manifest.children, manifest.blobs
+            tally.size += manifest.size
+            del manifest
+            await self._bring(image, children, blobs, tally, depth=depth)
+            async with self._shelf.manifests.reserve(child.size):
+                await self._put(image, child, await self._child(image, child, must=True), tally)
+
+        await self._shelf.manifest_once(image.destination, child.digest, bring)
+
+    async def _is_there(self, image: Image, child: Descriptor) -> bool:
+        return await self._destination.head_manifest(image.destination, child.digest) == child.digest
+
+    @overload
+    async def _child(self, image: Image, child: Descriptor, *, must: Literal[True]) -> Manifest: ...
+    @overload
+    async def _child(self, image: Image, child: Descriptor) -> Manifest | None: ...
+    async def _child(self, image: Image, child: Descriptor, *, must: bool = False) -> Manifest | None:
+        """The manifest that an index names; None where the source has a blob of this digest instead."""
+        try:
+            return await self._source.get_manifest(image.source, child.digest, limit=max(child.size, 1))
+        except NotFound as exc:
+            if not must and await Reader(self._source, image.source, child).exists():
+                return None
+            what = self._source.title(image.source, child.digest)
+            raise ManifestMissing(f"{what}: the image names this manifest, but its registry lacks it") from exc
+
+    async def _put(self, image: Image, child: Descriptor, manifest: Manifest, tally: Tally) -> None:
+        await self._destination.put_manifest(image.destination, child.digest, manifest)
+        tally.manifests += 1
+
+
+class _Index(Exception):
+    """What an index names is an index itself."""
 
 
 def _distinct(descriptors: Iterable[Descriptor]) -> list[Descriptor]:
     return list({one.digest: one for one in descriptors}.values())
 
 
-async def _contained(work: Coroutine[Any, Any, None]) -> DthError | None:
-    try:
-        await work
-    except DthError as error:
-        return error
-    return None
+async def _all(
+    works: Iterable[Callable[[], Awaitable[None]]],
+    *,
+    at_once: int = _AT_ONCE,
+    then: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Run all to their ends, so many at once, and `then` one thing more; then raise the failure that says most: one that trying
+    again won't cure before others."""
+    failures: list[DthError] = []
+    left = iter(works)
 
+    async def some() -> None:
+        for work in left:
+            await contained(work)
 
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run all to their ends; then raise the failure that says most: one that trying again won't cure before others."""
+    async def contained(work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except DthError as error:
+            failures.append(error)
+            failures[:] = [min(failures, key=lambda failure: failure.retryable)]
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_contained(work)) for work in works]
-    failures = [failure for task in tasks if (failure := task.result()) is not None]
+        for _ in range(at_once):
+            group.create_task(some())
+    if then is not None:
+        await contained(then)
     if failures:
-        raise min(failures, key=lambda failure: failure.retryable)
+        raise failures[0]
 
 
 class _Both:

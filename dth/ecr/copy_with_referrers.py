@@ -9,7 +9,7 @@ from __future__ import annotations
 from dth.ecr.catalog import Catalog, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
 from dth.ecr.dedup import Shelf, Tally
-from dth.ecr.records import outcome_of, record_of
+from dth.ecr.records import lacking, outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.run import RunOptions
@@ -41,6 +41,8 @@ class Carrier:
         records = [self._record(image, tally, attempt, copied=copied)]
         if self._options.referrers:
             records += await self._follow(image, copied)
+        if text := lacking(copied):
+            raise ManifestMissing(f"{self.title(image)}: {text}")
         written = any(record.outcome is Outcome.DONE for record in records)
         outcome = Outcome.DONE if written else outcome_of(copied)
         return ImageEnd(outcome, sum(record.moved_bytes for record in records), tuple(records))

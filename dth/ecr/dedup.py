@@ -7,10 +7,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from dth.ecr.blobs import Landed, Reader, Uploader
+from dth.ecr.download import Reader
 from dth.ecr.manifest import Descriptor
 from dth.ecr.registry import Registry
+from dth.ecr.upload import Landed, Uploader
+from dth.flow.budget import ByteBudget
 
+MANIFEST_BYTES = 16 * 1024 * 1024
+"""Of manifests below indexes that are held at a time, however many an index names."""
 _REFUSALS = 3
 """Mounts refused, with none that worked, after which nobody waits for another's upload in the hope of mounting it."""
 
@@ -62,6 +66,7 @@ class Shelf:
     def __init__(self, destination: Registry, tell: Callable[[int], None]) -> None:
         self._destination = destination
         self._tell = tell
+        self.manifests = ByteBudget(MANIFEST_BYTES)
         self._blobs = Once()
         self._manifests = Once()
         self._home: dict[str, str] = {}  # digest -> a destination repository that has the blob

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dth.ecr.reference import is_digest
@@ -21,6 +21,9 @@ ACCEPT = f"{OCI_INDEX}, {DOCKER_LIST}, {OCI_MANIFEST}, {DOCKER_MANIFEST}, {OCI_A
 
 MANIFEST_LIMIT = 8 * 1024 * 1024  # the specification asks registries for 4 MiB
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
+_DOCKER = "application/vnd.docker."
+_KNOWN_FIELDS = frozenset({"manifests", "config", "layers", "blobs", "subject"})
+_LARGEST = 2**63 - 1  # bytes that a descriptor may speak of
 _FOREIGN = (
     "application/vnd.docker.image.rootfs.foreign.diff.",
     "application/vnd.oci.image.layer.nondistributable.",
@@ -38,16 +41,23 @@ class Descriptor:
     size: int
     platform: str = ""  # os/architecture[/variant], "" where none is said
     about: str = ""  # the digest that an attestation belongs to
+    elsewhere: bool = False  # whether it names addresses that the bytes may be had from
 
     @property
     def foreign(self) -> bool:
-        """A layer that its owner doesn't let others distribute: it stays where its URLs point."""
+        """A layer that its owner doesn't let others distribute: where the registry lacks it, it stays where its URLs point."""
         return self.media_type.startswith(_FOREIGN)
 
     @property
     def is_manifest(self) -> bool:
-        """Whether it is kept under `/manifests/`."""
+        """Whether it says that it is kept under `/manifests/`. What says nothing, or another thing, may be so too: the registry
+        knows."""
         return self.media_type in _MANIFESTS
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it says that it holds other manifests."""
+        return self.media_type in _INDEXES
 
     @property
     def is_image(self) -> bool:
@@ -55,13 +65,15 @@ class Descriptor:
         return self.media_type in {OCI_MANIFEST, DOCKER_MANIFEST}
 
 
+_INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 _MANIFESTS = frozenset({OCI_INDEX, OCI_MANIFEST, OCI_ARTIFACT, DOCKER_LIST, DOCKER_MANIFEST})
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One manifest or index. `raw` is what travels; `children` are manifests, `blobs` everything else that it needs;
-    `subject` is the digest that it refers to, "" for most."""
+    """One manifest or index. `raw` is what travels; `children` are what an index holds, manifests mostly, `blobs` everything
+    else that it needs; `subject` is the digest that it refers to, "" for most; `lacks` are platforms that were wanted of it
+    and that it does not have."""
 
     raw: bytes
     digest: str
@@ -69,6 +81,7 @@ class Manifest:
     children: tuple[Descriptor, ...]
     blobs: tuple[Descriptor, ...]
     subject: str
+    lacks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -83,30 +96,46 @@ def digest_of(data: bytes, like: str = "sha256:") -> str:
 
 
 def parse_manifest(raw: bytes, content_type: str) -> Manifest:
-    """Read a manifest. Raises ManifestInvalid for Docker schema 1, by name, and for what is no manifest."""
+    """Read a manifest. What it is follows from its own bytes, which its digest covers, and from what the registry says of it
+    only where they say nothing. Raises ManifestInvalid for Docker schema 1, by name, and for what is no manifest."""
     fields = _fields(raw)
-    media_type = content_type.partition(";")[0].strip().lower() or str(fields.get("mediaType", ""))
-    said = str(fields.get("mediaType", ""))
-    if media_type.startswith(_SCHEMA_1) or fields.get("schemaVersion") == 1:
+    if _is_schema_1(fields, content_type):
         raise ManifestInvalid(
             "a manifest of Docker schema 1, which registries no longer take: pull and push the image with a current "
             "tool at its source"
         )
-    if media_type not in _MANIFESTS:
-        media_type = said or (OCI_INDEX if "manifests" in fields else OCI_MANIFEST)
-    children: tuple[Descriptor, ...] = ()
-    blobs: tuple[Descriptor, ...] = ()
-    if "manifests" in fields:
-        children = _descriptors(fields["manifests"])
-    else:
-        config = [fields["config"]] if "config" in fields else []
-        blobs = _descriptors([*config, *_list(fields, "layers"), *_list(fields, "blobs")])
+    if not _KNOWN_FIELDS & fields.keys():
+        raise ManifestInvalid(f"a manifest that names none of {', '.join(sorted(_KNOWN_FIELDS))}: it is not understood")
+    config = [fields["config"]] if fields.get("config") is not None else []
+    blobs = _descriptors([*config, *_list(fields, "layers"), *_list(fields, "blobs")])
     subject = fields.get("subject")
     about = str(subject.get("digest", "")) if isinstance(subject, Mapping) else ""
-    # An index may hold plain blobs as well (Helm, Flux): what is no manifest is copied as a blob.
-    plain = tuple(child for child in children if not child.is_manifest and child.media_type)
-    nested = tuple(child for child in children if child.is_manifest or not child.media_type)
-    return Manifest(raw, digest_of(raw), media_type, nested, (*blobs, *plain), about)
+    children = _descriptors(_list(fields, "manifests"))
+    return Manifest(raw, digest_of(raw), _media_type(fields, content_type), children, blobs, about)
+
+
+def _is_schema_1(fields: Mapping[str, Any], content_type: str) -> bool:
+    said = f"{fields.get('mediaType') or content_type}".strip().lower()
+    later = bool(_KNOWN_FIELDS & fields.keys())
+    return fields.get("schemaVersion") == 1 or "fsLayers" in fields or (said.startswith(_SCHEMA_1) and not later)
+
+
+def _media_type(fields: Mapping[str, Any], content_type: str) -> str:
+    """Its own word for itself; else what the registry calls it, unless its bytes contradict that; else what it looks like."""
+    said = fields.get("mediaType")
+    if isinstance(said, str) and said:
+        return said
+    called, index = content_type.partition(";")[0].strip().lower(), "manifests" in fields
+    if called in _MANIFESTS:
+        if (called in _INDEXES) == index:
+            return called
+    elif called.endswith("+json"):
+        return called
+    if index:
+        return OCI_INDEX
+    config = fields.get("config")
+    docker = isinstance(config, Mapping) and str(config.get("mediaType", "")).startswith(_DOCKER)
+    return DOCKER_MANIFEST if docker else OCI_MANIFEST
 
 
 def _fields(raw: bytes) -> dict[str, Any]:
@@ -121,7 +150,9 @@ def _fields(raw: bytes) -> dict[str, Any]:
 
 def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
     value = fields.get(name)
-    return value if isinstance(value, list) else []
+    if value is not None and not isinstance(value, list):
+        raise ManifestInvalid(f"a manifest whose {name} are no list")
+    return value or []
 
 
 def _descriptors(values: object) -> tuple[Descriptor, ...]:
@@ -136,11 +167,12 @@ def _descriptor(value: object) -> Descriptor:
     digest, size = value.get("digest"), value.get("size")
     if not isinstance(digest, str) or not is_digest(digest):
         raise ManifestInvalid(f"a manifest that names a part by {str(digest)[:80]!r}, which is no digest")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST:
         raise ManifestInvalid(f"a manifest that gives {digest} no size")
     annotations = value.get("annotations")
     about = annotations.get(_REFERENCE_DIGEST, "") if isinstance(annotations, Mapping) else ""
-    return Descriptor(str(value.get("mediaType", "")), digest, size, _platform(value.get("platform")), str(about))
+    platform, elsewhere = _platform(value.get("platform")), bool(value.get("urls"))
+    return Descriptor(str(value.get("mediaType") or ""), digest, size, platform, str(about), elsewhere)
 
 
 def _platform(value: object) -> str:
@@ -157,17 +189,22 @@ def matches(platform: str, wanted: Sequence[str]) -> bool:
 
 def filtered_index(index: Manifest, wanted: Sequence[str]) -> Manifest:
     """The index with the wanted platforms only, and the attestations that belong to them. The same bytes for the same
-    input, so that a second run finds it unchanged. Raises ManifestInvalid where nothing is left."""
+    input, so that a second run finds it unchanged. `lacks` says which of them it does not have. Raises ManifestInvalid where
+    nothing is left."""
     kept = {child.digest for child in index.children if matches(child.platform, wanted)}
     if not kept:
         have = sorted({child.platform for child in index.children if child.platform})
         raise ManifestInvalid(f"no manifest for {', '.join(wanted)}; the image has {', '.join(have) or 'none named'}")
     kept |= {child.digest for child in index.children if child.about in kept}
+    # What is of no platform, a chart say, is of each.
+    kept |= {child.digest for child in index.children if child.media_type and not (child.is_manifest or child.platform)}
+    lacks = tuple(one for one in wanted if not any(matches(child.platform, [one]) for child in index.children))
     if kept >= {child.digest for child in index.children}:
-        return index
+        return replace(index, lacks=lacks) if lacks else index
     fields = _fields(index.raw)
     fields["manifests"] = [one for one in fields["manifests"] if one["digest"] in kept]
-    return parse_manifest(json.dumps(fields, separators=(",", ":")).encode(), index.media_type)
+    filtered = parse_manifest(json.dumps(fields, separators=(",", ":")).encode(), index.media_type)
+    return replace(filtered, lacks=lacks)
 
 
 def extended_index(raw: bytes | None, descriptors: Sequence[Mapping[str, Any]]) -> bytes | None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dth.ecr.blobs import Landed
 from dth.ecr.copy import Copied, Image
 from dth.ecr.dedup import Tally
 from dth.ecr.registry import Registry
-from dth.errors import DthError
+from dth.ecr.upload import Landed
+from dth.errors import DthError, ManifestMissing
 from dth.model import ImageRecord
 from dth.states import Outcome
+
+PLATFORM_MISSING = ManifestMissing.code
+
+
+def lacking(copied: Copied | None) -> str:
+    """Which wanted platforms the image that was copied does not have, in words; "" where it has them all."""
+    lacks = copied.manifest.lacks if copied and copied.manifest else ()
+    return f"the source's image has no {', '.join(lacks)}; the platforms that it has were copied" if lacks else ""
 
 
 def outcome_of(copied: Copied | None) -> Outcome:
@@ -46,8 +54,8 @@ def record_of(
         foreign_layers=tally.foreign,
         attempt=attempt,
         referrer_of=image.digest if referrer else "",
-        error_code=error.code if error else "",
-        error=str(error) if error else "",
+        error_code=error.code if error else PLATFORM_MISSING if lacking(copied) else "",
+        error=str(error) if error else lacking(copied),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from dth.ecr import pages
-from dth.ecr.answers import ERROR_LIMIT, Answer, refusal
+from dth.ecr.answers import ERROR_LIMIT, Answer, refusal, unpacked
 from dth.ecr.auth import Authorizer, Scope
 from dth.ecr.credentials import LoginSource
 from dth.ecr.manifest import ACCEPT, MANIFEST_LIMIT, OCI_INDEX, Manifest, digest_of, parse_manifest
@@ -82,6 +82,7 @@ class Registry:
         self._auth = Authorizer(self.base, source, self._ask_token)
         self._paces: dict[str, Limiter] = {}
         self._heads_manifests = True
+        self.piece_bytes = 0  # that one request of an upload may have; 0 while none was refused for its size
         self.throttled = 0
 
     def pace(self, kind: str) -> Limiter:
@@ -198,26 +199,26 @@ class Registry:
 
     async def whole(self, ask: Ask, body: bytes = b"", *, kind: str, limit: int = ERROR_LIMIT) -> Answer:
         """One request and its whole answer, at the pace of its kind, repeated where that helps."""
+        return await patiently(lambda: self.once(ask, body, kind=kind, limit=limit), self.retry)
+
+    async def once(self, ask: Ask, body: bytes = b"", *, kind: str, limit: int = ERROR_LIMIT) -> Answer:
+        """As `whole`, not repeated."""
         pace = self.pace(kind)
-
-        async def once() -> Answer:
-            await pace.acquire()
-            ended = False
+        await pace.acquire()
+        ended = False
+        try:
+            response = await self.send(ask, body)
             try:
-                response = await self.send(ask, body)
-                try:
-                    data = b"" if ask.method == "HEAD" else await response.read(limit)
-                finally:
-                    response.close()
-                ended = True
-                return Answer(response.status, response.headers, data)
-            except Throttled as error:
-                pace.throttled(error.retry_after)
-                raise
+                data = b"" if ask.method == "HEAD" else await response.read(limit)
             finally:
-                pace.release(succeeded=ended)
-
-        return await patiently(once, self.retry)
+                response.close()
+            ended = True
+            return Answer(response.status, response.headers, unpacked(data, response.headers, limit))
+        except Throttled as error:
+            pace.throttled(error.retry_after)
+            raise
+        finally:
+            pace.release(succeeded=ended)
 
     # Manifests
 
@@ -255,10 +256,11 @@ class Registry:
         told = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
         return digest_of(answer.data, told if is_digest(told) else "sha256:")
 
-    async def get_manifest(self, repository: str, reference: str) -> Manifest:
-        """The manifest, its digest computed here. Raises NotFound; BodyMismatch where the bytes are not those named."""
+    async def get_manifest(self, repository: str, reference: str, limit: int = MANIFEST_LIMIT) -> Manifest:
+        """The manifest of at most `limit` bytes, its digest computed here. Raises NotFound; BodyMismatch where the bytes are not
+        those named."""
         ask = self._manifest("GetManifest", "GET", repository, reference, {200})
-        answer = await self.whole(ask, kind="read manifests", limit=MANIFEST_LIMIT)
+        answer = await self.whole(ask, kind="read manifests", limit=min(limit, MANIFEST_LIMIT))
         promised = reference if is_digest(reference) else answer.headers.get("docker-content-digest", "")
         found = parse_manifest(answer.data, answer.headers.get("content-type", ""))
         if is_digest(promised) and digest_of(answer.data, promised) != promised:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dth.ecr.catalog import Catalog, KnownDigests, KnownTags
 from dth.ecr.copy import Copied, Copier, Image, Prepare
 from dth.ecr.dedup import Shelf, Tally
-from dth.ecr.records import outcome_of, record_of
+from dth.ecr.records import PLATFORM_MISSING, lacking, outcome_of, record_of
 from dth.ecr.referrers import Referrers
 from dth.ecr.registry import Registry
 from dth.ecr.select import Chosen, Selection, choose
@@ -202,6 +202,9 @@ class ImageRun:
             return
         work.done.digests.add(copied.digest)
         self._look_at_list(work)
+        if text := lacking(copied):
+            title = work.done.source.registry.title(work.image.source, work.image.reference)
+            self._emit(ObjectFailed(self.options.run_id, title, PLATFORM_MISSING, text, 1, final=True))
         if work.referrers is None:
             return
 

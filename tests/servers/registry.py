@@ -107,6 +107,9 @@ class Faults:
     slow: float = 0.0  # seconds before each piece of a blob
     redirect: str = ""  # blobs are elsewhere
     instead: Callable[["Request"], "Reply | None"] = lambda request: None  # answers in the registry's stead
+    finish_seconds: float = 0.0  # between the end of an upload and its answer; the blob is there when it comes
+    bare: bool = False  # neither Location nor Range in answers to PATCH
+    least: int = 0  # OCI-Chunk-Min-Length
     untag: bool = True  # DELETE removes tags; False: 405, manifests alone go, as of Docker's own registry
 
 
@@ -563,13 +566,20 @@ class Exchange:
             if self.faults.no_status:
                 del self.registry._sessions[session]
             raise
+        if self.method == "PATCH" and self.faults.bare:
+            return await self.say(202)
         if self.method == "PATCH":
             return await self.say(202, {"location": here, "range": f"0-{max(size[0] - 1, 0)}"})
         digest = self.query.get("digest", "")
         del self.registry._sessions[session]
         if "sha256:" + running.hexdigest() != digest:
             return await self.refuse(400, "DIGEST_INVALID")
-        self.registry.repository(name).blobs[digest] = None if self.registry._sink else bytes(data)
+        kept = None if self.registry._sink else bytes(data)
+        if self.faults.finish_seconds:
+            blobs = self.registry.repository(name).blobs
+            asyncio.get_running_loop().call_later(self.faults.finish_seconds, blobs.__setitem__, digest, kept)
+            await asyncio.sleep(self.faults.finish_seconds)
+        self.registry.repository(name).blobs[digest] = kept
         return await self.say(201, {"location": self.where(f"/v2/{name}/blobs/{digest}")})
 
     async def start_upload(self) -> None:
@@ -581,7 +591,10 @@ class Exchange:
         session = uuid.uuid4().hex
         self.registry._sessions[session] = (self.name, bytearray(), hashlib.sha256(), [0])
         self.registry.repository(self.name)
-        return await self.say(202, {"location": self.where(f"/v2/{self.name}/blobs/uploads/{session}?state=a%2Bb")})
+        headers = {"location": self.where(f"/v2/{self.name}/blobs/uploads/{session}?state=a%2Bb")}
+        if self.faults.least:
+            headers["oci-chunk-min-length"] = str(self.faults.least)
+        return await self.say(202, headers)
 
     def where(self, path: str) -> str:
         return path if self.faults.relative else f"{self.registry.address}{path}"

@@ -41,8 +41,8 @@ def test_an_image_needs_its_config_and_layers_and_is_named_by_its_bytes() -> Non
 def test_an_index_needs_its_children_and_the_plain_blobs_in_it() -> None:
     raw = index(descriptor("a"), descriptor("nested", OCI_INDEX), descriptor("chart", "application/x-chart"))
     manifest = parse_manifest(raw, OCI_INDEX)
-    assert [child.digest for child in manifest.children] == [digest_of(b"a"), digest_of(b"nested")]
-    assert [blob.digest for blob in manifest.blobs] == [digest_of(b"chart")]
+    assert [child.digest for child in manifest.children] == [digest_of(b"a"), digest_of(b"nested"), digest_of(b"chart")]
+    assert [child.is_manifest for child in manifest.children] == [True, True, False]
 
 
 @pytest.mark.parametrize(

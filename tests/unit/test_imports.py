@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "zygote": set(),
     "embedded": set(),
     "finder": {*BASES},
-    "ecr": {"flow.limiter", "transport"},
+    "ecr": {"flow", "transport"},
     "worker": {"transfer", "flow", "report", "usage", "multipart", "queues.bucket_events", *BASES},
     "transfer": {"flow", "multipart", *BASES},
     "flow": set(),
