@@ -18,6 +18,7 @@ from typing import Any
 from dth.ecr.credentials import Login
 from dth.errors import (
     AccessDenied,
+    AnswerInvalid,
     BadCredentials,
     ConnectFailed,
     DthError,
@@ -123,11 +124,14 @@ class Aws:
     async def registry_login(self) -> tuple[Login, float, str]:
         """ECR's user and password, their end (seconds since the epoch), and the registry's address."""
         answer = await self.call("ecr", "GetAuthorizationToken")
-        one = answer["authorizationData"][0]
-        user, _, password = base64.b64decode(one["authorizationToken"]).decode("ascii").partition(":")
-        until = one["expiresAt"]
-        seconds = until.timestamp() if isinstance(until, datetime) else float(until)
-        return Login(user, password), seconds, str(one["proxyEndpoint"])
+        try:
+            one = answer["authorizationData"][0]
+            user, _, password = base64.b64decode(one["authorizationToken"]).decode("ascii").partition(":")
+            until = one["expiresAt"]
+            seconds = until.timestamp() if isinstance(until, datetime) else float(until)
+            return Login(user, password), seconds, str(one["proxyEndpoint"])
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as exc:
+            raise AnswerInvalid("GetAuthorizationToken: the answer holds no login") from exc
 
     async def endpoint(self, service: str) -> str:
         """Where calls go: an emulator's address where the environment names one."""

@@ -48,10 +48,10 @@ class RepositoryMaker:
     async def exists(self, name: str) -> bool:
         """Whether the repository is there."""
         try:
-            await self._aws.call("ecr", "DescribeRepositories", repositoryNames=[name], **self._account)
+            answer = await self._aws.call("ecr", "DescribeRepositories", repositoryNames=[name], **self._account)
         except NotFound:
             return False
-        return True
+        return any(one.get("repositoryName") == name for one in answer.get("repositories") or ())
 
     async def _create(self, source: str, destination: str) -> None:
         if not self._make:
@@ -80,14 +80,15 @@ class RepositoryMaker:
         aws, account_id = self._source
         try:
             answer = await aws.call("ecr", "DescribeRepositories", repositoryNames=[source], **_account(account_id))
-            one = answer["repositories"][0]
+            one = next(iter(answer.get("repositories") or ()), {})
             fields = {name: one[name] for name in _COPIED if one.get(name)}
             encryption = one.get("encryptionConfiguration", {})
             if encryption.get("encryptionType") not in {None, "AES256"}:
                 fields["encryptionConfiguration"] = {
                     "encryptionType": encryption["encryptionType"]
                 }  # keys are regional
-            tags = await aws.call("ecr", "ListTagsForResource", resourceArn=one["repositoryArn"])
+            arn = one.get("repositoryArn", "")
+            tags = await aws.call("ecr", "ListTagsForResource", resourceArn=arn) if arn else {}
             # AWS reserves what begins with `aws:`
             fields["tags"] = [tag for tag in tags.get("tags", []) if not tag.get("Key", "").startswith("aws:")]
         except DthError as error:
@@ -96,7 +97,9 @@ class RepositoryMaker:
             return {}
         try:
             name = {"repositoryName": source, **_account(account_id)}
-            fields["lifecyclePolicyText"] = (await aws.call("ecr", "GetLifecyclePolicy", **name))["lifecyclePolicyText"]
+            fields["lifecyclePolicyText"] = (await aws.call("ecr", "GetLifecyclePolicy", **name)).get(
+                "lifecyclePolicyText"
+            )
         except DthError as error:
             if error.retryable:
                 raise

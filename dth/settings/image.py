@@ -46,7 +46,8 @@ class ImageJob(JobBase):
     )  # fmt: skip
     src_credentials: str = _source(
         "", "Credentials",
-        "Name of a secret, or `anonymous`; empty: the ambient chain for ECR, docker's configuration elsewhere.",
+        "Name of a secret for the source's registry, or `anonymous`; empty: the ambient chain for ECR, docker's configuration "
+        "elsewhere.",
         guide="srcCredential",
     )  # fmt: skip
     src_profile: str = _source("", "AWS profile", "Section of the AWS configuration whose credentials to use.")
@@ -99,11 +100,9 @@ class ImageJob(JobBase):
     platforms: TextList = _selection(
         (), "Platforms", "Only these of multi-platform images (linux/amd64); empty: whole images, byte for byte."
     )
-    referrers: bool = _selection(
-        True, "Referrers", "Copy signatures, attestations and other referrers of images too, best effort."
-    )
+    referrers: bool = _selection(True, "Referrers", "Copy signatures, attestations and other referrers of images too.")
     prune: bool = _selection(
-        False, "Prune", "Remove tags of wholly listed repositories that the source lacks; never more than max_delete."
+        False, "Prune", "Remove tags that the source lacks, and denies when asked; never more than max_delete."
     )
     max_delete: int = _selection(100, "Most deletes", "Refuse to remove more tags than this.", ge=0, le=1_000_000)
 

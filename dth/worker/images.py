@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dth.errors import NoSuchImage, StoreError
-from dth.events import ObjectFailed
+from dth.events import Notice, ObjectFailed
 from dth.flow.breaker import SYSTEMIC
 from dth.ledgers.base import OutcomeRow
 from dth.messages import ImageMessage
@@ -168,6 +168,9 @@ class ImageWorker:
             error, attempt, process.settings.max_attempts, everyones=everyones, gone=gone
         )
         record = images.record(message, ended)
+        if ended.outcome is Outcome.SKIPPED:
+            text = f"{record.source} was there when it was planned, and is no longer: it was not copied"
+            process.emit(Notice("warning", "gone", text))
         if ended.outcome is Outcome.FAILED or ended.attempt > attempt:
             final = ended.outcome is Outcome.FAILED
             process.emit(ObjectFailed(message.run_id, record.source, ended.error_code, ended.error, attempt, final))

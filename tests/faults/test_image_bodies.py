@@ -351,3 +351,34 @@ async def test_lists_and_manifests_that_a_proxy_has_packed_are_read(
     ran = await sync_images(tmp_path, source.address, destination.address)
     assert ran.summary.exit_code == 0, ran.failures
     whole(source, destination)
+
+
+# Memory
+
+
+async def test_an_index_of_many_large_manifests_holds_only_a_few_of_them_at_a_time(
+    source: Registry, destination: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dth.ecr.dedup.MANIFEST_BYTES", MiB)
+    padding = {"annotations": {"padding": "x" * 300_000}}
+    children = [source.add_image("app", layers=(bytes([number]) * 100,), **padding) for number in range(14)]
+    inner = source.add_index("app", "", children[:7])
+    source.add_index("app", "v1", [inner, *children[7:]])
+    held: set[str] = set()
+    highest = 0
+
+    def read(request: Request) -> None:
+        nonlocal highest
+        if request.method == "GET" and any(request.path.endswith(one["digest"]) for one in children):
+            held.add(request.path)
+            highest = max(highest, len(held))
+
+    def written(request: Request) -> None:
+        if request.is_for("PUT", "/manifests/"):
+            held.discard(request.path)
+
+    source.faults.instead, destination.faults.instead = read, written
+    ran = await sync_images(tmp_path, source.address, destination.address)
+    assert ran.summary.exit_code == 0
+    whole(source, destination)
+    assert 1 <= highest <= 4
