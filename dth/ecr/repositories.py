@@ -80,7 +80,7 @@ class RepositoryMaker:
         aws, account_id = self._source
         try:
             answer = await aws.call("ecr", "DescribeRepositories", repositoryNames=[source], **_account(account_id))
-            one = next(iter(answer.get("repositories") or ()), {})
+            one: dict[str, Any] = next(iter(answer.get("repositories") or ()), {})
             fields = {name: one[name] for name in _COPIED if one.get(name)}
             encryption = one.get("encryptionConfiguration", {})
             if encryption.get("encryptionType") not in {None, "AES256"}:

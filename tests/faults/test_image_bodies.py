@@ -360,7 +360,7 @@ async def test_an_index_of_many_large_manifests_holds_only_a_few_of_them_at_a_ti
     source: Registry, destination: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dth.ecr.dedup.MANIFEST_BYTES", MiB)
-    padding = {"annotations": {"padding": "x" * 300_000}}
+    padding: dict[str, Any] = {"annotations": {"padding": "x" * 300_000}}
     children = [source.add_image("app", layers=(bytes([number]) * 100,), **padding) for number in range(14)]
     inner = source.add_index("app", "", children[:7])
     source.add_index("app", "v1", [inner, *children[7:]])
