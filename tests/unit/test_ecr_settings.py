@@ -93,8 +93,8 @@ def test_a_parameter_file_of_the_original_is_read_as_it_is(tmp_path: Path) -> No
         ({"platforms": "linux"}, "is no platform"),
         ({"prune": "true", "platforms": "linux/amd64"}, "contradict"),
         ({"images_at_once": "0"}, "from 1 to 100"),
-        ({"queue": "https://sqs"}, "needs table as well"),
-        ({"queue": "https://sqs", "table": "t", "message_bytes": "512KiB"}, "a row of a DynamoDB table"),
+        ({"queue": "images"}, "needs table as well"),
+        ({"queue": "images", "table": "t", "message_bytes": "512KiB"}, "a row of a DynamoDB table"),
         ({"memory_budget": "1GiB"}, "no meaning for images"),
     ],
 )
