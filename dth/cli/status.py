@@ -55,7 +55,7 @@ def status(
             now = await verbs.status(settings)
             over = _over(now)
             if watch or over or not wait:
-                output.status(now.runs, now.depth)
+                output.status(now, again=watch)
             if (wait and over) or not (watch or wait):
                 return _code(now) if wait else ExitCode.COMPLETE
             with contextlib.suppress(TimeoutError):

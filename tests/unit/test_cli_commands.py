@@ -35,6 +35,8 @@ PLACES = ["--src-bucket", "photos", "--dest-bucket", "backup"]
 class FakeStatus:
     runs: list[Run]
     depth: QueueDepth
+    details: dict[str, Any] = field(default_factory=dict)
+    idle: tuple[Any, ...] = ()
 
 
 VERIFIED = Verified({"equal": 3}, {"etag": 3}, 3, 3, 0, 1.0, 0, complete=True, report="/state/verify.jsonl")
@@ -386,7 +388,7 @@ def test_status_shows_runs_and_queue(engine: Engine) -> None:
     assert result.exit_code == 0, result.output
     assert "complete" in result.stdout
     assert "abandoned" in result.stdout
-    assert "queue: 4 waiting, 0 in work, 1 dead" in result.stdout
+    assert "queue:     4 waiting, 0 in work, 1 dead" in result.stdout
     assert engine.calls[0][1].src_prefix == "2026/"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dth.events import Event
-from dth.ledgers.base import Run
-from dth.queues.base import QueueDepth
 from dth.summary import Summary, Verified
+
+if TYPE_CHECKING:
+    from dth.app.status import Status
 
 
 class Output(Protocol):
@@ -31,8 +31,8 @@ class Output(Protocol):
         """Show the end."""
         ...
 
-    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
-        """Show a job's runs, the newest first, and its queue."""
+    def status(self, now: Status, *, again: bool = False) -> None:
+        """Show a job's runs, the newest first, and its queue; `again`: in the place of what was shown before."""
         ...
 
     def error(self, code: str, message: str, exit_code: int) -> None:

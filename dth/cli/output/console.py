@@ -5,15 +5,15 @@ Progress, notices and failures go to standard error; what was asked for (the sum
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
-from rich.table import Table
 from rich.text import Text
 
 from dth.cli.output.format import shown_bytes, shown_key
@@ -37,10 +37,11 @@ from dth.events import (
     WorkerStarted,
     WorkerStopped,
 )
-from dth.ledgers.base import Run
-from dth.queues.base import QueueDepth
 from dth.summary import FAILURES_KEPT, Summary, Verified
 from dth.text import printable
+
+if TYPE_CHECKING:
+    from dth.app.status import Status
 
 PLAIN_SECONDS = 5.0
 WIDE = 160  # columns where nobody's terminal says
@@ -141,16 +142,16 @@ class PlainOutput:
         for line in others:
             _out(f"  {line}")
 
-    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
-        """A table, on standard output."""
-        width = None if sys.stdout.isatty() else WIDE
-        console = Console(width=width, highlight=False, markup=False, emoji=False)
-        if runs:
-            console.print(_runs_table(runs))
-        else:
-            console.print("No run of this job yet.")
-        about = "" if depth.exact else " (estimated by the queue)"
-        console.print(f"queue: {depth.visible:,} waiting, {depth.leased:,} in work, {depth.dead:,} dead{about}")
+    def status(self, now: Status, *, again: bool = False) -> None:
+        """One screen, on standard output."""
+        from dth.cli.output.status import screen  # noqa: PLC0415 - paid for where it is shown
+
+        to_terminal = sys.stdout.isatty()
+        width = shutil.get_terminal_size().columns if to_terminal else WIDE
+        if again and to_terminal:
+            sys.stdout.write(_HOME)
+        sys.stdout.write("\n".join(screen(now, width)) + "\n")
+        sys.stdout.flush()
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """One message, on standard error. Its line feeds stay: `str` of an error leaves none but dth's own."""
@@ -200,10 +201,10 @@ class LiveOutput(PlainOutput):
         self._live.stop()
         super().summary(summary)
 
-    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
-        """As a table, below where the display was."""
+    def status(self, now: Status, *, again: bool = False) -> None:
+        """Below where the display was."""
         self._live.stop()
-        super().status(runs, depth)
+        super().status(now, again=again)
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """Below where the display was."""
@@ -212,29 +213,8 @@ class LiveOutput(PlainOutput):
 
 
 _TOLD = {"settings", "resuming", "stopping", "demo"}  # infos that everyone wants to read
+_HOME = "\x1b[H\x1b[J"  # to the first column of the first line, and clear the rest
 _SPINNER = Spinner("dots", text="looking at both sides")
-
-
-def _runs_table(runs: Sequence[Run]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("run", "state", "started"):
-        table.add_column(name, no_wrap=True)
-    for name in ("found", "done", "skipped", "failed", "moved"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in runs:
-        state = "complete" if run.counted else run.state.value
-        counts = run.counts
-        table.add_row(
-            printable(run.run_id),
-            state,
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at)),
-            "?" if run.found is None else f"{run.found:,}",
-            f"{counts.done:,}",
-            f"{counts.skipped:,}",
-            Text(f"{counts.failed:,}", "red" if counts.failed else ""),
-            shown_bytes(counts.bytes),
-        )
-    return table
 
 
 def _out(text: str, *, lines: bool = False) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from dth.events import Event, to_json
 from dth.ledgers.base import Run
-from dth.queues.base import QueueDepth
 from dth.summary import Summary, Verified
+
+if TYPE_CHECKING:
+    from dth.app.status import Details, Status
 
 
 class JsonOutput:
@@ -53,19 +54,67 @@ class JsonOutput:
         """The last line."""
         self._line(summary.to_json())
 
-    def status(self, runs: Sequence[Run], depth: QueueDepth) -> None:
+    def status(self, now: Status, *, again: bool = False) -> None:
         """One object per run, then one of the queue (`"event":"Queue"`)."""
-        for run in runs:
-            totals = {"found": run.found, **dataclasses.asdict(run.counts)}
-            fields = {"run_id": run.run_id, "job_id": run.job_id, "state": run.state.value, **totals}
-            times = {"started_at": run.started_at, "lease_until": run.lease_until}
-            self._line(_compact({"event": "Run", **fields, **times, "over": run.counted}))
-        self._line(_compact({"event": "Queue", **dataclasses.asdict(depth)}))
+        del again
+        for run in now.runs:
+            self._line(_compact({"event": "Run", **_run(run), **_details(run, now.details.get(run.run_id))}))
+        self._line(_compact({"event": "Queue", **dataclasses.asdict(now.depth)}))
         self.tick()
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """The last line where there is no summary."""
         self._line(_compact({"event": "error", "code": code, "message": message, "exit_code": exit_code}))
+
+
+def _run(run: Run) -> dict[str, object]:
+    totals = {"found": run.found, "found_bytes": run.found_bytes, **dataclasses.asdict(run.counts)}
+    named = {"run_id": run.run_id, "job_id": run.job_id, "state": run.state.value, **totals}
+    times = {"started_at": run.started_at, "lease_until": run.lease_until}
+    return {**named, **times, "over": run.counted, **dataclasses.asdict(run.breakdown)}
+
+
+def _details(run: Run, details: Details | None) -> dict[str, object]:
+    """What `status` found out beside the run's row; `causes` say more there than counts."""
+    if details is None:
+        return {}
+    lag = details.lag
+    workers = [
+        {
+            "process": one.process, "role": one.role, "host": one.host, "pid": one.pid, "state": one.state.value,
+            "in_flight": one.in_flight, "in_flight_bytes": one.in_flight_bytes, "moved": one.moved,
+            "moved_bytes": one.moved_bytes, "objects_rate": one.objects_rate, "bytes_rate": one.bytes_rate,
+            "started_at": one.started_at, "seen_at": one.seen_at,
+        }
+        for one in details.processes
+    ]  # fmt: skip
+    causes = [
+        {"code": one.code, "count": one.count, "examples": list(one.examples), **dataclasses.asdict(one.cause)}
+        for one in details.failed
+    ]
+    return {
+        "causes": causes,
+        "found_so_far": details.found,
+        "found_bytes": details.found_bytes or run.found_bytes,
+        "listed": {"source": details.listed[0], "destination": details.listed[1]},
+        "not_selected": details.not_selected,
+        "objects_rate": details.objects_rate,
+        "bytes_rate": details.bytes_rate,
+        "left_seconds": details.left_seconds,
+        "requests": details.requests,
+        "retries": details.retries,
+        "lag": None
+        if lag is None
+        else {
+            "last_seconds": lag.last_seconds,
+            "last_at": lag.last_at,
+            "p50_seconds": lag.quantile(0.5),
+            "p99_seconds": lag.quantile(0.99),
+            "events": sum(lag.sketch.values()),
+        },
+        "cost": dataclasses.asdict(details.cost) if details.cost else None,
+        "workers": workers,
+    }
 
 
 def _compact(fields: dict[str, object]) -> str:
