@@ -178,7 +178,7 @@ def test_what_its_checks_refuse_is_refused(hub: tuple[HubProcess, dict[str, str]
                 "input": {
                     "type": "S3EC2",
                     "scheduleType": "ONE_TIME",
-                    "parameters": form(srcBucket="UPPER", destBucket="d-d"),
+                    "parameters": form(srcBucket="no bucket", destBucket="d-d"),
                 }
             },
         ),
