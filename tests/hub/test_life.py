@@ -196,3 +196,28 @@ def test_a_place_that_does_not_exist_fails_with_its_reason(
     assert "no-such-bucket-here" in failed["problems"][0]["detail"]
     message = api.ask("query($id: String!) { getErrorMessage(id: $id) { errMessage errCode } }", id=task["id"])
     assert message["getErrorMessage"]["errCode"] == "FINDER_ERROR"
+
+
+def test_a_plan_is_run_exactly_whatever_came_since(hub: tuple[HubProcess, dict[str, str]], seaweed: S3Server) -> None:
+    api, base = hub
+    source, destination = filled(seaweed, 12, 1_000), new_bucket(seaweed)
+    settings = {**base, "src_bucket": source, "dest_bucket": destination}
+    given = {"type": "S3EC2", "settings": [{"name": n, "value": v} for n, v in settings.items()]}
+    plan = api.ask("mutation($i: TaskInput!) { planTask(input: $i) { id } }", i=given)["planTask"]["id"]
+    ready = "query($p: ID!) { plan(id: $p) { state copies } }"
+    until(lambda: api.ask(ready, p=plan)["plan"]["state"] == "READY", api.complaint)
+    seaweed.client().put_object(Bucket=source, Key="k/later", Body=b"later")
+    task = api.save(settings, run=False)
+    pinned = "mutation($id: ID!, $p: ID) { runTask(id: $id, planId: $p) { id } }"
+    for wrong, code in (("nothing", "no_such_plan"), (plan, "other_plan")):
+        other = api.save({**settings, "dest_prefix": "other"}, run=False)
+        with pytest.raises(Told) as told:
+            api.ask(pinned, id=other["id"], p=wrong)
+        assert told.value.code == code
+    api.ask(pinned, id=task["id"], p=plan)
+    done = api.wait(task["id"], "DONE", "FAILED")
+    assert (done["state"], done["latest"]["done"]) == ("DONE", 12), done
+    assert "k/later" not in contents(seaweed, destination)
+    assert len(contents(seaweed, destination)) == 12
+    api.change("runTask", task["id"])
+    assert api.wait(task["id"], "DONE", "FAILED")["latest"]["done"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 from dth.database import Database
 from dth.hub.base import Answer, Refused, RunRow, TaskRow
-from dth.hub.here import outside, runs
+from dth.hub.here import outside, processes, runs
 from dth.hub.here.answers import Answers
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.runs import AGAIN, PAUSE, RUN, STOP
@@ -42,7 +43,8 @@ class LocalLauncher:
         elif task.type is TaskType.ECR:
             raise Refused("not_for_images", "images prove themselves by their digests: there is nothing to verify")
         run_id = runs.new_run_id()
-        commands = self._commands(task, kind, run_id, options)
+        pinned = await asyncio.to_thread(self._pin, task, run_id, str(options.get("plan") or ""))
+        commands = self._commands(task, kind, run_id, options, pinned)
         schedule = parse_schedule(task.schedule)
         following = schedule.next(time.time()) if schedule else None
         self._folder.write_job(
@@ -67,7 +69,7 @@ class LocalLauncher:
             )
 
     def _commands(
-        self, task: TaskRow, kind: RunKind, run_id: str, options: Mapping[str, Any]
+        self, task: TaskRow, kind: RunKind, run_id: str, options: Mapping[str, Any], pinned: Sequence[str]
     ) -> Sequence[Sequence[str]]:
         """The argument lists of the run's steps. Settings are in the job file, and go nowhere near a shell."""
         job = str(self._folder.job_file(task.id))
@@ -76,7 +78,7 @@ class LocalLauncher:
         report = ["--report", records, *([] if "report_level" in task.settings else ["--report-level", "all"])]
         match kind:
             case RunKind.SYNC:
-                return [["sync", *common, *report, *self._pinned(options)]]
+                return [["sync", *common, *report, *pinned]]
             case RunKind.IMAGES:
                 return [["ecr-sync", *common, *report]]
             case RunKind.VERIFY:
@@ -89,8 +91,31 @@ class LocalLauncher:
             case _:
                 raise Refused("bad_request", f"a run of kind {kind} cannot be started")
 
-    def _pinned(self, options: Mapping[str, Any]) -> list[str]:
-        return ["--from-file", str(options["list"])] if options.get("list") else []
+    def _pin(self, task: TaskRow, run_id: str, plan_id: str) -> Sequence[str]:
+        """What makes a run move only what a plan names: a list of its keys, which the engine asks for one by one."""
+        if not plan_id:
+            return []
+        if task.type is not TaskType.S3EC2 or task.settings.get("delete", "false") == "true":
+            raise Refused(
+                "not_pinned", "a plan of images, or with deletes, cannot be run exactly", "run the task instead"
+            )
+        try:
+            folder = self._folder.answer(plan_id)
+            planned = json.loads((folder / "job.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            raise Refused("no_such_plan", "there is no such plan any more", "plan once more") from None
+        planned.pop("state", None)
+        if planned != dict(task.settings):
+            raise Refused("other_plan", "the plan was made with other settings than the task has", "plan once more")
+        if processes.look(folder / "1").exit_code != 0:
+            raise Refused("plan_under_way", "the plan is not ready, or failed", "wait for it, or plan once more")
+        target = self._folder.run(task.id, run_id) / "planned.jsonl"
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / "output.jsonl").open(encoding="ascii") as plan, target.open("w", encoding="ascii") as keys:
+            for line in plan:
+                if line.startswith('{"event":"Planned"') and (event := json.loads(line))["action"] == "copy":
+                    keys.write(json.dumps({"key": event["key"]}) + "\n")
+        return ["--from-file", str(target)]
 
     async def pause(self, task: TaskRow) -> TaskRow:
         """See `base.Launcher`."""
