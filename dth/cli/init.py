@@ -20,7 +20,7 @@ from dth.summary import ExitCode
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         help="Of the queue (NAME and NAME-dead) and the table. Without it: DTH_QUEUE and DTH_TABLE where they are set, else dth.",
         show_default=False,
     ),

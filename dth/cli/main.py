@@ -11,6 +11,7 @@ from dth.cli.complete_multipart import complete_multipart
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
+from dth.cli.help import COLUMNS, Command, Group
 from dth.cli.hub import hub
 from dth.cli.init import init
 from dth.cli.output import streams
@@ -22,28 +23,29 @@ from dth.cli.verify import verify
 from dth.cli.work import work
 
 EPILOG = """
-**Example:** `dth sync s3://photos s3://backup/photos --dest-endpoint https://minio.example:9000 --dest-profile backup`
+Example: `dth sync s3://photos s3://backup/photos --dest-endpoint https://minio.example:9000 --dest-profile backup`
 
 Every setting has four spellings: `--src-region`, `DTH_SRC_REGION`, `src_region` in a job file (`--job FILE`), and there
-also the name in the guide's parameter tables (`srcRegion`). Flags beat the environment, which beats the file.
+also the original's name (`srcRegion`). Flags beat the environment, which beats the file.
 
-**Exit codes:**
+Exit codes:
 
-- 0: complete
-- 1: broken
-- 2: usage or settings
-- 3: finished, but something failed
-- 4: cannot reach, or not allowed
-- 130: interrupted
+- 0    complete
+- 1    broken
+- 2    usage or settings
+- 3    finished, but something failed
+- 4    cannot reach, or not allowed
+- 130  interrupted
 """
 
 app = typer.Typer(
     name="dth",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": COLUMNS},
 )
 
 
@@ -68,7 +70,7 @@ def main(
 
 
 for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, probe, hub, demo):
-    app.command(_command.__name__.replace("_", "-"))(_command)
+    app.command(_command.__name__.replace("_", "-"), cls=Command)(_command)
 
 
 def run() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dth.cli.help import usage
 from dth.errors import SettingsError
 from dth.settings import NOT_YET, JobBase, Setting, TransferJob, folder, format_size, parse_s3_url, settings_of
 
@@ -133,7 +134,9 @@ def url_flags(source: str, destination: str) -> tuple[dict[str, Any], dict[str, 
     try:
         read, written = parse_s3_url(source), parse_s3_url(destination)
     except SettingsError as error:
-        raise SettingsError(f"{error}\nUsage: s3://SOURCE-BUCKET/PREFIX s3://DESTINATION-BUCKET/PREFIX") from error
+        raise SettingsError(
+            f"{error}\nUsage: {usage()}\nSOURCE and DEST are s3://bucket or s3://bucket/prefix."
+        ) from error
     flags = {
         "src_bucket": read.bucket,
         "src_prefix": folder(read.prefix),
@@ -150,7 +153,11 @@ def named_sides(common: Common, source: str, destination: str) -> tuple[dict[str
     if source and destination:
         return url_flags(source, destination)
     if source or destination:
-        raise SettingsError("SOURCE and DEST come together: give both, or neither where a job file names them")
+        raise SettingsError(
+            f"SOURCE and DEST come together: give both, or neither where a job file names them\nUsage: {usage()}"
+        )
     if not common.job_file and not os.environ.get("DTH_JOB") and not os.environ.get("DTH_SRC_BUCKET"):
-        raise SettingsError("give SOURCE and DEST (s3://bucket/prefix), or a job file that names both (--job FILE)")
+        raise SettingsError(
+            f"give SOURCE and DEST (s3://bucket/prefix), or a job file that names both (--job FILE)\nUsage: {usage()}"
+        )
     return {}, {}

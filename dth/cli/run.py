@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 import typer
 
 from dth.cli.gc_tuning import collect_less
+from dth.cli.help import running_name
 from dth.cli.options import Common
 from dth.cli.output import streams
 from dth.cli.output.base import Output, choose
@@ -148,7 +149,7 @@ def _explain(output: Output, error: BaseException, *, verbose: bool) -> int:
     """Show the error; its exit code. Of a group the first error of ours speaks."""
     ours = _first(error, DthError)
     if isinstance(ours, SettingsError):
-        output.error(ours.code, f"{ours}\n(dth COMMAND --help lists all settings)", ours.exit_code)
+        output.error(ours.code, f"{ours}\n(dth {running_name()} --help lists all settings)", ours.exit_code)
     elif ours:
         output.error(ours.code, str(ours), ours.exit_code)
     if ours and not verbose:

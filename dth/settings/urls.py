@@ -15,6 +15,7 @@ BUCKET_RULE = "3 to 255 letters, digits, dots, dashes, colons or underscores"
 _BUCKET = re.compile(BUCKET_PATTERN)
 _QUERY = re.compile(r"\?[A-Za-z][\w-]*=")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
+_LOCAL = re.compile(r"[.]{0,2}/|[.]{1,2}$|~|[A-Za-z]:[\\/]")  # ./folder, /folder, ~/folder, C:\folder
 
 
 class S3Url(NamedTuple):
@@ -34,6 +35,12 @@ def parse_s3_url(text: str) -> S3Url:
     scheme, mark, rest = text.partition("://")
     shown = redacted(text)
     example = "a location looks like s3://bucket or s3://bucket/prefix"
+    if scheme == "file" or (not mark and _LOCAL.match(text)):
+        raise SettingsError(
+            f"{shown!r} is a place on this machine: dth copies between stores; local files come in a later version. Until then "
+            "`aws s3 sync` or `rclone sync` copies a folder to or from a bucket, and `rclone serve s3 FOLDER` makes it a store "
+            "with an endpoint"
+        )
     if not mark:
         hint = f"; did you mean s3://{shown}?" if _BUCKET.fullmatch(text.partition("/")[0]) else ""
         raise SettingsError(f"{shown!r} is no S3 URL: {example}{hint}")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dth.cli.output.format import shown_bytes, shown_key, shown_seconds
-from dth.cli.output.progress import Meter
+from dth.cli.output.format import short_count, shown_bytes, shown_key, shown_seconds
+from dth.cli.output.progress import Meter, View
 from dth.cli.output.summary import headline
 from dth.events import (
     BytesMoved,
@@ -115,6 +115,46 @@ def test_what_a_dead_worker_held_is_in_flight_no_more() -> None:
     meter(InFlight("b", 7, 100))
     meter(WorkerStopped("a", 1, -9))
     assert meter.view().in_flight == 7
+
+
+COUNTS = st.integers(0, 10**14)
+RATES = st.floats(0, 10**13)
+
+
+@given(
+    ended=COUNTS, size=COUNTS, failed=COUNTS, flying=COUNTS, rate=RATES, bytes_rate=RATES, left=st.one_of(st.none(), st.floats(0, 1e12)),
+    listed=st.booleans(),
+)  # fmt: skip
+def test_a_line_of_80_columns_tells_objects_bytes_rates_failures_and_time_left(
+    ended: int, size: int, failed: int, flying: int, rate: float, bytes_rate: float, left: float | None, *, listed: bool
+) -> None:
+    view = View(ended, ended, listed, ended, size, ended, size, failed, flying, rate, bytes_rate, left)
+    for columns in (80, 100, 140):
+        line = view.line_in(columns)
+        assert len(line) <= columns
+        fields = line.split(" | ")
+        assert len(fields) >= 5, line
+        assert fields[-1].endswith(" left")
+        assert fields[-2].endswith(" failed")
+        assert fields[2].count("/s") == 2
+
+
+@pytest.mark.parametrize(("columns", "line"), [
+    (140, "1,234 of 56,789 objects | 1.5 GiB of 64 GiB | 321 objects/s, 45 MiB/s | 32 in flight | 0 failed | 2 min 53 s left"),
+    (100, "1,234 of 56,789 objects | 1.5 GiB of 64 GiB | 321 objects/s, 45 MiB/s | 0 failed | 2 min 53 s left"),
+    (80, "1,234/56,789 | 1.5GiB/64GiB | 321/s 45MiB/s | 0 failed | 2 min 53 s left"),
+])  # fmt: skip
+def test_wider_lines_say_more(columns: int, line: str) -> None:
+    view = View(0, 0, True, 56_789, 64 << 30, 1234, 3 << 29, 0, 32, 321, 45 << 20, 173)  # noqa: FBT003
+    assert view.line_in(columns) == line
+
+
+@pytest.mark.parametrize(("count", "text"), [
+    (0, "0"), (999, "999"), (999.6, "1.0k"), (1000, "1.0k"), (9_949, "9.9k"), (9_960, "10k"), (99_999, "100k"), (999_999, "1.0M"),
+    (12_345_678, "12M"), (10**12, "1.0T"), (10**14, "100T"),
+])  # fmt: skip
+def test_short_counts_have_four_characters_at_most(count: float, text: str) -> None:
+    assert short_count(count) == text
 
 
 @given(

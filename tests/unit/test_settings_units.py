@@ -110,3 +110,12 @@ def test_one_endpoint_has_one_spelling(text: str, endpoint: str) -> None:
 def test_any_text_is_an_endpoint_or_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert parse_endpoint(parse_endpoint(text)) == parse_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["./folder", "../folder", "/srv/data", "~/photos", ".", "..", "C:\\\\photos", "D:/photos", "file:///srv/data"],
+)
+def test_a_folder_is_told_that_local_files_come_later_and_what_to_use_meanwhile(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"place on this machine.*come in a later version.*rclone serve s3"):
+        parse_s3_url(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.text import Text
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from dth.app.status import Status
 
 PLAIN_SECONDS = 5.0
+SPINNER_COLUMNS = 2
+BAR_COLUMNS = 60
 WIDE = 160  # columns where nobody's terminal says
 
 
@@ -187,14 +190,17 @@ class LiveOutput(PlainOutput):
 
     def _picture(self) -> Group | Spinner:
         if self._meter.verifying:
-            return Spinner("dots", text=self._meter.line())
+            return Spinner("dots", text=self._meter.line(self._err.width - SPINNER_COLUMNS))
         view = self._meter.view()
         if not view.found and not view.listed_source:
             return _SPINNER
         total = view.found_bytes or view.found
         done = view.bytes if view.found_bytes else view.ended
-        bar = ProgressBar(total=total, completed=done, width=40, pulse=not view.listed_all)
-        return Group(bar, Text(view.line, "red" if view.failed else "", no_wrap=True, overflow="ellipsis"))
+        columns = self._err.width
+        bar = ProgressBar(total=total, completed=done, width=min(columns, BAR_COLUMNS), pulse=not view.listed_all)
+        line = view.line_in(columns)
+        lined = Padding(bar, 0)  # a bar alone does not end its line
+        return Group(lined, Text(line, "red" if view.failed else "", no_wrap=True, overflow="ellipsis"))
 
     def summary(self, summary: Summary | Verified) -> None:
         """As lines, below where the display was."""

@@ -6,6 +6,7 @@ from dth.text import printable
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _THOUSAND = 1024.0
+_KILO = 1000.0
 _SHORT = 10
 
 
@@ -22,6 +23,21 @@ def shown_bytes(count: float) -> str:
     if unit == "B":
         return f"{count:.0f} B"
     return f"{count:.1f} {unit}" if count < _SHORT else f"{count:.0f} {unit}"
+
+
+def short_bytes(count: float) -> str:
+    """`1.5GiB`, for narrow lines."""
+    return shown_bytes(count).replace(" ", "")
+
+
+def short_count(count: float) -> str:
+    """`999`, `12k`, `1.2M`: four characters at most, up to 999 trillion."""
+    unit = ""
+    for unit in ("", "k", "M", "G", "T"):
+        if count < _KILO - 0.5 or unit == "T":
+            break
+        count /= _KILO
+    return f"{count:.1f}{unit}" if unit and count < _SHORT - 0.05 else f"{count:.0f}{unit}"
 
 
 def shown_seconds(seconds: float) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dth.cli.output.format import counted, shown_bytes, shown_seconds
+from dth.cli.output.format import counted, short_bytes, short_count, shown_bytes, shown_seconds
 from dth.events import BytesMoved, Event, InFlight, Moved, VerifyProgress, WorkerStopped
 from dth.summary import Tally
 
 WINDOW_SECONDS = 10.0  # rates are means over this time: calm enough to read, quick enough to show a stall
 MIN_WINDOW_SECONDS = 0.5
+LONGEST_LEFT = 100 * 86_400.0  # seconds; more is no forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,42 @@ class View:
         if self.left_seconds is not None:
             parts.append(f"{shown_seconds(self.left_seconds)} left")
         return " | ".join(parts)
+
+    def line_in(self, columns: int) -> str:
+        """As one line of so many columns at most, 80 or more: whatever else has to go, objects, bytes, rates, failures and
+        time left are told."""
+        return next((line for line in self._lines() if len(line) <= columns), self._compact(short_count))
+
+    def _lines(self) -> Iterator[str]:
+        """From the longest to the shortest but one."""
+        left = "" if self.left_seconds is not None else " | ? left"
+        yield self.line + left
+        quiet = self.line.replace(f" | {self.in_flight:,} in flight", "", 1) + left
+        yield quiet
+        more = "" if self.listed_all else "+"
+        yield " | ".join([
+            f"{self.ended:,} of {self.found:,}{more}",
+            f"{shown_bytes(self.bytes)} of {shown_bytes(self.found_bytes)}{more}",
+            f"{self.objects_rate:,.0f}/s, {shown_bytes(self.bytes_rate)}/s",
+            f"{self.failed:,} failed",
+            f"{self._left()} left",
+        ])  # fmt: skip
+        yield self._compact("{:,.0f}".format)
+
+    def _compact(self, count: Callable[[float], str]) -> str:
+        more = "" if self.listed_all else "+"
+        return " | ".join([
+            f"{count(self.ended)}/{count(self.found)}{more}",
+            f"{short_bytes(self.bytes)}/{short_bytes(self.found_bytes)}{more}",
+            f"{count(self.objects_rate)}/s {short_bytes(self.bytes_rate)}/s",
+            f"{count(self.failed)} failed",
+            f"{self._left()} left",
+        ])  # fmt: skip
+
+    def _left(self) -> str:
+        if self.left_seconds is None:
+            return "?"
+        return shown_seconds(self.left_seconds) if self.left_seconds < LONGEST_LEFT else "over 99 d"
 
 
 class Meter:
@@ -86,10 +123,10 @@ class Meter:
         while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW_SECONDS:  # noqa: PLR2004 - a rate needs two
             self._samples.popleft()
 
-    def line(self) -> str:
-        """The state of now as one line; "" while there is nothing to say."""
+    def line(self, columns: int = 0) -> str:
+        """The state of now as one line; "" while there is nothing to say. Of a comparison: in so many columns, 0: any."""
         if self.verifying:
-            return _verifying(self.verifying, self._rates())
+            return _verifying(self.verifying, self._rates(), columns)
         view = self.view()
         return view.line if view.found or view.listed_source else ""
 
@@ -131,7 +168,7 @@ class Meter:
         )
 
 
-def _verifying(now: VerifyProgress, rates: tuple[float, float]) -> str:
+def _verifying(now: VerifyProgress, rates: tuple[float, float], columns: int) -> str:
     parts = [
         f"listed {now.source_objects:,} and {now.destination_objects:,}",
         f"{counted(now.compared, 'object')} compared, {rates[0]:,.0f}/s",
@@ -139,7 +176,11 @@ def _verifying(now: VerifyProgress, rates: tuple[float, float]) -> str:
     ]
     if now.bytes:
         parts.insert(2, f"{shown_bytes(now.bytes)} read on each side, {shown_bytes(rates[1])}/s")
-    return " | ".join(parts)
+    line = " | ".join(parts)
+    if columns and len(line) > columns:
+        moved = f" | {short_bytes(now.bytes)} read, {short_bytes(rates[1])}/s" if now.bytes else ""
+        line = f"{short_count(now.compared)} compared, {short_count(rates[0])}/s{moved} | {now.differences:,} differ"
+    return line
 
 
 def _left(objects: int, size: int, objects_rate: float, bytes_rate: float) -> float | None:
