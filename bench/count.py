@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from dth.app.build import open_sides
+from dth.app.sides import open_sides
 from dth.settings import load_settings
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from dth import settings
-from dth.app.build import LISTING_CONNECTIONS, open_sides
 from dth.app.record import Record
 from dth.app.selection import selection_of
+from dth.app.sides import LISTING_CONNECTIONS, open_sides
 from dth.events import Emit
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.explain import explain

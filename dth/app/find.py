@@ -6,10 +6,11 @@ import asyncio
 import uuid
 
 from dth import settings
-from dth.app.build import RUNS_LOOKED_AT, Embedded, Lock, Sides, finder_connections, open_embedded, open_sides
+from dth.app.build import RUNS_LOOKED_AT, Embedded, Lock, open_embedded
 from dth.app.listers import listers
 from dth.app.record import Record
 from dth.app.selection import selection_of
+from dth.app.sides import Sides, finder_connections, open_sides
 from dth.app.stopping import unless_stopped
 from dth.embedded import is_dead_here
 from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, TransportError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from dth import settings
-from dth.app.build import LISTING_CONNECTIONS, Sides, open_store
+from dth.app.sides import LISTING_CONNECTIONS, Sides, open_store
 from dth.errors import SettingsError
 from dth.events import Emit, Notice
 from dth.finder.from_list import KeyList, ListedSide

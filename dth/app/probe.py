@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 
 from dth import settings
-from dth.app.build import open_store
+from dth.app.sides import open_store
 from dth.app.stopping import unless_stopped
 from dth.errors import AccessDenied
 from dth.events import Emit, Probed, ProbeOver

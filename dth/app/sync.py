@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-from dth.app.build import Lock, finder_connections, make_job, open_embedded, open_report, open_sides
+from dth.app.build import Lock, make_job, open_embedded, open_report
 from dth.app.find import find_once, preview_only
 from dth.app.ports import is_shared
 from dth.app.record import Record
+from dth.app.sides import finder_connections, open_sides
 from dth.app.stopping import unless_stopped
 from dth.app.work import LocalWorkers
 from dth.children import Start, spawn

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from dth import settings
-from dth.app.build import MOVING_CONNECTIONS, Sides, open_pace, open_sides
 from dth.app.selection import selection_of
+from dth.app.sides import MOVING_CONNECTIONS, Sides, open_pace, open_sides
 from dth.app.stopping import unless_stopped
 from dth.embedded import StateFolder
 from dth.events import Emit

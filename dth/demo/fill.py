@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from dth import settings
-from dth.app.build import open_store
+from dth.app.sides import open_store
 from dth.demo.objects import DemoObject
 from dth.model import Attributes
 from dth.settings import TransferJob

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dth.app.build import is_allowed, is_open_to_readers
 from dth.app.record import Record
+from dth.app.sides import is_allowed, is_open_to_readers
 from dth.errors import SettingsError
 from dth.events import Event, Notice
 from dth.finder.compare import newer

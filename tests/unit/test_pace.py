@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from dth.app.build import open_pace, open_store
+from dth.app.sides import open_pace, open_store
 from dth.app.work import share_of
 from dth.ecr.web import Web
 from dth.errors import ConnectionLost

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dth.app.build import Sides
+from dth.app.sides import Sides
 from dth.cli.output.summary import details
 from dth.events import Moved, Requests, RunSealed
 from dth.model import Location

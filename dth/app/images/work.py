@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dth import settings
-from dth.app.build import is_allowed, refuse_another_jobs
+from dth.app.build import refuse_another_jobs
 from dth.app.images.build import nothing_to_prepare, repository_maker, run_options
 from dth.app.images.registries import Opener, Place, open_registries
+from dth.app.sides import is_allowed
 from dth.ecr.copy import Image
 from dth.ecr.copy_with_referrers import Carrier
 from dth.ecr.dedup import Shelf
