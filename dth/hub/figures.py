@@ -20,7 +20,6 @@ class Cause:
 
     count: int = 0
     final: int = 0
-    retriable: bool = True
     examples: list[str] = field(default_factory=list)
     text: str = ""
 
@@ -98,7 +97,11 @@ class Figures:
         """The reverse; fields of other versions are left out."""
         known = {one.name for one in dataclasses.fields(cls)}
         values = {name: value for name, value in fields.items() if name in known}
-        values["causes"] = {code: Cause(**cause) for code, cause in values.get("causes", {}).items()}
+        parts = {one.name for one in dataclasses.fields(Cause)}
+        values["causes"] = {
+            code: Cause(**{name: value for name, value in cause.items() if name in parts})
+            for code, cause in values.get("causes", {}).items()
+        }
         return cls(**values)
 
     def begin_attempt(self) -> None:

@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dth.causes import ALL, cause_of
 from dth.hub import forms
 from dth.hub.base import Drawn, LogLine, Page, RunRow, TaskRow
 from dth.hub.figures import Cause, Figures
 from dth.hub.schedule import is_repeated
 from dth.hub.states import PROGRESS, RunKind, RunState, TaskState
 from dth.hub.wanted import Wanted
-
-HINTS = {
-    "access_denied": "allow the action that the message names, then redrive this cause",
-    "no_such_bucket": "the bucket is gone, or its name or region is wrong",
-    "bad_credentials": "renew the credentials, then redrive this cause",
-    "changed": "the object keeps changing at the source; run again when it rests",
-}
 
 
 def when(seconds: float | None) -> str | None:
@@ -123,11 +117,12 @@ def problems(row: TaskRow, latest: RunRow | None) -> list[dict[str, Any]]:
     if row.pid:
         found.append(_problem("INFO", "outside", "Running in a terminal", f"running in a terminal, pid {row.pid}"))
     if row.state is TaskState.FAILED or (row.cause and row.state is TaskState.WAITING):
-        found.append(_problem("ERROR", row.cause or "failed", words(row.cause or "failed"), row.detail, link="logs"))
+        hint = cause_of(row.cause).hint if row.cause in ALL else None
+        found.append(_problem("ERROR", row.cause or "failed", words(row.cause or "failed"), row.detail, hint, "logs"))
     for code, cause in (latest.figures.causes if latest else {}).items():
         if cause.final:
             text = f"{cause.final:,} failed: {cause.text}"
-            found.append(_problem("ERROR", code, words(code), text, HINTS.get(code), "failures", cause.final))
+            found.append(_problem("ERROR", code, words(code), text, cause_of(code).hint, "failures", cause.final))
     if latest and latest.ended_at and latest.figures.reconciles is False:
         found.append(
             _problem(
@@ -221,11 +216,11 @@ def failures(figures: Figures, *, over: bool) -> list[dict[str, Any]]:
     return [
         {
             "code": code,
-            "label": words(code),
-            "hint": HINTS.get(code) or cause.text or None,
+            "label": cause_of(code).label,
+            "hint": cause_of(code).hint,
             "count": cause.final or cause.count,
             "final": cause.final > 0,
-            "retriable": cause.retriable,
+            "retriable": cause_of(code).retriable,
             "examples": cause.examples,
         }
         for code, cause in sorted(figures.causes.items(), key=weight)

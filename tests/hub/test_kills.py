@@ -33,6 +33,7 @@ def test_the_hub_and_its_children_may_die_at_any_moment(tmp_path: Path, seaweed:
         **base,
         "src_bucket": source,
         "dest_bucket": destination,
+        "pack_objects": "5",  # so that there is progress between two kills
         "bandwidth": str(count * 20_000 // (KILLS * 6)),
     }
     try:

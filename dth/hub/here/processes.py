@@ -103,6 +103,14 @@ def is_late(folder: Path) -> bool:
         return True
 
 
+def began(folder: Path) -> float:
+    """When the attempt's process said who it is; now, where it never did."""
+    try:
+        return (folder / "pid").stat().st_mtime
+    except OSError:
+        return time.time()
+
+
 def ask_to_end(standing: Standing) -> None:
     """SIGTERM: what is in flight is finished or given back."""
     _signal(standing, signal.SIGTERM)

@@ -30,7 +30,8 @@ from dth.hub.states import RunKind, TaskState
 from dth.summary import ExitCode
 
 TICK_SECONDS = 1.0
-DEATHS = 5  # in a row and without progress
+DEATHS = 5  # in a row, without progress, and each within STEADY_SECONDS
+STEADY_SECONDS = 30.0
 PATIENCE_SECONDS = 90.0  # from being asked to end until being ended: the longest grace by default, and some
 _log = logging.getLogger("dth.hub")
 
@@ -183,6 +184,8 @@ class Supervisor:
 
     async def _died(self, run: Active, standing: Standing) -> None:
         """Killed, or interrupted by somebody else: go on, unless it keeps happening."""
+        if time.time() - processes.began(self._attempt(run)) > STEADY_SECONDS:
+            run.deaths = 0  # no crash loop: that ends sooner
         deaths = run.deaths + (1 if standing.pid and run.asked_at is None else 0)
         if deaths > DEATHS:
             why = self._why(run) or "no reason was given; was the machine short of memory?"
