@@ -26,6 +26,7 @@ ERROR_LIMIT = 65_536
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _FAULT = 401, 403, 404, 409, 429, 500
 _TOO_LARGE = 413
+_UPLOADS = {"UploadBlob", "FinishUpload"}  # elsewhere it says that a digest belongs where we gave a tag
 _TIMEOUTS = {408, 425}
 _GZIP_MAGIC, _GZIP_BITS = b"\x1f\x8b", 31  # zlib's window bits for a gzip container
 _DIGITS = 10  # of seconds; more are no wait but a mistake
@@ -90,7 +91,7 @@ def _kind(status: int, code: str, operation: str) -> tuple[type[StoreError], str
         return BadCredentials, "the registry does not accept the credentials"
     if status == _FORBIDDEN or code == "DENIED":
         return AccessDenied, "not allowed"
-    if code == "DIGEST_INVALID" and operation != "PutManifest":
+    if code == "DIGEST_INVALID" and operation in _UPLOADS:
         return DigestRefused, "the bytes that arrived have another digest"
     if operation == "PutManifest" and (
         status == _CONFLICT or code in {"TAG_INVALID", "ImageTagAlreadyExistsException"}

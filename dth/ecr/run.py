@@ -265,7 +265,10 @@ class ImageRun:
         self._count(record)
         failed = outcome is Outcome.FAILED
         counts = Counts(
-            done=outcome is Outcome.DONE, skipped=outcome is Outcome.SKIPPED, failed=failed, bytes=tally.moved_bytes
+            done=int(outcome is Outcome.DONE),
+            skipped=int(outcome is Outcome.SKIPPED),
+            failed=int(failed),
+            bytes=tally.moved_bytes,
         )
         if referrer:  # nobody could tell before that there would be one
             self.found += 1

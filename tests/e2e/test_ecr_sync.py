@@ -128,6 +128,31 @@ def test_fifty_images_go_to_ecr_and_come_back(
     assert json.dumps(again.summary["requests"]["source"]).count("HeadManifest") == 0, "ECR's list has the digests"
 
 
+def test_pruning_a_registry_that_removes_no_tags_keeps_what_other_images_hold(
+    other: DockerRegistry, ministack: Aws, tmp_path: Path
+) -> None:
+    with Registry() as source:
+        child = source.add_image("app", "v1-amd64", layers=(b"one platform",))
+        source.add_index("app", "v1", [child])
+        source.add_image("app", "old", layers=(b"old",))
+        words = ["--src-registry", source.address], ["--dest-registry", other.address]
+        dth = dth_between(tmp_path, *words, ministack, other)
+        dth("ecr-sync")
+        tags = source.repositories["app"].tags
+        del tags["old"]
+        assert dth("ecr-sync", "--prune").summary["deleted"] == 1
+        with pytest.raises(AssertionError, match="manifest unknown"):
+            raw_digest(other.host, "app:old", LOGIN)
+        del tags["v1-amd64"]
+        kept = dth("ecr-sync", "--prune", expect=3).summary
+        assert (kept["deleted"], kept["failed"]) == (0, 1)
+        agree(other.host, "", {"app:v1": tags["v1"], "app:v1-amd64": child["digest"]}, LOGIN)
+        pulls(other.host, "", ["app:v1"], tmp_path / "pulled", LOGIN)
+        back = ["--src-registry", other.address], ["--dest-registry", source.address]
+        listed = dth_between(tmp_path / "back", *back, ministack, other)("ecr-sync", "--list")
+        assert listed.summary["listed"] == 2, "the list of a real registry is read to its end"
+
+
 def test_ten_large_layers_in_flight_fit_in_little_memory(tmp_path: Path) -> None:
     size = scaled(GiB, 20)
     with Registry() as source, Registry(sink=True) as destination:

@@ -110,7 +110,7 @@ class Faults:
     finish_seconds: float = 0.0  # between the end of an upload and its answer; the blob is there when it comes
     bare: bool = False  # neither Location nor Range in answers to PATCH
     least: int = 0  # OCI-Chunk-Min-Length
-    untag: bool = True  # DELETE removes tags; False: 405, manifests alone go, as of Docker's own registry
+    untag: bool = True  # DELETE removes tags; False: 400, manifests alone go, as of Docker's own registry
 
 
 class Registry:
@@ -457,7 +457,7 @@ class Exchange:
             return await self.refuse(404, "MANIFEST_UNKNOWN")
         if self.method == "DELETE":
             if reference in repo.tags and not self.faults.untag:
-                return await self.refuse(405, "UNSUPPORTED")
+                return await self.refuse(400, "DIGEST_INVALID")
             if reference in repo.tags:
                 del repo.tags[reference]
             else:

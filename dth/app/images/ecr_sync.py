@@ -237,7 +237,7 @@ class _Pruning:
         except DthError as error:
             failure = error
             self._complain(title, error)
-        counts = Counts(done=not failure, failed=bool(failure))
+        counts = Counts(done=int(failure is None), failed=int(failure is not None))
         source = stale.source.title(stale.source_repository, tag)
         await self._books.record(removal_of(self._books.run_id, source, title, failure), counts)
         self.ended += 1
