@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
 
 from dth import __version__
 from dth.cli.complete_multipart import complete_multipart
+from dth.cli.completion import COMPLETE, completion
 from dth.cli.demo import demo
 from dth.cli.ecr_sync import ecr_sync
 from dth.cli.find import find
@@ -69,11 +71,29 @@ def main(
     """
 
 
-for _command in (sync, ecr_sync, verify, find, work, status, init, redrive, complete_multipart, probe, hub, demo):
+for _command in (
+    sync,
+    ecr_sync,
+    verify,
+    find,
+    work,
+    status,
+    init,
+    redrive,
+    complete_multipart,
+    probe,
+    hub,
+    completion,
+    demo,
+):
     app.command(_command.__name__.replace("_", "-"), cls=Command)(_command)
 
 
 def run() -> None:
     """The entry point of the installed command."""
     streams.secure()
+    if COMPLETE in os.environ:  # a shell asks what could stand here
+        from typer._completion_classes import completion_init  # noqa: PLC0415
+
+        completion_init()
     app()

@@ -35,6 +35,7 @@ COMMANDS = [
     "complete-multipart",
     "probe",
     "hub",
+    "completion",
     "demo",
 ]
 
