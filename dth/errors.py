@@ -16,6 +16,7 @@
     │   ├── BodyMismatch          length or checksum does not add up
     │   ├── KeyRefused            the destination cannot hold this key
     │   ├── ListedButAbsent       a listing shows a key that the store does not have
+    │   ├── LeftOut               a listing did not show a key that the store has
     │   └── ImageError            moving one image failed
     │       ├── ManifestInvalid   the source's manifest is not one that can be copied
     │       └── ManifestMissing   the image names a manifest or blob that its registry lacks
@@ -185,6 +186,12 @@ class ListedButAbsent(TransferError):
 
     code = "listed_but_absent"
     retryable = True
+
+
+class LeftOut(TransferError):
+    """The source holds an object that its listing left out, and held it then: nothing is deleted on the word of that listing."""
+
+    code = "left_out_of_the_listing"
 
 
 class KeyRefused(TransferError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from dth.errors import DeletesRefused, RestoresFailed
+from dth.errors import DeletesRefused, ListingFailed, RestoresFailed
 from dth.events import Emit, Notice
 from dth.finder.plan import Tally
 from dth.finder.restore import Restores
@@ -17,7 +17,8 @@ class Found:
     """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
     which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the
     source lacks, as far as they are selected; `not_selected` source objects are not. `refusal`
-    says why deletes that were asked for were not sent, `failure` why restores could not be asked for. `undecided` objects were kept
+    says why deletes that were asked for were not sent, `failure` why restores could not be asked for, `wrong` why the source's listing
+    cannot be trusted. `undecided` objects were kept
     although no checksum proves them equal."""
 
     found: int
@@ -31,9 +32,13 @@ class Found:
     refusal: str = ""
     undecided: int = 0
     failure: str = ""
+    wrong: str = ""
 
     def or_raise(self) -> Self:
-        """Itself; DeletesRefused or RestoresFailed where something that was asked for was not done."""
+        """Itself; ListingFailed where the source's listing turned out to be wrong, DeletesRefused or RestoresFailed where
+        something that was asked for was not done."""
+        if self.wrong:
+            raise ListingFailed(self.wrong)
         if self.refusal:
             raise DeletesRefused(self.refusal)
         if self.failure:

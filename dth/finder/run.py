@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from dth.error_groups import first_error
-from dth.errors import DeletesRefused, DthError, LedgerError
+from dth.errors import DeletesRefused, DthError, LedgerError, ListingFailed
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
@@ -31,6 +31,7 @@ from dth.finder.resolve import settling
 from dth.finder.restore import RestoreRules, Restores
 from dth.finder.result import Found, finished
 from dth.finder.select import Selection
+from dth.finder.suspects import Suspects
 from dth.ledgers.base import Ledger, Run
 from dth.messages import DeleteMessage, ObjectsMessage, encode
 from dth.model import Change, Counts, KeyMapping
@@ -134,10 +135,14 @@ async def preview(
             emit(Planned(action, entry.key, settings.mapping.dest_key(entry.key), entry.size, change.reason))
         progress.note()
 
+    began = time.time()
     with _deletes(settings) as deletes:
+        suspects = Suspects(deletes or Extras())
         settle = settling(stores, tally, checksums=settings.compare is CompareMode.CHECKSUM, restores=restores)
-        await _plan(source, destination, settings, tally, accept, deletes, settle, emit).run()
+        await _plan(source, destination, settings, tally, accept, suspects, settle, emit).run()
         progress.note(last=True)
+        if wrong := await _listed_wrongly(suspects, settings, stores, began):
+            raise ListingFailed(wrong)
         if deletes and (refusal := deletes.refusal(tally)):
             raise DeletesRefused(refusal)
         if deletes:
@@ -181,10 +186,12 @@ async def _list_and_send(
         await outbox.put([encode(message) for message in messages])
         progress.note()
 
-    refusal = ""
+    refusal = wrong = ""
+    began = time.time()
     with _deletes(settings) as deletes:
+        suspects = Suspects(deletes or Extras())
         settle = settling(stores, tally, checksums=settings.compare is CompareMode.CHECKSUM, restores=restores)
-        plan = _plan(source, destination, settings, tally, accept, deletes, settle, emit, heart.misled)
+        plan = _plan(source, destination, settings, tally, accept, suspects, settle, emit, heart.misled)
 
         def look() -> Place | None:
             """Everything accepted by now is in messages that were put by now: no await comes between."""
@@ -202,12 +209,18 @@ async def _list_and_send(
             sending = tasks.create_task(outbox.run())
             await plan.run()
             await outbox.put([encode(message) for message in packer.flush()])
-            if deletes and not (refusal := deletes.refusal(tally)):
+            wrong = await _listed_wrongly(suspects, settings, stores, began)
+            if deletes and not wrong and not (refusal := deletes.refusal(tally)):
                 await _send_deletes(deletes, settings, queue.message_bytes, tally, outbox)
             await outbox.close()
             await sending
             beating.cancel()
-    return replace(finished(tally, restores, emit), refusal=refusal)
+    return replace(finished(tally, restores, emit), refusal=refusal, wrong=wrong)
+
+
+async def _listed_wrongly(suspects: Suspects, settings: FinderSettings, stores: Stores | None, began: float) -> str:
+    """Why the source's listing is wrong, "" where nothing says so. A list of keys leaves out what it likes."""
+    return await suspects.proof(stores, settings.mapping, began) if stores and settings.resumable else ""
 
 
 async def _send_deletes(
@@ -246,7 +259,7 @@ def _plan(
     settings: FinderSettings,
     tally: Tally,
     accept: Accept,
-    extras: Extras | None,
+    extras: Extras,
     settle: Settle | None,
     emit: Emit,
     misled: Callable[[], Awaitable[None]] | None = None,
@@ -257,7 +270,7 @@ def _plan(
         accepted=Accepted(settings.sort_directory),
         tally=tally,
         accept=accept,
-        extras=extras or Extras(),
+        extras=extras,
         select=settings.select,
         settle=settle,
     )

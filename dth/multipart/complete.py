@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from dth.errors import (
@@ -18,6 +19,8 @@ from dth.errors import (
     NoSuchUpload,
     PreconditionFailed,
     ServerFault,
+    StoreError,
+    TlsFailed,
     TransportError,
 )
 from dth.events import Emit, Notice
@@ -28,11 +31,17 @@ from dth.multipart.claim import abort_row
 from dth.multipart.context import DestinationExists, PartsDiffer, UploadContext, Uploaded, UploadTask
 from dth.multipart.destination import Seen, look
 from dth.multipart.parts import SentPart
-from dth.retry import RetryPolicy, retrying
+from dth.retry import RetryPolicy
 from dth.states import VerifiedBy
-from dth.stores.base import Writer, Written
+from dth.stores.base import UploadedPart, Writer, Written
 
 COMPLETE_POLICY = RetryPolicy(attempts=4, base_seconds=0.5, cap_seconds=20)
+COMES_ABOUT_SECONDS = 300.0
+"""How long an upload is waited for that the store was asked to complete and that it does not know any more, or never answers."""
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 1.0, 15.0
+LEFT_ALONE_SECONDS = 3600.0
+"""How long nobody aborts an upload that the store was asked to complete."""
+_GATEWAYS = {502, 504}  # the word of somebody in front of the store
 SWEEP_SECONDS = 60.0  # how long a sweep holds a row
 
 
@@ -45,6 +54,7 @@ class _Completing:
     upload_id: str
     etag: str
     before: str
+    unanswered_at: float = 0.0  # epoch seconds, of when it was asked for in vain, and never refused; 0 else
 
     def became(self, seen: Seen | None, size: int) -> bool:
         if seen is None or seen.size != size:
@@ -66,27 +76,74 @@ async def complete(upload_id: str, sent: Sequence[SentPart], task: UploadTask, c
     opaque = any(part.opaque_etag for part in sent)  # such parts say nothing of the ETag that the object will have
     completing = await _announce(upload_id, "" if opaque else made, task, ctx)
 
-    async def once() -> Written:
-        try:
-            return await ctx.destination.complete_upload(
-                task.dest_key, upload_id, parts, if_none_match=task.options.if_none_match
-            )
-        except (NoSuchUpload, PreconditionFailed, TransportError, ServerFault, AnswerInvalid) as error:
-            seen = await look(ctx.destination, task.dest_key)
-            if completing.became(seen, task.head.generation.size):
-                assert seen is not None
-                return Written(seen.etag)
-            if isinstance(error, PreconditionFailed) and task.options.if_none_match:
-                raise DestinationExists(f"{task.dest_key!r} exists at the destination") from error
-            raise
-
-    written = await retrying(once, COMPLETE_POLICY)
+    written = await _completed(completing, parts, task, ctx)
     answered = check_answer(whole, written) or all(part.answered for part in sent)
     if equal or _same_layout(task, written.etag):
         return Uploaded(written.etag, whole, VerifiedBy.ETAG)
     if not answered:
         return Uploaded(written.etag, whole, VerifiedBy.NOT_VERIFIABLE)
     return Uploaded(written.etag, whole, VerifiedBy.CRC if kept else VerifiedBy.PART_CRC)
+
+
+async def _completed(
+    completing: _Completing, parts: Sequence[UploadedPart], task: UploadTask, ctx: UploadContext
+) -> Written:
+    """Ask for it until it is there. A store may take minutes, and answer meanwhile that it knows no such upload: what was asked
+    for once and never answered is waited for before it is given up."""
+    unanswered, tried = False, 0
+    while True:
+        tried += 1
+        try:
+            return await ctx.destination.complete_upload(
+                task.dest_key, completing.upload_id, parts, if_none_match=task.options.if_none_match
+            )
+        except (NoSuchUpload, PreconditionFailed, TransportError, ServerFault, AnswerInvalid) as error:
+            if made := await _made(completing, task, ctx):
+                return made
+            if isinstance(error, PreconditionFailed) and task.options.if_none_match:
+                raise DestinationExists(f"{task.dest_key!r} exists at the destination") from error
+            unanswered = unanswered or _is_lost(error)
+            if isinstance(error, NoSuchUpload | PreconditionFailed | TlsFailed) or tried >= COMPLETE_POLICY.attempts:
+                if unanswered and (made := await _comes_about(completing, task, ctx)):
+                    return made
+                await _note_end(completing, task, ctx, unanswered=unanswered)
+                raise
+            wished = error.retry_after if isinstance(error, StoreError) else None
+            await asyncio.sleep(COMPLETE_POLICY.wait_seconds(tried, wished))
+        except StoreError:
+            await _note_end(completing, task, ctx, unanswered=unanswered)
+            raise
+
+
+def _is_lost(error: TransportError | StoreError) -> bool:
+    """Whether it says nothing of what the store does with the request."""
+    if isinstance(error, StoreError):
+        return error.status in _GATEWAYS or (isinstance(error, AnswerInvalid) and not error.store_code)
+    return error.sent
+
+
+async def _note_end(completing: _Completing, task: UploadTask, ctx: UploadContext, *, unanswered: bool) -> None:
+    """For who would abort the upload: whether the store may be completing it still."""
+    text = json.dumps(asdict(replace(completing, unanswered_at=time.time()))) if unanswered else ""
+    await ctx.ledger.put_note(ctx.job_id, note_name(task.dest_key), text)
+
+
+async def _made(completing: _Completing, task: UploadTask, ctx: UploadContext) -> Written | None:
+    """The object, where this upload has become it."""
+    seen = await look(ctx.destination, task.dest_key)
+    return Written(seen.etag) if seen and completing.became(seen, task.head.generation.size) else None
+
+
+async def _comes_about(completing: _Completing, task: UploadTask, ctx: UploadContext) -> Written | None:
+    """Look again and again, for a while, whether the store has finished by itself."""
+    pause, waited = FIRST_LOOK_SECONDS, 0.0
+    while waited < COMES_ABOUT_SECONDS:
+        await asyncio.sleep(pause)
+        waited += pause
+        if made := await _made(completing, task, ctx):
+            return made
+        pause = min(2 * pause, LAST_LOOK_SECONDS)
+    return None
 
 
 def _whole(sent: Sequence[SentPart], task: UploadTask) -> Crc | None:
@@ -176,7 +233,7 @@ async def _announce(upload_id: str, etag: str, task: UploadTask, ctx: UploadCont
     certain = capabilities.multipart_etag and etag != "" and not task.options.sse.startswith("aws:kms")
     before = "" if certain else _mark(await look(ctx.destination, task.dest_key))
     completing = _Completing(upload_id, etag if certain else "", before)
-    text = json.dumps({"upload_id": upload_id, "etag": completing.etag, "before": before})
+    text = json.dumps(asdict(completing))
     await ctx.ledger.put_note(ctx.job_id, note_name(task.dest_key), text)
     return completing
 
@@ -229,6 +286,8 @@ async def sweep_uploads(
         and (row.run_id not in spared or 0 < older_than <= now - row.created_at)
     ]
     for row in lapsed:
+        if await _left_alone(job.job_id, row, ledger, now):
+            continue
         with suppress(LeaseLost):
             held = await ledger.update_upload(replace(row, owner="sweep", owned_until=now + SWEEP_SECONDS))
             try:
@@ -241,6 +300,15 @@ async def sweep_uploads(
             await ledger.put_note(job.job_id, note_name(row.dest_key), "")
             swept += 1
     return swept
+
+
+async def _left_alone(job_id: str, row: UploadRow, ledger: Ledger, now: float) -> bool:
+    """Whether the store was asked to complete this upload so lately that it may be at it."""
+    text = await ledger.get_note(job_id, note_name(row.dest_key)) if row.upload_id else ""
+    completing = _Completing(**json.loads(text)) if text else None
+    if completing is None or completing.upload_id != row.upload_id:
+        return False
+    return now - completing.unanswered_at < LEFT_ALONE_SECONDS
 
 
 async def abandon(source_key: str, dest_key: str, ctx: UploadContext) -> None:
@@ -262,6 +330,10 @@ async def abandon(source_key: str, dest_key: str, ctx: UploadContext) -> None:
         )
     )
     if row.owner != ctx.owner:
+        return
+    if await _left_alone(ctx.job_id, row, ctx.ledger, now):
+        ctx.emit(Notice("warning", "upload_left_open", f"{dest_key!r}: the store may still be completing its upload"))
+        await ctx.ledger.update_upload(replace(row, owned_until=0.0))
         return
     if row.upload_id or row.part_size:  # else it is the row just made
         try:

@@ -26,8 +26,12 @@ async def upload_object(task: UploadTask, ctx: UploadContext) -> Uploaded:
         claim = await claim_upload(task, plan, ctx)
         try:
             uploaded = await claim.holding(_move(claim, task, plan, ctx))
-        except (NoSuchUpload, ConditionConflict):
-            await _give_up(claim, task, ctx)
+        except (NoSuchUpload, ConditionConflict) as error:
+            if isinstance(error, NoSuchUpload):  # there is nothing to abort
+                await claim.close()
+                await forget_completing(task.dest_key, ctx)
+            else:
+                await _give_up(claim, task, ctx)
             restarts += 1
             if restarts > RESTARTS:
                 raise

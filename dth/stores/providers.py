@@ -35,7 +35,8 @@ class ProviderProfile:
     `endpoint` is a template with `{region}`, "" where the user must name one. `hosts` are patterns of host names that
     identify the provider; their group `region` holds the region. `server` is the first word of its `Server` header.
     `url_encoding`: listings are asked with `encoding-type=url`; whether the store honoured it, its answer tells. `unsigned_over_http`: UNSIGNED-PAYLOAD is accepted on
-    plain HTTP. `raw_metadata`: it keeps metadata that is not ASCII as bytes; others want RFC 2047, as AWS does. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
+    plain HTTP. `accept_encoding` is how it is asked
+    for the bytes as they are stored. `raw_metadata`: it keeps metadata that is not ASCII as bytes; others want RFC 2047, as AWS does. `parts_from` is set only where the multipart ETags are made of the parts' MD5s. The rest as in
     `Capabilities`.
     """
 
@@ -71,6 +72,7 @@ class ProviderProfile:
     copies_parts: bool = False
     assumed: bool = False
     raw_metadata: bool = False
+    accept_encoding: str = "identity"
 
 
 _aws_suffix = "|".join(map(re.escape, SUFFIXES))
@@ -149,6 +151,7 @@ PROFILES: dict[str, ProviderProfile] = {
             hosts=(r"(?:.+\.)?storage\.googleapis\.com",),
             server="UploadServer",
             default_region="auto",
+            accept_encoding="gzip",  # to whom asks for identity it sends what lies there as gzip decompressed
             server_side_copy=False,  # how it takes the conditions of a copy is not known
             keeps_tags=False,
         ),

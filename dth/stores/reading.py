@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import Self
 
@@ -28,10 +28,20 @@ from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse
 from dth.transport.base import Response
 
-_IDENTITY: Header = ("accept-encoding", "identity")  # bytes as stored: nothing on the way may compress them
 _CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
+_GZIP: Header = ("accept-encoding", "gzip")
 _PRECONDITION_FAILED = 412
 _content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
+
+
+class _Decoded(ObjectChanged):
+    """The answer is about the right object and does not hold its bytes as they are stored."""
+
+
+def _is_decoded(headers: Mapping[str, str]) -> bool:
+    """Whether the store says that it has decompressed what it sends (Cloud Storage does, of objects stored as gzip)."""
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    return (stored != "identity" and "content-encoding" not in headers) or headers.get("warning", "").startswith("214")
 
 
 class Stream:
@@ -108,6 +118,9 @@ class Reading:
         self._bucket = bucket
         self._md5_etag = md5_etag
         self._checksum_mode = bool(bucket.profile.checksums)
+        self._coding: Header = ("accept-encoding", bucket.profile.accept_encoding)
+        """How bytes are asked for as they are stored: nothing on the way may compress or decompress them."""
+        self._tried_gzip = self._coding == _GZIP
         self._asks_match = True  # False once this store has refused the very ETag that it tells
 
     async def head(self, key: str, if_match: str) -> ObjectHead:
@@ -133,7 +146,7 @@ class Reading:
             return await self._head_once(key, "", headers)
 
     async def _head_once(self, key: str, if_match: str, headers: list[Header]) -> ObjectHead:
-        headers = [*headers, _IDENTITY]
+        headers = [*headers, self._coding]
         if if_match:
             headers.append(("if-match", f'"{if_match}"'))
         call = Call("HeadObject", "HEAD", key, headers=headers)
@@ -174,6 +187,16 @@ class Reading:
         """See `Reader.get`."""
         try:
             return await self._get(key, pinned, span)
+        except _Decoded:
+            if self._tried_gzip:
+                raise
+            self._tried_gzip = True
+            before, self._coding = self._coding, _GZIP  # whoever decodes for others leaves it to those who can
+            try:
+                return await self._get(key, pinned, span)
+            except ObjectChanged:
+                self._coding = before
+                raise
         except PreconditionFailed as exc:
             if pinned is None or not pinned.etag or not self._asks_match or exc.status != _PRECONDITION_FAILED:
                 raise
@@ -190,7 +213,7 @@ class Reading:
             return False
 
     async def _get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
-        headers = [_IDENTITY]
+        headers = [self._coding]
         query = ""
         if pinned and pinned.etag and self._asks_match:
             headers.append(("if-match", f'"{pinned.etag}"'))
@@ -231,9 +254,14 @@ class Reading:
             total = length = response.length if response.length is not None else pinned.size if pinned else 0
         head = object_head(headers, total, md5_etag=self._md5_etag, whole=span is None)
         if pinned is not None:
+            etag = head.generation.etag
+            if (total != pinned.size and etag and etag == pinned.etag) or _is_decoded(headers):
+                raise _Decoded(
+                    f"{self._named(call)}: {total} bytes came of the same object, which has {pinned.size}: the store, or something "
+                    "on the way, decodes what it sends"
+                )
             if total != pinned.size:
                 raise self._changed(call, f"it has {total} bytes now, not {pinned.size}")
-            etag = head.generation.etag
             if pinned.etag and not etag and not self._asks_match:
                 raise self._invalid(call, response, "it has no ETag, and this store refuses If-Match")
             if pinned.etag and etag and etag != pinned.etag:

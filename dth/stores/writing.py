@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from html import escape
 
-from dth.errors import AnswerInvalid, NotFound, StoreError
+from dth.errors import AnswerInvalid, NotFound, ProtocolViolation, StoreError
 from dth.model import ByteSpan, Generation, Tags
 from dth.states import RestoreState
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
@@ -138,7 +138,8 @@ class Writing:
         if if_none_match:
             headers.append(("if-none-match", "*"))
         query = encode_query([("uploadId", upload_id)])
-        call = Call("CompleteMultipartUpload", "POST", key, query, headers, xml.encode())
+        # Not repeated here: the store may be at it still, so whoever asks looks first.
+        call = Call("CompleteMultipartUpload", "POST", key, query, headers, xml.encode(), repeatable=False)
 
         async def read(response: Response) -> Written:
             result, body = await self._result(call, response, "CompleteMultipartUploadResult")
@@ -247,7 +248,7 @@ class Writing:
 
     async def _result(self, call: Call, response: Response, name: str) -> tuple[Element, bytes]:
         """The answer's root element, which must be a `name`."""
-        body = await response.read(_ANSWER_LIMIT)
+        body = await _without_padding(response)
         try:
             result = parse(body.lstrip())
         except XmlInvalid as exc:
@@ -281,6 +282,20 @@ class Writing:
             f"{question.side}: {question.operation} {question.target}: a page says that there is more and leads nowhere",
             operation=call.operation,
         )
+
+
+async def _without_padding(response: Response) -> bytes:
+    """The answer's body without the white space that comes before its root element: stores send it, for minutes, while they
+    work, so there may be any amount of it."""
+    body = bytearray()
+    async for chunk in response:
+        if chunk.isspace() and body.count(b"<") <= 1:
+            continue
+        body += chunk
+        if len(body) > _ANSWER_LIMIT:
+            response.close()
+            raise ProtocolViolation(f"the answer's body is longer than the {_ANSWER_LIMIT} bytes that make sense")
+    return bytes(body)
 
 
 def _is_last(page: Element, items: Sequence[object]) -> bool:

@@ -52,12 +52,13 @@ class OneStore:
 
 
 @dataclass(slots=True)
-class EtagTrust:
-    """What copies have found out about the ETags of stores whose kind nobody knows: that those which look like MD5s are none.
-    Holds for all of a job's objects in this process."""
+class Trust:
+    """What is no longer believed of a job's stores, found out by this process. ETags of a store whose kind nobody knows look like
+    MD5s and are none; the source's listing of the runs in `misled` left out what the source holds."""
 
     source_made_otherwise: bool = False
     destination_made_otherwise: bool = False
+    misled: set[str] = field(default_factory=set)
 
 
 class Choice(Protocol):
@@ -94,7 +95,7 @@ class Job:
     tags: TagCarrier | None = None
     choice: Choice | None = None
     one_store: OneStore | None = None
-    etags: EtagTrust = field(default_factory=EtagTrust)
+    trust: Trust = field(default_factory=Trust)
 
     async def tags_of(self, key: str, head: ObjectHead) -> Tags:
         """What the copy of the source's `key` is to carry."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from dth.errors import NoSuchKey, PreconditionFailed
+from dth.errors import LeftOut, NoSuchKey, PreconditionFailed
 from dth.messages import ObjectEntry
 from dth.model import KeyMapping, ObjectHead
 from dth.multipart.destination import Seen, look
@@ -25,9 +25,11 @@ from dth.states import Outcome, Reason
 from dth.stores.base import ObjectStore
 from dth.transfer.context import CopyContext, Job, OneStore
 from dth.transfer.gone import GONE, assert_gone
+from dth.transfer.listed import instant
 from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
 
+CLOCK_SECONDS = 900.0  # how far the store's clock may be from ours: S3 refuses signatures beyond this
 _CHANGED = "changed at the destination since it was listed"
 
 Copy = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
@@ -41,11 +43,14 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
     """
     job = ctx.job
     dest_key = job.mapping.dest_key(entry.key)
+    if ctx.run_id in job.trust.misled and entry.reason is not Reason.EVENT:
+        raise LeftOut(f"{dest_key!r} is not deleted: the source's listing left out objects that the source holds")
     seen = await look(job.destination, dest_key)
     head = await at_source(job.source, entry.key)
     if head and seen is None:
         return await copy(_as_listed(entry.key, head), ctx)
     if head:
+        await _assert_new(entry, head, ctx)
         return _left("the source has it")
     if seen is None:
         return await _absent(entry, dest_key, ctx)
@@ -56,6 +61,19 @@ async def delete_object(entry: ObjectEntry, ctx: CopyContext, copy: Copy) -> Cop
         if again.outcome is not Outcome.SKIPPED:
             return replace(again, note="came back at the source while it was deleted: copied")
     return _gone(f"moved to {job.delete_to}" if job.delete_to else "deleted")
+
+
+async def _assert_new(entry: ObjectEntry, head: ObjectHead, ctx: CopyContext) -> None:
+    """The source has come to hold the key since it was listed. Raises LeftOut where it held it all the time."""
+    run = await ctx.ledger.run(ctx.run_id) if entry.reason is not Reason.EVENT else None
+    written = instant(head.last_modified)
+    if run is None or (written and written.timestamp() > run.started_at - CLOCK_SECONDS):
+        return
+    ctx.job.trust.misled.add(ctx.run_id)
+    raise LeftOut(
+        f"{entry.key!r} is at the source, and was when the source was listed without it: the listing cannot be trusted, so nothing "
+        "more of it is deleted"
+    )
 
 
 async def _absent(entry: ObjectEntry, dest_key: str, ctx: CopyContext) -> Copied:

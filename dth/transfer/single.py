@@ -123,7 +123,7 @@ class _Single:
         self._source = ctx.job.source
         self._destination = ctx.job.destination
         self._options = ctx.job.options
-        self._believes_md5 = not ctx.job.etags.source_made_otherwise
+        self._believes_md5 = not ctx.job.trust.source_made_otherwise
         self._head: ObjectHead | None = None
 
     async def put(self) -> _Put:
@@ -242,7 +242,7 @@ class _Single:
             raise BodyMismatch(f"two reads of {self._key!r} at the source gave different bytes")
         self._believes_md5 = False
         if self._source.capabilities.assumed:
-            self._ctx.job.etags.source_made_otherwise = True
+            self._ctx.job.trust.source_made_otherwise = True
 
     async def proof(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
         """What proves the copy, after whatever the job's `verify` asks for. Raises BodyMismatch."""
@@ -263,7 +263,7 @@ class _Single:
         """A store of which nobody knows anything took the bytes with their MD5, and tells an ETag that is another. It ignores the
         header and holds damaged bytes, or its ETags are made of other stuff, or the source's are: reading back tells, once.
         From then on the ETags of that side say nothing. Raises BodyMismatch."""
-        trust, size = self._ctx.job.etags, head.generation.size
+        trust, size = self._ctx.job.trust, head.generation.size
         if trust.destination_made_otherwise:
             if self._options.verify is Verify.FULL:
                 return await read_back(self._key, self._dest_key, written.etag, head, self._ctx)

@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dth.error_groups import first_error
+from dth.errors import DthError
 from dth.events import Difference, Emit, VerifyProgress
 from dth.finder.compare import ARCHIVED_CLASSES
 from dth.finder.etag_proof import EtagProof
@@ -31,6 +32,11 @@ from dth.verify.pairs import Listed, Lonely, Pair, Pairing
 from dth.verify.report import Compared, CompareReport
 
 IN_FLIGHT = 128  # objects that are looked at together, at most
+ASKED = 32  # of the keys that one side alone has listed, how many are asked for at the other
+_LEFT_OUT = {
+    Side.SOURCE: "the destination holds it, although its listing left it out",
+    Side.DESTINATION: "the source holds it, although its listing left it out",
+}
 _WAITING = 1024  # pairs
 _LINES = 512  # of the report, written together
 _PROGRESS_SECONDS = 0.5
@@ -112,6 +118,8 @@ class _Comparing:
         emit: Emit,
     ) -> None:
         self._settings = settings
+        self._source, self._destination = source, destination
+        self._asks = dict.fromkeys(Side, ASKED)
         self._mapping = settings.mapping
         self._rules = destination.capabilities.key_rules
         self._report = report
@@ -162,11 +170,34 @@ class _Comparing:
                 for task in looking:
                     task.cancel()
             async for block in self._lonely.blocks():
+                held = await self._held(block)
                 for side, entry in block:
-                    self._note(self._missing(entry) if side is Side.SOURCE else self._extra(entry))
+                    found = self._missing(entry) if side is Side.SOURCE else self._extra(entry)
+                    self._note(replace(found, detail=_LEFT_OUT[side]) if entry in held else found)
                 await self._flush()
         finally:
             self._lonely.close()
+
+    async def _held(self, block: Sequence[tuple[Side, Entry]]) -> set[Entry]:
+        """Those that the other side holds all the same: its listing left them out, or they are new. The first of each side are
+        asked for, which is enough to tell a listing that cannot be trusted."""
+        asked = []
+        for side, entry in block:
+            if self._asks[side] > 0:
+                self._asks[side] -= 1
+                asked.append((side, entry))
+        answers = await asyncio.gather(*(self._other_side_has(*one) for one in asked))
+        return {entry for (_, entry), there in zip(asked, answers, strict=True) if there}
+
+    async def _other_side_has(self, side: Side, entry: Entry) -> bool:
+        try:
+            if side is Side.SOURCE:
+                await self._destination.head(self._mapping.dest_key(entry.key))
+            else:
+                await self._source.head(self._extra(entry).key)
+        except DthError:
+            return False  # absent, or nobody knows
+        return True
 
     async def _accept(self, pairs: Sequence[Pair]) -> None:
         at_once, uncounted, silent = self._checker.at_once, 0, not self._report.keeps(Comparison.EQUAL)

@@ -24,6 +24,7 @@ from dth.errors import (
     DthError,
     KeyRefused,
     LeaseLost,
+    LeftOut,
     NoSuchBucket,
     NoSuchKey,
     RequestRefused,
@@ -78,7 +79,7 @@ def judge(error: Exception) -> Verdict:
             return Verdict.WAIT
         case TlsFailed():
             return Verdict.WAIT
-        case KeyRefused() | AccessDenied() | RequestRefused() | SettingsError():
+        case KeyRefused() | LeftOut() | AccessDenied() | RequestRefused() | SettingsError():
             return Verdict.FAIL
         case _:
             return Verdict.RETRY

@@ -75,7 +75,7 @@ async def test_a_range_answered_by_anything_else_is_invalid(answer: FakeAnswer) 
 
 
 async def test_another_size_is_another_object_before_a_byte_is_handed_out() -> None:
-    store, net = fake_store([whole(b"abcd"), part(b"bc", "bytes 1-2/9"), error(416, "InvalidRange")])
+    store, net = fake_store([whole(b"abcd"), whole(b"abcd"), part(b"bc", "bytes 1-2/9"), error(416, "InvalidRange")])
     for span in (None, ByteSpan(1, 3), ByteSpan(1, 3)):
         with pytest.raises(ObjectChanged):
             await store.get("k", pinned=PINNED, span=span)
