@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dth.hub.here.supervisor import DEATHS
 from tests.e2e.harness import FULL
 from tests.servers.s3server import S3Server
 
@@ -38,9 +39,11 @@ def test_the_hub_and_its_children_may_die_at_any_moment(tmp_path: Path, seaweed:
     }
     try:
         task = hub.save(settings, name="killed")
+        idle = (0, 0)
         for number in range(2 * KILLS):
             time.sleep(chance.uniform(0.0, 3.0))
             if number % 2:
+                idle = _wait_where_it_would_give_up(hub, task["id"], idle)
                 _kill_a_child(hub, chance)
                 continue
             hub.kill()
@@ -67,6 +70,23 @@ def _kill_a_child(hub: HubProcess, chance: random.Random) -> None:
     if pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(chance.choice(pids), signal.SIGKILL)
+
+
+def _wait_where_it_would_give_up(hub: HubProcess, task_id: str, idle: tuple[int, int]) -> tuple[int, int]:
+    """A run that dies again and again without moving anything is given up; kills at any moment, but not so many. `idle`: kills
+    since something was moved, and how much had been moved then."""
+    kills, before = idle
+
+    def done() -> int:
+        latest = hub.task(task_id)["latest"]
+        return int(latest["done"]) if latest else 0
+
+    if done() > before:
+        return 1, done()
+    if kills < DEATHS - 1:
+        return kills + 1, before
+    until(lambda: done() > before or hub.task(task_id)["state"] in {"DONE", "FAILED"}, lambda: str(hub.task(task_id)))
+    return 1, done()
 
 
 def _true(hub: HubProcess, task_id: str) -> None:
