@@ -17,6 +17,7 @@ from dth.cli.help import COLUMNS, Command, Group
 from dth.cli.hub import hub
 from dth.cli.init import init
 from dth.cli.output import streams
+from dth.cli.policy import policy
 from dth.cli.probe import probe
 from dth.cli.redrive import redrive
 from dth.cli.status import status
@@ -82,6 +83,7 @@ for _command in (
     redrive,
     complete_multipart,
     probe,
+    policy,
     hub,
     completion,
     demo,

@@ -49,7 +49,7 @@ class Aws:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in self.environment().items():
                 patch.setenv(name, value)
-            patch.setattr("aiobotocore.session.get_session", _session_with_known_models)
+            patch.setattr("aiobotocore.session.get_session", session_with_known_models)
             yield
 
     def client(self, service: str) -> Any:
@@ -66,7 +66,7 @@ class Aws:
 _models = create_loader()
 
 
-def _session_with_known_models() -> AioSession:
+def session_with_known_models() -> AioSession:
     """Each session reads the services' models anew, which takes longer than most tests."""
     session = AioSession()
     session.register_component("data_loader", _models)

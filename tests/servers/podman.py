@@ -1,6 +1,7 @@
 """podman with runc, storage of its own, and the project's image, built without a network on a base of our own."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -138,7 +139,8 @@ def start(folder: Path) -> Podman:
         else:
             context.mkdir(exist_ok=True)
             shutil.copy(found, context / name)
-    kept = STATE / "wheels"
+    locked = hashlib.sha256(b"".join((place / f"locks/{name}.txt").read_bytes() for name in ("dth", "build")))
+    kept = STATE / f"wheels-{locked.hexdigest()[:8]}"
     if not (keep and kept.exists()):
         wheelhouse(kept if keep else context / "wheels", rootfs.python_version(root))
     if keep:

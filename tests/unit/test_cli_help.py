@@ -31,6 +31,7 @@ COMMANDS = [
     "work",
     "status",
     "init",
+    "policy",
     "redrive",
     "complete-multipart",
     "probe",

@@ -16,6 +16,7 @@ VALUES = {
     "errors",
     "model",
     "partitions",
+    "policy",
     "states",
     "stats",
     "causes",

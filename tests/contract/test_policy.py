@@ -1,0 +1,292 @@
+"""The policies of `dth policy`, enforced by an emulator: each suffices for its part, and every action in it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from dth.app import verbs
+from dth.errors import DthError
+from dth.events import BytesMoved, Event
+from dth.ledgers.dynamodb_setup import make_table
+from dth.policy import Role, policy
+from dth.queues.sqs_setup import make_queue
+from dth.settings import TransferJob
+from tests.servers import iam
+from tests.servers.aws import session_with_known_models
+from tests.servers.iam import Guarded, Refusals
+
+pytestmark = [pytest.mark.slow, pytest.mark.ministack]
+MIB = 1 << 20
+BATCHES = (
+    "sqs:SendMessage",
+    "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibility",
+)  # AWS knows no action of their batches
+_numbers = itertools.count(1)
+Document = dict[str, Any]
+ROOT: Document = {
+    "Version": "2012-10-17",
+    "Statement": [{"Sid": "All", "Effect": "Allow", "Action": ["*"], "Resource": ["*"]}],
+}
+AFTER_A_DEATH = {
+    "sqs:ChangeMessageVisibility on DeadLetters", "sqs:ReceiveMessage on DeadLetters",
+    "s3:AbortMultipartUpload on DestinationObjects",
+}  # fmt: skip
+# Not tried here: they are for what is left after rarer deaths (a note of a finder's place; an upload whose first answer got
+# lost; parts that are there already).
+UNTRIED = {"dynamodb:DeleteItem on Ledger", "s3:ListBucketMultipartUploads on DestinationUploads",
+    "s3:ListMultipartUploadParts on DestinationObjects",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    with iam.started() as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A job of its own: `job` reaches everything through the proxy, `named` is the same as AWS would have it."""
+
+    guarded: Guarded
+    proxy: Refusals
+    job: TransferJob
+    named: TransferJob
+    dead: str
+
+    @property
+    def queue(self) -> str:
+        """Its URL at the emulator."""
+        return self.dead.removesuffix("-dead")
+
+    @contextlib.contextmanager
+    def as_user(self, document: Document) -> Iterator[None]:
+        """This process's environment is that of a new user with that policy."""
+        with self.guarded.user(document) as env, pytest.MonkeyPatch.context() as patch:
+            for name, value in {**env, "AWS_ENDPOINT_URL": self.proxy.endpoint}.items():
+                patch.setenv(name, value)
+            patch.setattr("aiobotocore.session.get_session", session_with_known_models)
+            yield
+
+    def run(self, role: Role, document: Document, events: list[Event], seconds: float = 60) -> str:
+        """What the part of `role` does under the policy; how it ended ("" for complete). One that may not receive waits for
+        ever: `seconds` end it."""
+        with self.as_user(for_the_emulator(document)):
+            self.proxy.refused.clear()
+            try:
+                return asyncio.run(asyncio.wait_for(PARTS[role](self, events), seconds))
+            except (DthError, TimeoutError) as error:
+                return f"{type(error).__name__}: {error}"
+
+
+async def _find(place: Place, events: list[Event]) -> str:
+    done = await verbs.find(place.job, events.append, asyncio.Event(), dry_run=False)
+    return "" if done.exit_code == 0 else f"exit {done.exit_code}"
+
+
+async def _work(place: Place, events: list[Event]) -> str:
+    settings = place.job.model_dump_json(exclude_unset=True)
+    counts = await verbs.run_child(
+        settings, "p/1", strict=True, until_empty=True, emit=events.append, stop=asyncio.Event()
+    )
+    return "" if counts.done else repr(counts)
+
+
+async def _status(place: Place, events: list[Event]) -> str:
+    (run,) = (await verbs.status(place.job)).runs
+    return "" if run.found else f"{events}"
+
+
+async def _mend(place: Place, events: list[Event]) -> str:
+    done = await verbs.complete_multipart(place.job, events.append, asyncio.Event(), every=0, older_than=0.001)
+    return "" if done.exit_code in {0, 3} else f"exit {done.exit_code}"
+
+
+PARTS = {Role.FINDER: _find, Role.WORKER: _work, Role.OPERATOR: _status, Role.MULTIPART: _mend}
+
+
+def for_the_emulator(document: Document) -> Document:
+    """It asks for actions that AWS does not have, those of batches."""
+    changed: Document = json.loads(json.dumps(document))
+    for one in changed["Statement"]:
+        one["Action"] += [f"{action}Batch" for action in one["Action"] if action in BATCHES]
+    return changed
+
+
+def without(document: Document, sid: str, action: str) -> Document:
+    changed: Document = json.loads(json.dumps(document))
+    for one in changed["Statement"]:
+        if one["Sid"] == sid:
+            one["Action"].remove(action)
+    changed["Statement"] = [one for one in changed["Statement"] if one["Action"]]
+    return changed
+
+
+@contextlib.contextmanager
+def made(guarded: Guarded, folder: Path) -> Iterator[Place]:
+    """Buckets, a queue with dead letters and a table; in the source a small object, one of parts, one for all workers."""
+    number = next(_numbers)
+    names = [f"source-{number}", f"dest-{number}", f"queue-{number}", f"table-{number}"]
+    source, dest, queue, table = names
+    s3 = guarded.root("s3")
+    for bucket in (source, dest):
+        s3.create_bucket(Bucket=bucket)
+    for key, size in {"in/small": 10, "in/large": 6 * MIB, "in/giant": 11 * MIB}.items():
+        s3.put_object(Bucket=source, Key=key, Body=bytes(size))
+    root = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch, Refusals(guarded.endpoint) as proxy:
+        for name, value in {**root, "AWS_ENDPOINT_URL": guarded.endpoint}.items():
+            patch.setenv(name, value)
+        patch.setattr("aiobotocore.session.get_session", session_with_known_models)
+
+        async def services() -> tuple[str, str]:
+            await make_table(table)
+            return await make_queue(queue, lease_seconds=30, receive_limit=5)
+
+        url, dead = asyncio.run(services())
+        public = f"https://sqs.us-east-1.amazonaws.com{urlsplit(url).path}"
+        common = {
+            "job_id": f"job-{number}",
+            "table": table,
+            "src_bucket": source,
+            "src_prefix": "in/",
+            "src_region": "us-east-1",
+            "dest_bucket": dest,
+            "dest_region": "us-east-1",
+        }
+        job = TransferJob(
+            **common,  # type: ignore[arg-type]
+            queue=proxy.endpoint + urlsplit(url).path,
+            src_endpoint=proxy.endpoint,
+            dest_endpoint=proxy.endpoint,
+            src_type="S3_Compatible",
+            dest_type="S3_Compatible",
+            server_side_copy=False,
+            part_size=5 * MIB,
+            multipart_threshold=5 * MIB,
+            giant_threshold=10 * MIB,
+            lease_seconds=1.5,
+            processes=1,
+            state=folder / "state",
+        )
+        yield Place(guarded, proxy, job, TransferJob(**common, queue=public), dead)  # type: ignore[arg-type]
+
+
+def prepared(place: Place, role: Role) -> None:
+    """What must be there before the part begins, done by root: a run, and something that is no message."""
+    if role is Role.FINDER:
+        return
+    assert place.run(Role.FINDER, ROOT, []) == ""
+    if role is Role.WORKER:
+        place.guarded.root("sqs").send_message(QueueUrl=place.queue, MessageBody="garbage")
+
+
+def bereaved(place: Place, role: Role) -> None:
+    """What a worker or a finder finds after others died, done by root: uploads that are begun, of a source that is another
+    by now; a message that became a dead letter; a run whose finder is gone, with a note of how far it was."""
+    prepared(place, role)
+    if role is not Role.WORKER:
+        return
+    client = place.guarded.root("sqs")
+    (message,) = client.receive_message(QueueUrl=place.queue, MaxNumberOfMessages=1)["Messages"]
+    client.send_message(QueueUrl=place.queue + "-dead", MessageBody=message["Body"])
+    client.delete_message(QueueUrl=place.queue, ReceiptHandle=message["ReceiptHandle"])
+    with place.as_user(ROOT):
+        asyncio.run(_killed(place))
+    place.guarded.root("s3").put_object(Bucket=place.job.src_bucket, Key="in/large", Body=b"x" * (6 * MIB))
+
+
+async def _killed(place: Place) -> None:
+    """A worker that dies while the parts of an object move."""
+    settings, moving = place.job.model_dump_json(exclude_unset=True), asyncio.Event()
+
+    def emit(event: Event) -> None:
+        if isinstance(event, BytesMoved):
+            moving.set()
+
+    worker = asyncio.create_task(
+        verbs.run_child(settings, "p/0", strict=True, until_empty=True, emit=emit, stop=asyncio.Event())
+    )
+    await asyncio.wait_for(moving.wait(), 60)
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+
+ROLES = (Role.FINDER, Role.WORKER, Role.OPERATOR)
+SAMPLE = TransferJob(
+    job_id="j", queue="https://sqs.us-east-1.amazonaws.com/000000000000/q", table="t", src_bucket="src", src_prefix="in/",
+    src_region="us-east-1", dest_bucket="dst", dest_region="us-east-1",
+)  # fmt: skip
+NEEDED = [
+    (role, statement["Sid"], action)
+    for role in ROLES
+    for statement in policy(role, SAMPLE)["Statement"]
+    for action in statement["Action"]
+    if f"{action} on {statement['Sid']}" not in UNTRIED or (role, action) == (Role.WORKER, "dynamodb:DeleteItem")
+]
+OPTIONAL = "HEAD "  # of a destination object: without s3:GetObject there, dth lists instead
+
+
+@pytest.mark.parametrize("role", [*ROLES, Role.MULTIPART])
+def test_the_policy_of_a_part_suffices(role: Role, guarded: Guarded, tmp_path: Path) -> None:
+    with made(guarded, tmp_path) as place:
+        (bereaved if role is Role.MULTIPART else prepared)(place, Role.WORKER if role is Role.MULTIPART else role)
+        events: list[Event] = []
+        assert place.run(role, policy(role, place.named), events) == "", (place.proxy.refused, events[-5:])
+        assert [one for one in place.proxy.refused if not one.startswith(OPTIONAL)] == []
+
+
+@pytest.mark.parametrize(("role", "sid", "action"), NEEDED, ids=str)
+def test_each_action_of_a_policy_is_needed(role: Role, sid: str, action: str, guarded: Guarded, tmp_path: Path) -> None:
+    with made(guarded, tmp_path) as place:
+        (bereaved if f"{action} on {sid}" in AFTER_A_DEATH else prepared)(place, role)
+        ended = place.run(role, without(policy(role, place.named), sid, action), [], 20)
+        refused = [one for one in place.proxy.refused if not one.startswith(OPTIONAL)]
+        assert ended or refused, f"all went well without {action} on {sid}"
+
+
+GUIDE_SOURCE = ("s3:GetObject", "s3:ListBucket")
+GUIDE_DESTINATION = (
+    "s3:PutObject", "s3:ListBucket", "s3:PutObjectAcl", "s3:AbortMultipartUpload", "s3:ListBucketMultipartUploads",
+    "s3:ListMultipartUploadParts",
+)  # fmt: skip
+
+
+def test_a_sync_needs_no_more_than_the_guides_two_minimal_policies(guarded: Guarded, tmp_path: Path) -> None:
+    with made(guarded, tmp_path) as place:
+        document: Document = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "dth",
+                    "Effect": "Allow",
+                    "Action": list(actions),
+                    "Resource": [f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}"],
+                }
+                for bucket, actions in (
+                    (place.job.src_bucket, GUIDE_SOURCE),
+                    (place.job.dest_bucket, GUIDE_DESTINATION),
+                )
+            ],
+        }
+        job = place.job.model_copy(update={"queue": "", "table": ""})
+        with place.as_user(document):
+            done = asyncio.run(verbs.sync(job, lambda _: None, asyncio.Event(), dry_run=False))
+        assert (done.exit_code, done.runs[0].done) == (0, 3)
+        s3 = guarded.root("s3")
+        for key in ("in/small", "in/large", "in/giant"):
+            both = [
+                s3.get_object(Bucket=bucket, Key=key)["Body"].read() for bucket in (job.src_bucket, job.dest_bucket)
+            ]
+            assert both[0] == both[1]
