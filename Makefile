@@ -72,7 +72,7 @@ quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
 
 test-tree:
-	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy release Dockerfile README.md CHANGELOG.md LICENSE Makefile pyproject.toml locks $(TREE)/
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy release Dockerfile README.md CHANGELOG.md SECURITY.md LICENSE Makefile pyproject.toml locks $(TREE)/
 
 servers:
 	@sh tests/servers/install.sh

@@ -73,6 +73,11 @@ OBJECTS: Mapping[str, Cause] = {
     "image": _again("Image not copied", "Read the message; then run again."),
     "internal": _again("Defect of dth", "Please report it with the message. Redrive after an update."),
     "key_refused": _mend("Key that the destination cannot hold", "Rename the object at the source, or choose another destination prefix."),
+    "left_out_of_the_listing": _again(
+        "Left out of the listing",
+        "The source's listing did not show this key, and the source has it. Nothing is deleted on the word of that listing. Look "
+        "for what cuts it short (a proxy, a gateway, the kind of store); then run again.",
+    ),
     "listed_but_absent": _again(
         "Listed, but not there",
         "The store lists this key and then denies having it: its listing cannot carry the key as it is. Rename the object, or "

@@ -34,10 +34,10 @@ QUEUE = {
     Role.OPERATOR: ("GetQueueAttributes",),
 }
 DEAD_LETTERS = {
-    Role.FINDER: ("GetQueueAttributes", "GetQueueUrl"),
-    Role.WORKER: ("ChangeMessageVisibility", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage", "SendMessage"),
-    Role.MULTIPART: ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage"),
-    Role.OPERATOR: ("GetQueueAttributes", "GetQueueUrl"),
+    Role.FINDER: ("GetQueueAttributes",),
+    Role.WORKER: ("ChangeMessageVisibility", "GetQueueAttributes", "ReceiveMessage", "SendMessage"),
+    Role.MULTIPART: ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage"),
+    Role.OPERATOR: ("GetQueueAttributes",),
 }
 _WRITES = ("DeleteItem", "DescribeTable", "GetItem", "PutItem", "Query", "UpdateItem")
 TABLE = {

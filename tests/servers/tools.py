@@ -4,12 +4,13 @@ import os
 import subprocess
 from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
+_FOLDER = Path(os.environ.get("DTH_TEST_TOOLS") or Path(__file__).parents[2] / "build/tools/bin")
+"""Read when the run begins: unit tests take the switches of the run out of their environment."""
 
 
 def folder() -> Path:
     """Where they are."""
-    return Path(os.environ.get("DTH_TEST_TOOLS") or _ROOT / "build/tools/bin")
+    return _FOLDER
 
 
 def missing() -> str:

@@ -311,8 +311,10 @@ async def test_completing_succeeds_only_with_a_whole_result(answer: FakeAnswer) 
     store, net = fake_store(lambda _: answer)
     with pytest.raises(StoreError) as caught:
         await store.complete_upload("k", "u", parts)
-    assert caught.value.retryable
-    assert len(net.sent) == 3
+    # A named fault is asked again here. Of nonsense nobody knows what the store made: once more, then whoever asks looks first.
+    named = isinstance(caught.value, ServerFault)
+    assert caught.value.retryable == named
+    assert len(net.sent) == (3 if named else 2)
 
 
 async def test_an_error_in_a_200_is_the_error_that_it_names() -> None:
