@@ -13,6 +13,7 @@ from dth.events import Buried, Emit, Notice
 from dth.ledgers.base import Ledger
 from dth.messages import MessageInvalid, encode
 from dth.queues.base import Delivery, Queue
+from dth.stats import Breakdown
 from dth.worker.admission import Admission
 from dth.worker.consume import BATCH, TROUBLE_DELAY_SECONDS, TROUBLES_IN_A_ROW
 from dth.worker.events import FindRules, translated
@@ -70,7 +71,8 @@ class EventInbox:
             for _, reason in letters:
                 self._emit(Buried(reason))
         if meant.ignored:
-            await self._ledger.record(meant.ignored, self._process)
+            ignored = Breakdown(skips={"event_ignored": meant.ignored.counts.skipped})
+            await self._ledger.record(meant.ignored, self._process, ignored)
         if meant.message:
             texts = await self._admission.signed(meant.message.run_id, [encode(meant.message)])
             await self._queue.send(texts)

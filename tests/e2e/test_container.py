@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from dth.embedded import is_dead_here
+from tests.servers import docker_registry as registries
 from tests.servers.aws import Aws
 from tests.servers.docker_registry import PASSWORD, USER, DockerRegistry
 from tests.servers.podman import IMAGE, Podman, options
@@ -122,24 +124,32 @@ def test_a_fleet_of_containers_moves_what_one_of_them_found(
     bare("init", name, "--delete")
 
 
-def test_images_move_between_registries(podman: Podman, docker_registry: DockerRegistry, tmp_path: Path) -> None:
+@pytest.fixture
+def empty_registry() -> Iterator[DockerRegistry]:
+    """The session's is counted by other tests."""
+    started = registries.start()
+    yield started
+    started.stop()
+
+
+def test_images_move_between_registries(podman: Podman, empty_registry: DockerRegistry, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     podman("import", "-q", tar(tmp_path, "file"), "localhost/tiny")
     creds = ("--tls-verify=false", "--creds", f"{USER}:{PASSWORD}", "-q")
-    podman("push", *creds, "localhost/tiny", f"docker://{docker_registry.host}/contained/app:1")
+    podman("push", *creds, "localhost/tiny", f"docker://{empty_registry.host}/contained/app:1")
     (tmp_path / "credentials").touch()
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
-    docker_registry.login(home)
+    empty_registry.login(home)
     for path in (home / ".docker", home / ".docker" / "config.json"):
         os.chown(path, USER_ID, USER_ID)
     dth = contained(podman, tmp_path, Dth({}, ["--state"]))
-    registry = docker_registry.address
+    registry = empty_registry.address
     sides = ("--src-registry", registry, "--dest-registry", registry, "--dest-repository-prefix", "copied")
     what = ("--source-type", "Public", "--src-list", "SELECTED", "--src-image-list", "contained/app:1")
     assert dth("ecr-sync", *what, *sides).summary["done"] == 1
     podman("rmi", "localhost/tiny")
-    podman("pull", *creds, f"docker://{docker_registry.host}/copied/contained/app:1")
+    podman("pull", *creds, f"docker://{empty_registry.host}/copied/contained/app:1")
 
 
 def liveness_probe() -> str:
