@@ -281,7 +281,13 @@ async def test_what_workers_could_not_do_is_refused_before_anything_is_sent(
 
 async def test_copying_by_itself_with_a_fleets_queue_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="use --enqueue"):
-        await sync_images(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9", queue="https://q", table="t")
+        await sync_images(
+            tmp_path,
+            "http://127.0.0.1:9",
+            "http://127.0.0.1:9",
+            queue="https://sqs.us-east-1.amazonaws.com/123456789012/q",
+            table="t",
+        )
 
 
 async def test_a_large_layer_goes_on_in_the_queue_as_without_it(
