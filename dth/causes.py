@@ -213,7 +213,7 @@ def page() -> str:
         "",
         _ABOUT,
         "",
-        "This page is made from [`dth/causes.py`](../dth/causes.py) by `python -m dth.causes`.",
+        "This page is made from `dth/causes.py` by `python -m dth.causes`.",
     ]
     for title, about, causes in _CHAPTERS:
         lines += [
