@@ -20,6 +20,7 @@ from dth.cli.output import streams
 from dth.cli.policy import policy
 from dth.cli.probe import probe
 from dth.cli.redrive import redrive
+from dth.cli.settings import settings
 from dth.cli.status import status
 from dth.cli.sync import sync
 from dth.cli.verify import verify
@@ -84,6 +85,7 @@ for _command in (
     complete_multipart,
     probe,
     policy,
+    settings,
     hub,
     completion,
     demo,

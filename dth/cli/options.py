@@ -14,9 +14,9 @@ import typer
 from dth.cli.help import usage
 from dth.errors import SettingsError
 from dth.settings import NOT_YET, JobBase, Setting, TransferJob, folder, format_size, parse_s3_url, settings_of
+from dth.settings.fields import PANELS
 
 _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
-_PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
 LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
 PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing", "proxy")
 IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in PLACE))
@@ -67,7 +67,7 @@ def with_settings(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         known = {
             one.name: one
-            for one in sorted(settings_of(model).values(), key=lambda one: _PANELS.index(one.panel))
+            for one in sorted(settings_of(model).values(), key=lambda one: PANELS.index(one.panel))
             if one.name not in without and (only is None or one.name in only)
         }
 

@@ -14,7 +14,6 @@ from dth.hub.states import TaskType
 from dth.settings import (
     ImageJob,
     JobBase,
-    Setting,
     TransferJob,
     dest_location,
     load_image_settings,
@@ -22,6 +21,7 @@ from dth.settings import (
     settings_of,
     source_location,
 )
+from dth.settings.catalog import Entry, entries
 
 OURS = frozenset({"state", "queue", "table", "report", "overlap", "ledger_records"})
 """Settings that the hub decides itself."""
@@ -33,13 +33,6 @@ DEPLOYMENT = frozenset({
 _CURRENT = {"srcInCurrentAccount": "src_credentials", "destInCurrentAccount": "dest_credentials"}
 _FILES = ("from_file", "ca_bundle", "repository_template")
 _PROFILES = ("src_profile", "dest_profile")
-_PLAIN = frozenset({
-    "src_bucket", "src_prefix", "src_type", "src_endpoint", "src_region", "src_credentials", "src_profile", "dest_bucket",
-    "dest_prefix", "dest_type", "dest_endpoint", "dest_region", "dest_credentials", "dest_profile", "strip_src_prefix",
-    "include", "exclude", "delete", "max_delete", "include_metadata", "verify", "dest_storage_class", "bandwidth",
-    "source_type", "src_registry", "src_account_id", "dest_registry", "dest_account_id", "dest_repository_prefix",
-    "src_list", "src_image_list", "include_untagged",
-})  # fmt: skip
 _MAX_VALUE = 65_536  # characters; the longest is an image list
 
 
@@ -49,42 +42,28 @@ def model_of(kind: TaskType) -> type[JobBase]:
 
 
 def panels(kind: TaskType) -> list[dict[str, Any]]:
-    """The schema's `SettingPanel`s, in the order in which settings are declared."""
+    """The schema's `SettingPanel`s, from the catalogue of settings."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for one in settings_of(model_of(kind)).values():
+    for one in entries("images" if kind is TaskType.ECR else "objects"):
         if one.name not in OURS:
             found.setdefault(one.panel, []).append(_shown(one))
     return [{"name": name, "settings": settings} for name, settings in found.items()]
 
 
-def _shown(one: Setting) -> dict[str, Any]:
-    default = one.default
-    text = (
-        None if default is None or default == "" else ",".join(default) if isinstance(default, tuple) else str(default)
-    )
+def _shown(one: Entry) -> dict[str, Any]:
     return {
         "name": one.name,
-        "guideName": one.guide or None,
+        "guideName": one.guide,
         "title": one.title,
-        "help": one.text,
-        "kind": _kind(one),
+        "help": one.help,
+        "kind": one.kind.upper(),
         "choices": list(one.choices),
         "low": one.low,
         "high": one.high,
-        "default": text.lower() if isinstance(default, bool) and text else text,
-        "advanced": one.name not in _PLAIN,
+        "default": one.default,
+        "advanced": one.advanced,
         "showIf": None,
     }
-
-
-def _kind(one: Setting) -> str:
-    if one.name.endswith("_credentials"):
-        return "CREDENTIAL"
-    if one.name in {"src_bucket", "dest_bucket"}:
-        return "BUCKET"
-    if one.name in {"src_region", "dest_region"}:
-        return "REGION"
-    return one.kind.upper()
 
 
 def read_settings(kind: TaskType, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:

@@ -20,6 +20,9 @@ from dth.settings.urls import parse_endpoint, parse_proxy
 
 Scope = Literal["job", "process"]
 
+PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
+"""The groups of settings, in the order in which help, forms and documentation show them."""
+
 
 class SizeMark:
     """Marks an int as a size in bytes, for help and errors."""

@@ -32,6 +32,7 @@ COMMANDS = [
     "status",
     "init",
     "policy",
+    "settings",
     "redrive",
     "complete-multipart",
     "probe",
