@@ -74,7 +74,9 @@ def test_a_default_as_text_is_the_value_that_holds_where_nothing_is_set(job: str
     model, _ = MODELS[job]
     for one in entries(job):
         if one.name != "state" and one.default is not None:
-            assert getattr(model(**{one.name: one.default}), one.name) == settings_of(model)[one.name].default
+            assert (
+                getattr(model.model_validate({one.name: one.default}), one.name) == settings_of(model)[one.name].default
+            )
 
 
 def test_what_a_short_form_shows_exists() -> None:
