@@ -10,6 +10,9 @@ def run() -> None:
     if os.getpid() == 1:  # of a container: the kernel keeps signals from it unless it handles them
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, _: os._exit(128 + received))
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # dth has none, and looking for them reads every package
     from dth.cli.main import run as command  # noqa: PLC0415 - half a second of imports
 
     command()

@@ -35,7 +35,7 @@ def complete_multipart(
     verbose: Verbose = False,
     flags: dict[str, Any],
 ) -> None:
-    """Mend what crashes left: count dead letters that nobody counted, finish uploads, end those that nobody owns.
+    """Finish the uploads that crashes left, and count the dead letters that nobody counted.
 
     Uploads that all workers share are completed where every part is there; messages of lost parts are sent again; where the
     source has changed the object is planned anew. Touches no upload of another program, and none that a message may still go

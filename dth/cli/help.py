@@ -6,11 +6,14 @@ Typer's own help draws boxes with rich, whose import is a quarter of the start, 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from importlib import import_module
 from typing import Any
 
+from typer import Typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 COLUMNS = 100  # the widest lines that are easy to read
 NAMES = 30  # columns for names; what is longer has its text below
@@ -64,19 +67,38 @@ def _argument_name(argument: Any) -> str:
 
 
 class Group(TyperGroup):
-    """The command that holds the others."""
+    """The command that holds the others, and imports each when it is asked for: most of a start is imports."""
+
+    summaries: Mapping[str, str] = {}
+    """The name of each command with the first sentence of its help."""
+
+    @classmethod
+    def of(cls, summaries: Mapping[str, str]) -> type[Group]:
+        """A group of these commands: `complete-multipart` is `complete_multipart` of `dth.cli.complete_multipart`."""
+        return type("Group", (cls,), {"summaries": summaries})
 
     format_help_text = Command.format_help_text
     format_epilog = Command.format_epilog
 
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base's signature
+        """In the order of the help."""
+        return list(self.summaries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command, imported; None where there is none of that name."""
+        if cmd_name not in self.summaries:
+            return None
+        if cmd_name not in self.commands:
+            name = cmd_name.replace("-", "_")
+            alone = Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+            alone.command(cmd_name, cls=Command)(getattr(import_module(f"dth.cli.{name}"), name))
+            self.commands[cmd_name] = get_command(alone)
+        return self.commands[cmd_name]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Options, then the commands with the first sentence of each."""
         _write_parameters(formatter, self.get_params(ctx))
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command and not command.hidden:
-                rows.append((name, _first_sentence(command.help or "")))
+        rows = [(name, summary.replace("`", "")) for name, summary in self.summaries.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows, col_max=NAMES)
 
@@ -102,10 +124,6 @@ def option_names(option: Any) -> str:
     if option.secondary_opts:
         names += " / " + ", ".join(option.secondary_opts)
     return names if option.is_flag else f"{names} {option.metavar or 'NUMBER'}"
-
-
-def _first_sentence(text: str) -> str:
-    return " ".join(text.partition("\n\n")[0].split()).replace("`", "")
 
 
 def _write_text(formatter: Any, text: str) -> None:

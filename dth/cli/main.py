@@ -8,23 +8,28 @@ from typing import Annotated
 import typer
 
 from dth import __version__
-from dth.cli.complete_multipart import complete_multipart
-from dth.cli.completion import COMPLETE, completion
-from dth.cli.demo import demo
-from dth.cli.ecr_sync import ecr_sync
-from dth.cli.find import find
-from dth.cli.help import COLUMNS, Command, Group
-from dth.cli.hub import hub
-from dth.cli.init import init
+from dth.cli.completion import COMPLETE
+from dth.cli.help import COLUMNS, Group
 from dth.cli.output import streams
-from dth.cli.policy import policy
-from dth.cli.probe import probe
-from dth.cli.redrive import redrive
-from dth.cli.settings import settings
-from dth.cli.status import status
-from dth.cli.sync import sync
-from dth.cli.verify import verify
-from dth.cli.work import work
+
+COMMANDS = {
+    "sync": "Copy what differs, verify it, and end.",
+    "ecr-sync": "Copy container images from registry to registry, as digests say.",
+    "verify": "Compare two locations; write to neither.",
+    "find": "List both sides, queue what differs, and end.",
+    "work": "Copy what `dth find` or `dth ecr-sync --enqueue` queued, until stopped.",
+    "status": "Show a job's runs and what is left in its queue.",
+    "init": "Make the queue, the dead-letter queue and the table of a fleet.",
+    "redrive": "Send dead letters back to work, as a new run.",
+    "complete-multipart": "Finish the uploads that crashes left, and count the dead letters that nobody counted.",
+    "probe": "Ask an endpoint what it can do, and say which permission is missing.",
+    "policy": "Print the IAM policy that a part of a fleet needs for a job, and nothing beyond it.",
+    "settings": "Show every setting: what it takes, its default, and what it does.",
+    "hub": "Manage transfers in a browser: plan, run, schedule, understand.",
+    "completion": "Print the script that lets a shell complete commands and options.",
+    "demo": "See it work, without an account.",
+}
+"""Every command with the first sentence of its help. `dth/cli/NAME.py` holds it, and is imported when it is asked for."""
 
 EPILOG = """
 Example: `dth sync s3://photos s3://backup/photos --dest-endpoint https://minio.example:9000 --dest-profile backup`
@@ -44,7 +49,7 @@ Exit codes:
 
 app = typer.Typer(
     name="dth",
-    cls=Group,
+    cls=Group.of(COMMANDS),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -71,26 +76,6 @@ def main(
     It copies exactly what differs and verifies it; run again after anything at all, it goes on where it was and loses
     nothing.
     """
-
-
-for _command in (
-    sync,
-    ecr_sync,
-    verify,
-    find,
-    work,
-    status,
-    init,
-    redrive,
-    complete_multipart,
-    probe,
-    policy,
-    settings,
-    hub,
-    completion,
-    demo,
-):
-    app.command(_command.__name__.replace("_", "-"), cls=Command)(_command)
 
 
 def run() -> None:

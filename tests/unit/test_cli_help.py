@@ -11,35 +11,27 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer import Context
+from typer.core import TyperGroup
 from typer.main import get_command
 
+from dth.cli import main
 from dth.cli.help import COLUMNS
-from dth.cli.main import app
 from dth.settings import NOT_YET, TransferJob, settings_of
 from tests.servers.terminal import in_terminal
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("GOLDEN") == "write"
-COMMANDS = [
-    "",
-    "sync",
-    "ecr-sync",
-    "verify",
-    "find",
-    "work",
-    "status",
-    "init",
-    "policy",
-    "settings",
-    "redrive",
-    "complete-multipart",
-    "probe",
-    "hub",
-    "completion",
-    "demo",
-]
+COMMANDS = ["", *main.COMMANDS]
+
+
+def command_named(name: str) -> Any:
+    group = get_command(main.app)
+    assert isinstance(group, TyperGroup)
+    return group.get_command(Context(group), name)
 
 
 def help_text(command: str, *, columns: int = 100) -> str:
@@ -87,9 +79,8 @@ def test_a_terminal_shows_every_name_whole_and_no_line_is_cut(columns: int) -> N
     assert shown.code == 0
     assert max(len(line) for line in shown.lines) <= min(columns, COLUMNS)
     words = set(re.findall(r"[^\s,]+", " ".join(shown.lines)))
-    group = get_command(app)
-    assert set(group.commands) == {name for name in COMMANDS if name} <= words  # type: ignore[attr-defined]
-    for command in group.commands.values():  # type: ignore[attr-defined]
+    assert set(main.COMMANDS) <= words
+    for command in map(command_named, main.COMMANDS):
         for one in command.params:
             names = [] if getattr(one, "hidden", False) else [*one.opts, *one.secondary_opts]
             assert {name for name in names if name.startswith("-")} <= words, (command.name, one.name)
@@ -107,7 +98,27 @@ def test_examples_can_be_copied() -> None:
     ]  # fmt: skip
 
 
-def test_help_needs_no_engine() -> None:
-    program = "import sys, dth.cli.main; print([m for m in ('dth.app', 'uvloop', 'botocore', 'dth.finder', 'rich', 'yaml') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    command = command_named(name)
+    assert command.name == name
+    assert " ".join(command.help.partition("\n\n")[0].split()) == main.COMMANDS[name]
+
+
+@pytest.mark.parametrize(
+    ("words", "most", "without"),
+    [
+        (["--version"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
+        (["--help"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
+        (["sync", "--help"], 370, ["dth.app", "uvloop", "botocore", "dth.finder", "rich", "yaml"]),
+    ],
+    ids=["version", "help", "help of sync"],
+)
+def test_a_start_imports_no_more_than_it_needs(words: list[str], most: int, without: list[str]) -> None:
+    """Most of a start's time is imports."""
+    program = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); from dth.__main__ import run; run()"
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    imported = done.stderr.split()
+    assert "dth.cli.main" in imported
+    assert not set(without) & set(imported)
+    assert len(imported) <= most

@@ -10,7 +10,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from dth.cli.main import app
+from dth.cli.main import COMMANDS, app
 from dth.settings import TransferJob, settings_of
 from dth.summary import ExitCode
 
@@ -39,7 +39,8 @@ def test_every_command_in_the_documentation_is_one(line: str) -> None:
     elif words[0] == "dth":
         group = typer.main.get_command(app)
         assert isinstance(group, TyperGroup)
-        verb = group.commands[words[1]]
+        verb = group.get_command(typer.Context(group), words[1])
+        assert verb is not None
         verb.make_context(words[1], words[2:])  # raises where an option or argument does not exist
     else:
         assert words[0] in {"pip", "docker", "podman", "aws", "skopeo"}
@@ -60,9 +61,8 @@ def test_the_readme_names_every_exit_code() -> None:
 def test_options_named_in_prose_exist() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    known = {
-        opt for verb in group.commands.values() for param in verb.params for opt in (*param.opts, *param.secondary_opts)
-    }
+    verbs = [group.get_command(typer.Context(group), name) for name in COMMANDS]
+    known = {opt for verb in verbs if verb for param in verb.params for opt in (*param.opts, *param.secondary_opts)}
     known |= {setting.flag for setting in settings_of(TransferJob).values()}
     for page in PAGES:
         prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
