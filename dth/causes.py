@@ -111,6 +111,7 @@ OBJECTS: Mapping[str, Cause] = {
 """Why an object, or an image, failed."""
 
 COMMANDS: Mapping[str, Cause] = {
+    "cost_refused": _mend("Costs too much", "Look at the plan with --dry-run; then raise --max-cost, or narrow the job."),
     "deletes_refused": _mend("Deletes refused", "A guard held. Look at what would go with --dry-run, then raise --max-delete if it is meant."),
     "error": _mend("Error", "Read the message."),
     "ledger": _again("Ledger failed", "Look at the ledger's file or table (disk, permissions, throttling); then run again."),

@@ -8,6 +8,7 @@
     ├── QueueError, LedgerError   the queue or the ledger failed
     │   └── QueueUnavailable, LedgerUnavailable    cannot reach it, or not allowed      exit 4
     ├── DeletesRefused            a guard stopped deletion                            exit 3
+    ├── CostRefused               the plan costs more than is allowed                 exit 3
     ├── RestoresFailed            archived objects could not be restored              exit 3
     ├── ListingFailed             a listing could not be read to its end              exit 3
     ├── StartFailed               a process or server of ours did not start
@@ -138,6 +139,13 @@ class DeletesRefused(DthError):
     """A guard (--max-delete, empty source, changed mapping) refused to delete."""
 
     code = "deletes_refused"
+    exit_code = 3
+
+
+class CostRefused(DthError):
+    """The plan costs more than --max-cost allows."""
+
+    code = "cost_refused"
     exit_code = 3
 
 

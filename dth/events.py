@@ -164,6 +164,19 @@ class Planned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated(Event):
+    """What the plan of a dry run would cost and take. `sizes` are classes of objects by size, each with `up_to` (bytes, 0 for
+    the last one), `objects` and `bytes`; `requests` are by side and operation; `cost` holds the fields of `prices.Cost`, None
+    where no price is known; `seconds` is how long the bytes take at `rate` bytes a second."""
+
+    sizes: list[dict[str, int]]
+    requests: dict[str, dict[str, int]]
+    cost: dict[str, Any] | None
+    rate: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Requests(Event):
     """All HTTP requests of one process so far, by side and operation, said every few seconds and when it ends. `retries` are
     those that had to be made again, by side and cause (`causes.RETRIES`); `regions` says by side where AWS has the bucket, ""
@@ -261,7 +274,7 @@ _kinds: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
-        BytesMoved, InFlight, ObjectFailed, Planned, Requests, Notice, RunOver,
+        BytesMoved, InFlight, ObjectFailed, Planned, Estimated, Requests, Notice, RunOver,
         Buried, Difference, VerifyProgress, Explained, Probed, ProbeOver,
     )
 }  # fmt: skip

@@ -12,6 +12,7 @@ from enum import IntEnum
 
 from dth.events import (
     Buried,
+    Estimated,
     Event,
     Explained,
     ListingProgress,
@@ -80,7 +81,7 @@ class Summary:
     left `not_selected` out; `requests` are HTTP requests by side and operation, `retries` those that had to be made again, by
     side and cause, `requests_usd` about what they cost, for the sides of which that is known, `cost` the whole of it (see
     `dth.prices`; None where no price is known). `proofs`, `reasons` and `skips` say what stands behind `done` and `skipped`
-    (see `stats.Breakdown`). `undecided` objects were kept although nothing proves
+    (see `stats.Breakdown`). `estimate` is of a dry run's plan. `undecided` objects were kept although nothing proves
     them equal; `listed` counts what was only named, `explained` what `--explain`
     was asked for; `buried` counts messages that became dead letters as they came, because they are garbage or nobody who may
     ask for work wrote them; `failures` are the first ones, `failure_codes` counts all of them by code."""
@@ -107,6 +108,7 @@ class Summary:
     proofs: Mapping[str, int] = dataclasses.field(default_factory=dict)
     reasons: Mapping[str, int] = dataclasses.field(default_factory=dict)
     skips: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    estimate: Estimated | None = None
 
     @property
     def found(self) -> int:
@@ -217,6 +219,7 @@ class Tally:
         self._codes: dict[str, Counter[str]] = {}
         self._requests: dict[str, Requests] = {}  # by process: each says all that it has asked so far
         self._behind: dict[str, RunOver] = {}
+        self._estimate: Estimated | None = None
         self.buried = 0
         self._undecided: dict[str, int] = {}
         self._found_bytes: dict[str, int] = {}
@@ -260,6 +263,8 @@ class Tally:
             case Planned(action="copy"):
                 self.planned += 1
                 self.planned_bytes += event.size
+            case Estimated():
+                self._estimate = event
             case Requests():
                 self._requests[event.process] = event
             case RunOver():
@@ -380,4 +385,5 @@ class Tally:
             proofs=self._behind_of("proofs"),
             reasons=self._behind_of("reasons"),
             skips=self._behind_of("skips"),
+            estimate=self._estimate,
         )

@@ -22,7 +22,12 @@ from dth.ledgers.base import Ledger
 from dth.states import Side
 from dth.stats import Lag, ProcessRow, ProcessState, bucket_of
 
-BEAT_SECONDS = 5.0  # between two rows while something changes: what a killed process loses
+BEAT_SECONDS = 5.0  # between two rows while something changes
+BEAT_MESSAGES = (
+    3  # or after so many recorded ones, each of which writes more than a row does: what a killed process loses
+)
+SHORTEST_SECONDS = 0.1
+SAID_SECONDS = 2.0  # between two events of requests
 ENDING_SECONDS = 5.0  # at the end nobody waits for a ledger that does not answer
 IDLE_BEATS = 6  # while nothing changes, one of so many beats is written
 LOST_SECONDS = 2.5 * IDLE_BEATS * BEAT_SECONDS  # a process that has been silent for so long is taken for dead
@@ -143,9 +148,12 @@ class Usage:
         self._stores: dict[int, _Stores] = {}
         self._storage_class = ""
         self._rates: deque[tuple[float, int, int]] = deque([(clock(), 0, 0)])
-        self._waited: float | None = None
+        self._waited = (0.0, 0.0)  # seconds, and when that was
         self._written: dict[str, ProcessRow] = {}
         self._beats = 0
+        self._recorded = 0
+        self._hurry = asyncio.Event()
+        self._said_at = 0.0
 
     # What happens
 
@@ -187,6 +195,12 @@ class Usage:
                 pass
         self._emit(event)
 
+    def recorded(self) -> None:
+        """A message's outcome is in the ledger."""
+        self._recorded += 1
+        if self._recorded >= BEAT_MESSAGES:
+            self._hurry.set()
+
     def lagged(self, run_id: str, event_time: float) -> None:
         """An event of that time, in seconds since the epoch, was done with now."""
         if run := self._runs.get(run_id):
@@ -194,14 +208,20 @@ class Usage:
 
     def waited(self, sent_at: float) -> None:
         """A message came that had been sent then."""
-        self._waited = max(self._waited or 0.0, self._clock() - sent_at)
+        now = self._clock()
+        seconds, at = self._waited
+        if now - sent_at >= seconds or now - at > RATE_SECONDS:
+            self._waited = max(now - sent_at, 0.0), now
 
     # What is told
 
     async def keep(self) -> None:
         """Tell the ledger until cancelled. One that is away for a moment is told later."""
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(SHORTEST_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._hurry.wait()
             await self.tell()
 
     @contextlib.asynccontextmanager
@@ -225,7 +245,9 @@ class Usage:
         for stores in self._stores.values():
             self._collect(stores)
         self._rate()
-        self._beats += 1
+        self._beats += not self._hurry.is_set()
+        self._recorded = 0
+        self._hurry.clear()
         for run_id in {self._current, *self._runs}:
             row = self._row(run_id, ended=ended)
             before = self._written.get(run_id)
@@ -235,9 +257,9 @@ class Usage:
             with contextlib.suppress(LedgerError):
                 await self._ledger.put_process(row)
                 self._written[run_id] = row
-        if self._stores:
+        if self._stores and (ended or self._clock() - self._said_at >= SAID_SECONDS):
+            self._said_at = self._clock()
             self._emit(self._requests())
-        self._waited = None
 
     def _collect(self, stores: _Stores) -> None:
         """What was asked since the last look is the run's."""
@@ -284,7 +306,9 @@ class Usage:
             retries={side: dict(counts) for side, counts in run.retries.items() if counts},
             regions=dict(run.regions),
             lag=run.lags.lag(),
-            oldest_seconds=round(self._waited, 1) if self._waited is not None and current else None,
+            oldest_seconds=round(self._waited[0], 1)
+            if current and self._clock() - self._waited[1] < RATE_SECONDS
+            else None,
             listed=run.listed,
             found=run.found,
             found_bytes=run.found_bytes,

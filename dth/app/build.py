@@ -211,6 +211,7 @@ def worker_settings(job: TransferJob, process: str, *, until_empty: bool, poll_s
         until_empty=until_empty,
         poll_seconds=poll_seconds,
         stall_seconds=job.stall_seconds,
+        event_silence_seconds=job.event_silence_seconds if job.src_event != "No" else 0.0,
     )
 
 

@@ -8,13 +8,14 @@ import uuid
 from dth import settings
 from dth.app.build import RUNS_LOOKED_AT, Embedded, Lock, open_embedded
 from dth.app.listers import listers
+from dth.app.plan import Plan
 from dth.app.record import Record
 from dth.app.selection import selection_of
 from dth.app.sides import Sides, finder_connections, open_sides
 from dth.app.stopping import unless_stopped
 from dth.embedded import is_dead_here
-from dth.errors import DeletesRefused, DthError, ListingFailed, StoreError, TransportError
-from dth.events import Emit, RunAbandoned, RunStarted
+from dth.errors import DeletesRefused, DthError, ListingFailed, SettingsError, StoreError, TransportError
+from dth.events import Emit, Event, RunAbandoned, RunStarted
 from dth.finder.compare import CompareMode
 from dth.finder.deletes import DeleteRules
 from dth.finder.heads import Stores
@@ -86,6 +87,7 @@ async def find_once(job: TransferJob, sides: Sides, here: Embedded, record: Reco
     whatever an old row says."""
     if job.delete:
         await _refuse_other_places(job, here.ledger)
+    await refuse_beyond_most_cost(job, sides)
     run_id = uuid.uuid4().hex[:16]
     urls = settings.source_location(job).url(), settings.dest_location(job).url()
     record.note(RunStarted(run_id, *urls))
@@ -127,7 +129,29 @@ async def _refuse_other_places(job: TransferJob, ledger: Ledger) -> None:
 
 
 async def preview_only(job: TransferJob, sides: Sides, record: Record) -> None:
-    """A dry run: the plan as events, nothing written but the sort's temporary files."""
+    """A dry run: the plan as events, and what it would cost and take; nothing written but the sort's temporary files."""
+    plan = Plan(job, sides)
+
+    def both(event: Event) -> None:
+        plan.heard(event)
+        record.note(event)
+
+    await _preview(job, sides, both)
+    record.note(plan.estimated())
+
+
+async def refuse_beyond_most_cost(job: TransferJob, sides: Sides) -> None:
+    """List both sides once more, before anything is copied, where the job must not cost more than its owner says."""
+    if not job.max_cost:
+        return
+    if job.from_file == "-":
+        raise SettingsError("max_cost lists first and copies then: give --from-file a file, which can be read twice")
+    plan = Plan(job, sides)
+    await _preview(job, sides, plan.heard)
+    plan.refuse_beyond(job.max_cost)
+
+
+async def _preview(job: TransferJob, sides: Sides, emit: Emit) -> None:
     options = _finder_settings(job, "dry-run", "dry-run", "", overlap=True)
-    async with listers(job, sides, options.sort_directory, record.note) as (source, destination):
-        await preview(source, destination, options, record.note, Stores(sides.source, sides.destination))
+    async with listers(job, sides, options.sort_directory, emit) as (source, destination):
+        await preview(source, destination, options, emit, Stores(sides.source, sides.destination))

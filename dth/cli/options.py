@@ -100,7 +100,7 @@ def _parameter(one: Setting, hidden: Mapping[str, str]) -> inspect.Parameter:
     option = typer.Option(
         flag,
         help=one.text + _note(one),
-        metavar=None if one.kind == "flag" else _METAVAR.get(one.kind, "TEXT"),
+        metavar=None if one.kind == "flag" else "DOLLARS" if one.name == "max_cost" else _METAVAR.get(one.kind, "TEXT"),
         show_default=False,
         rich_help_panel=one.panel,
         hidden=one.name in hidden,

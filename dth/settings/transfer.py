@@ -285,6 +285,22 @@ class TransferJob(JobBase):
         0, "Finder depth", "Hint for the first split of the key space; loses no objects.", guide="finderDepth",
         ge=0, le=100,
     )  # fmt: skip
+    event_silence_seconds: float = _limits(
+        0.0, "Silence", "Seconds without an event of the source after which a worker warns; 0: never.",
+        ge=0, le=31_536_000,
+    )  # fmt: skip
+    plan_rate: Size = _limits(
+        0, "Rate of a plan",
+        "Bytes a second for which a dry run says how long the copy takes; 0: the bandwidth, else 1 Gbit/s.",
+        ge=0, le=TiB,
+    )  # fmt: skip
+    max_cost: float = _limits(
+        0.0,
+        "Most cost",
+        "US dollars: list first, and copy nothing where the plan costs more; 0: no limit.",
+        ge=0,
+        le=1e9,
+    )
     worker_number: int = _limits(
         0, "Objects in flight", "Objects in flight per process; 0: adaptive.", guide="workerNumber", ge=0, le=1000
     )

@@ -33,6 +33,7 @@ from dth.worker.images import ImageWorker
 from dth.worker.leases import Held
 from dth.worker.process import TROUBLES, WorkerProcess
 from dth.worker.shared.parts import PartsWorker
+from dth.worker.silence import Silence
 
 BATCH = 10  # messages per receive: what SQS gives at most
 TROUBLES_IN_A_ROW = 5  # so many messages whose surroundings failed, and the worker gives up
@@ -65,6 +66,7 @@ class Consumer:
         self._images = images
         self._parts = parts
         self._event_rules = event_rules
+        self._silence = Silence(process, event_rules)
         self._over = False
         self._troubles = 0
         self.empty_receives = 0
@@ -85,7 +87,8 @@ class Consumer:
         try:
             async with asyncio.TaskGroup() as side:
                 beside = [
-                    side.create_task(each) for each in (self._leases.keep(), self._tell(), self._process.usage.keep())
+                    side.create_task(each)
+                    for each in (self._leases.keep(), self._tell(), self._process.usage.keep(), self._silence.watch())
                 ]
                 async with asyncio.TaskGroup() as messages:
                     receiving = messages.create_task(self._receive(messages))
@@ -184,6 +187,7 @@ class Consumer:
         meant = await translated(held.delivery, invalid, self._event_rules)
         if meant.garbage:
             return await self._process.bury_whole(held, meant.garbage)
+        self._silence.heard()
         if meant.strange:
             await self._process.bury_records(meant.strange)
         if meant.ignored:

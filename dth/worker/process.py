@@ -41,7 +41,8 @@ OpenJob = Callable[[str], Awaitable[Job]]
 class WorkerSettings:
     """Settings of one worker process. `worker_number` 0 adapts what is in flight, up to `max_in_flight`; bytes and
     seconds otherwise. `until_empty`: return when the job's runs are over; `stall_seconds`: how long an empty queue is
-    watched for a run whose messages are lost to the dead letters."""
+    watched for a run whose messages are lost to the dead letters. `event_silence_seconds`: a warning comes after so long
+    without an event, 0 for never."""
 
     process: str
     job_id: str
@@ -55,6 +56,7 @@ class WorkerSettings:
     until_empty: bool
     poll_seconds: float
     stall_seconds: float
+    event_silence_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -173,6 +175,7 @@ class WorkerProcess:
         if row == mine:
             counts = row.counts
             self.counts += counts
+            self.usage.recorded()
             ends = counts.done, counts.skipped, counts.failed, counts.bytes
             self.emit(Moved(row.run_id, *ends, deleted=counts.done if deletes else 0, gone=gone, untrue=untrue))
         return row

@@ -71,7 +71,7 @@ def _run(run: Run, details: Details | None, at: float) -> Iterable[Fact]:
         yield "left", _left(run, details)
     yield from _workers(details, over=_is_done(run))
     yield from _failures(details)
-    yield from _behind(run, details)
+    yield from _behind(run, details, at)
 
 
 def _state(run: Run) -> str:
@@ -142,7 +142,7 @@ def _failures(details: Details) -> Iterable[Fact]:
             yield "", "  for example " + ", ".join(map(shown_key, one.examples[:EXAMPLES_SHOWN])) + more
 
 
-def _behind(run: Run, details: Details) -> Iterable[Fact]:
+def _behind(run: Run, details: Details, at: float) -> Iterable[Fact]:
     if run.breakdown.proofs:
         yield "proven by", by_count(run.breakdown.proofs)
     if run.breakdown.reasons:
@@ -152,10 +152,8 @@ def _behind(run: Run, details: Details) -> Iterable[Fact]:
     if details.lag:
         lag = details.lag
         half, most = shown_seconds(lag.quantile(0.5)), shown_seconds(lag.quantile(0.99))
-        yield (
-            "event lag",
-            f"last {shown_seconds(lag.last_seconds)}; of the last hour's half within {half}, 99% within {most}",
-        )
+        last = f"last {shown_seconds(lag.last_seconds)}, {shown_seconds(max(at - lag.last_at, 0))} ago"
+        yield "event lag", f"{last}; of the last hour's half within {half}, 99% within {most}"
     yield from _by_side("requests", details.requests)
     again = {
         side: {RETRIES.get(cause, cause): count for cause, count in by.items()} for side, by in details.retries.items()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dth.causes import cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
+from dth.events import Estimated
 from dth.prices import Cost
 from dth.summary import ExitCode, Summary
 
@@ -73,7 +74,9 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
         lines += [f"requests to the {side}: {by_count(counts)}" for side, counts in summary.requests.items() if counts]
     for side, causes in summary.retries.items():
         lines.append(f"asked the {side} again: {by_count(causes)}")
-    if summary.cost and summary.noun == "object":
+    if summary.estimate and summary.planned:
+        lines += _estimated(summary.estimate)
+    elif summary.cost and summary.noun == "object":
         lines += priced(summary.cost)
     return lines
 
@@ -104,6 +107,20 @@ def _failures(summary: Summary) -> list[str]:
             "for work"
         )
     return lines
+
+
+def _estimated(plan: Estimated) -> list[str]:
+    """What a plan would cost and take."""
+    sizes = []
+    for one in plan.sizes:
+        bound = f"up to {shown_bytes(one['up_to'])}" if one["up_to"] else "larger"
+        sizes.append(f"  {bound:<15} {one['objects']:>12,} {shown_bytes(one['bytes']):>9}")
+    lines = ["sizes:", *sizes, f"at {shown_bytes(plan.rate)}/s the copy takes {shown_seconds(plan.seconds)}"]
+    for side, counts in plan.requests.items():
+        lines.append(f"it would ask the {side} about: {by_count(counts)}")
+    if plan.cost is None:
+        return [*lines, "no price of this job is known"]
+    return lines + priced(Cost(**{**plan.cost, "not_priced": tuple(plan.cost["not_priced"])}))
 
 
 def priced(cost: Cost) -> list[str]:
