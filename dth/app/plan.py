@@ -7,7 +7,7 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass, field
 
-from dth.app.build import Sides
+from dth.app.sides import Sides
 from dth.errors import CostRefused, SettingsError
 from dth.events import Estimated, Event, Planned
 from dth.multipart.plan import PlanImpossible, plan_parts

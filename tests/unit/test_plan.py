@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dth.app.build import Sides
 from dth.app.plan import BOUNDS, GIGABIT, Plan
+from dth.app.sides import Sides
 from dth.cli.output.summary import details
 from dth.errors import CostRefused, SettingsError
 from dth.events import Planned
