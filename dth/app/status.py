@@ -20,6 +20,7 @@ from dth.usage import LOST_SECONDS
 
 RUNS_SHOWN = 20
 EXAMPLES = 20  # keys of each error code
+PAGE = 50  # failures read at once to find them
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,15 @@ async def _details(run: Run, ledger: Ledger) -> Details:
 
 
 async def _failed(run: Run, code: str, count: int, ledger: Ledger) -> Failed:
-    page = await ledger.failures(run.run_id, code=code, limit=EXAMPLES)
-    keys = dict.fromkeys(one.key for one in page.items)
-    return Failed(code, cause_of(code), count, tuple(keys))
+    keys: dict[str, None] = {}
+    after = ""
+    while len(keys) < min(count, EXAMPLES):  # a worker's death may have named some twice
+        page = await ledger.failures(run.run_id, code=code, after=after, limit=PAGE)
+        keys |= dict.fromkeys(one.key for one in page.items)
+        after = page.after
+        if not after:
+            break
+    return Failed(code, cause_of(code), count, tuple(keys)[:EXAMPLES])
 
 
 def details_of(run: Run, rows: Sequence[ProcessRow], failed: Sequence[Failed]) -> Details:

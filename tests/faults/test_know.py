@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import HANG_SECONDS, Dth, between, scaled
+from tests.e2e.harness import FULL, HANG_SECONDS, Dth, between, scaled
 from tests.e2e.test_fleet import fleet
 from tests.servers.aws import Aws
 from tests.servers.aws_recorder import AwsRecorder
@@ -32,18 +32,12 @@ FAILING = {"access_denied": scaled(300), "request_refused": scaled(200), "server
 ANSWERS = {
     "access_denied": (403, "AccessDenied"), "request_refused": (400, "InvalidRequest"), "server_fault": (500, "InternalError"),
 }  # fmt: skip
-KILLS = 3
+KILLS = scaled(4, 2)
+LOST_A_KILL = 100  # requests of a second or less, which weigh more than 5% where objects are few
+PACK = 10
 QUICK = (
-    "--processes",
-    "2",
-    "--pack-objects",
-    "20",
-    "--worker-number",
-    "4",
-    "--lease-seconds",
-    "5",
-    "--max-attempts",
-    "2",
+    *("--processes", "2", "--pack-objects", str(PACK), "--worker-number", "16"),
+    *("--lease-seconds", "5", "--max-attempts", "2"),
 )
 
 
@@ -78,7 +72,7 @@ def place(
     kind: str, request: pytest.FixtureRequest, folder: Path, source: Quirky, destination: Quirky
 ) -> Iterator[tuple[Dth, AwsRecorder | None]]:
     """`dth` for that kind of queue and ledger."""
-    flags = ("--src-bucket", "from-here", "--dest-bucket", "to-there", *QUICK)
+    flags = ("--src-bucket", "from-here", "--dest-bucket", "to-there")
     if kind == "embedded":
         yield between(folder, source.server, destination.server, *flags), None
         return
@@ -93,13 +87,14 @@ def place(
         yield Dth({**plain.env, "AWS_ENDPOINT_URL": recorder.endpoint}, there), recorder
 
 
-def work_and_kill(dth: Dth) -> tuple[int, dict[str, Any]]:
-    """Work until empty while workers die; how many did, and what status said in the middle."""
+def work_and_kill(dth: Dth) -> tuple[list[int], dict[str, Any]]:
+    """Work until empty while workers die; the pids of those, and what status said in the middle."""
     pids: list[int] = []
+    victims: list[int] = []
     moved = kills = 0
     middle: dict[str, Any] = {}
     deadline = time.monotonic() + HANG_SECONDS
-    words = dth.argv("work", "--until-empty")
+    words = dth.argv("work", "--until-empty", *QUICK)
     with subprocess.Popen(
         words, env=dict(dth.env), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -112,11 +107,12 @@ def work_and_kill(dth: Dth) -> tuple[int, dict[str, Any]]:
                     case "WorkerStarted":
                         pids.append(event["pid"])
                     case "WorkerStopped":
-                        pids.remove(event["pid"])
+                        pids = [pid for pid in pids if pid != event["pid"]]
                     case "Moved":
                         moved += event["done"] + event["failed"] + event["skipped"]
-                if kills < KILLS and pids and moved > COUNT * (kills + 1) // (KILLS + 2):
-                    os.kill(pids[kills % len(pids)], signal.SIGKILL)
+                if kills < KILLS and len(pids) > 1 and moved > COUNT * (kills + 1) // (KILLS + 2):
+                    victims.append(pids.pop(kills % 2))
+                    os.kill(victims[-1], signal.SIGKILL)
                     kills += 1
                     if kills == KILLS - 1:
                         middle = dth("status").events[0]
@@ -124,7 +120,7 @@ def work_and_kill(dth: Dth) -> tuple[int, dict[str, Any]]:
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    return kills, middle
+    return victims, middle
 
 
 @pytest.mark.parametrize("kind", ["embedded", pytest.param("services", marks=pytest.mark.ministack)])
@@ -132,14 +128,15 @@ def test_status_tells_causes_proofs_and_requests_of_a_run_whose_workers_were_kil
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     with two_stores() as (source, destination), place(kind, request, tmp_path, source, destination) as (dth, recorder):
-        assert dth("find").summary["found"] == COUNT
-        kills, middle = work_and_kill(dth)
+        assert dth("find", *QUICK).summary["found"] == COUNT
+        victims, middle = work_and_kill(dth)
         run, queue = dth("status").events
         units = recorder.write_units if recorder else 0
-    assert kills == KILLS
+    assert len(victims) == KILLS
     counts_reconcile(middle)
     assert 0 < middle["done"] < COUNT
-    assert any(one["state"] in {"working", "idle"} for one in middle["workers"] if one["role"] == "worker")
+    states = {one["pid"]: one["state"] for one in middle["workers"]}
+    assert {states.get(pid, "lost") for pid in victims[: KILLS - 1]} == {"lost"}
 
     counts_reconcile(run)
     assert (run["done"], run["failed"], run["skipped"]) == (COUNT - sum(FAILING.values()), sum(FAILING.values()), 0)
@@ -155,7 +152,8 @@ def test_status_tells_causes_proofs_and_requests_of_a_run_whose_workers_were_kil
     for side, store in (("source", source), ("destination", destination)):
         told, counted = sum(run["requests"][side].values()), len(store.seen)
         print(f"{kind}: {side}: {told} requests told, {counted} counted")  # noqa: T201
-        assert abs(told - counted) <= 0.05 * counted
+        assert told <= counted
+        assert counted - told <= (0.05 * counted if FULL else LOST_A_KILL * KILLS)
     assert set(run["retries"]["destination"]) == {"server_error"}
     assert run["retries"]["destination"]["server_error"] >= FAILING["server_fault"]
     assert (queue["visible"], queue["leased"]) == (0, 0)
@@ -177,7 +175,7 @@ def counts_reconcile(run: dict[str, Any]) -> None:
 def units_before(destination: Quirky) -> int:
     """What a run like this wrote at least before anything of it was told: four units a message, whose remainders are
     messages too, and a dozen for the run and its finder."""
-    messages = -(-COUNT // 20)
+    messages = -(-COUNT // PACK)
     again = {one.key for one in destination.seen if cursed().get(one.key) == "server_fault"}
-    per_message = len({int(each.rpartition("/")[2]) // 20 for each in again})
+    per_message = len({int(each.rpartition("/")[2]) // PACK for each in again})
     return 4 * (messages + per_message) + 12
