@@ -11,15 +11,15 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.harness import FULL, HANG_SECONDS, Dth, between, scaled
-from tests.e2e.test_fleet import fleet
 from tests.servers.aws import Aws
 from tests.servers.aws_recorder import AwsRecorder
 from tests.servers.quirky import Quirky
@@ -77,14 +77,11 @@ def place(
         yield between(folder, source.server, destination.server, *flags), None
         return
     aws: Aws = request.getfixturevalue("ministack")
-    with ExitStack() as stack:
-        recorder = stack.enter_context(AwsRecorder(aws.endpoint))
-        made: AbstractContextManager[tuple[Dth, dict[str, str]]] = fleet(
-            folder, aws, source.server, destination.server, *flags
-        )
-        plain, names = stack.enter_context(made)
-        there = [*plain.flags[:-4], "--queue", recorder.url(names["queue"]), "--table", names["table"]]
-        yield Dth({**plain.env, "AWS_ENDPOINT_URL": recorder.endpoint}, there), recorder
+    plain = between(folder, source.server, destination.server, *flags)
+    with AwsRecorder(aws.endpoint) as recorder:
+        made = Dth({**plain.env, **aws.environment()}, ["--json"])("init", f"dth-{uuid.uuid4().hex[:8]}").events[-1]
+        env = {**plain.env, **aws.environment(), "AWS_ENDPOINT_URL": recorder.endpoint}
+        yield Dth(env, [*plain.flags, "--queue", recorder.url(made["queue"]), "--table", made["table"]]), recorder
 
 
 def work_and_kill(dth: Dth) -> tuple[list[int], dict[str, Any]]:
