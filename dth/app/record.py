@@ -9,7 +9,7 @@ from dth.states import RunState
 from dth.stats import KINDS
 from dth.summary import ExitCode, Summary, Tally
 
-_ONCE = {"plain_http", "clock_corrected"}
+_ONCE = {"plain_http", "clock_corrected", "events_silent"}
 
 
 class Record:

@@ -1,6 +1,6 @@
-"""Warns where a job that follows events hears nothing for longer than its owner thinks possible.
+"""Warns when a job that follows events has heard nothing for longer than its owner expects.
 
-An event source that was taken away, or a subscription that never worked, looks like a bucket in which nothing happens.
+Without the warning, a notification that somebody removed, or that never worked, looks like a bucket in which nothing happens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LOOKS = 10  # in the time after which it warns
 
 
 class Silence:
-    """Watches for one worker process; what other processes have heard is read from the ledger before a warning."""
+    """Watches on behalf of one worker process. Before it warns, it reads from the ledger what other processes have heard."""
 
     def __init__(self, process: WorkerProcess, rules: FindRules, clock: Callable[[], float] = time.time) -> None:
         self._process = process
@@ -44,21 +44,22 @@ class Silence:
                 await self.look(longest)
 
     async def look(self, longest: float) -> None:
-        """Warn where it is time to."""
-        silent = self._clock() - self._heard_at
-        if silent < longest or self._warned:
+        """Warn where it is time to: once for each silence."""
+        if self._clock() - self._heard_at < longest:
             return
         rules = await self._rules()
         if rules is None:
             return
         rows = await self._process.ledger.processes(rules.job_id, rules.run_id)
         latest = max((row.lag.last_at for row in rows if row.lag), default=0.0)
-        if self._clock() - latest < longest:
-            self._heard_at = max(self._heard_at, latest)
+        if latest > self._heard_at:  # another process has heard something
+            self._heard_at, self._warned = latest, False
+        if self._warned or self._clock() - self._heard_at < longest:
             return
         self._warned = True
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._heard_at))
         text = (
-            f"no event of bucket {rules.bucket} came for {silent:,.0f} s: look whether its notifications still lead to this "
-            "queue (see event_silence_seconds)"
+            f"no event of bucket {rules.bucket} has come since {since}: check that its notifications still lead to this "
+            f"queue (--event-silence-seconds is {longest:,.0f})"
         )
         self._process.emit(Notice("warning", "events_silent", text))

@@ -98,7 +98,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def on_terminal(columns: int, *words: str, seconds: float = 30.0, until: str = "queue") -> str:
-    """What a command writes on a terminal so wide, until a line begins so (and then Ctrl-C)."""
+    """What a command writes on a terminal so wide, until it holds such a line (and then Ctrl-C)."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}} | {
@@ -136,7 +136,8 @@ def shown(text: str) -> list[str]:
 def test_a_watched_screen_shows_rate_failures_and_time_left_at_any_width_and_cuts_nothing(
     state: Path, columns: int
 ) -> None:
-    lines = shown(on_terminal(columns, "status", "--job-id", JOB, "--state", str(state), "--watch"))
+    words = "status", "--job-id", JOB, "--state", str(state), "--watch"
+    lines = shown(on_terminal(columns, *words, until=r"before:\s+before"))
     assert max(map(len, lines)) <= columns
     text = "\n".join(lines)
     top = "\n".join(lines[:24])
