@@ -31,8 +31,8 @@ BASIC = frozenset({
 """What a short form shows; everything else is advanced."""
 
 _UNITS = {"size": "bytes"}
-_UNITS_BY_ENDING = {"_seconds": "seconds", "_days": "days"}
-_PER_SECOND = frozenset({"bandwidth"})
+_UNITS_BY_ENDING = {"_seconds": "seconds", "_days": "days", "_cost": "US dollars"}
+_PER_SECOND = frozenset({"bandwidth", "plan_rate"})
 _NAMES = {"_credentials": "credential", "_bucket": "bucket", "_region": "region"}
 _DEFAULT_STATE = "$XDG_STATE_HOME/dth, or ~/.local/state/dth"
 
