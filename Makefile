@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
+STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
 .PHONY: demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
 
@@ -61,7 +62,8 @@ build/tools.installed: locks/tools.txt
 test: servers lint build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider $(PYTEST)
+		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider \
+		-n $(STREAMS) --dist loadgroup $(PYTEST)
 
 scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,6 @@ _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 _home = pytest.StashKey[str]()
-_skipped = pytest.StashKey[dict[str, int]]()
 
 # A shared machine may pause any test at any point: time is no property of an example.
 hypothesis.settings.register_profile("dth", deadline=None)
@@ -52,7 +52,6 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="dth-home-")
     os.environ.update(HOME=home, AWS_EC2_METADATA_DISABLED="true")
     config.stash[_home] = home
-    config.stash[_skipped] = {}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -60,11 +59,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses a server's fixture carries its marker, so that `-m "not rgw"` means what it says."""
+    """Whoever uses a server's fixture carries its marker, so that `-m "not rgw"` means what it says.
+
+    Where tests run in several processes, a file's tests stay together, and so do all that need the system's image.
+    """
     for item in items:
         for kind in SERVERS:
             if kind in getattr(item, "fixturenames", ()):
                 item.add_marker(kind)
+        group = "systems" if "systems" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -77,13 +81,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if os.environ.get("DTH_TEST_REQUIRE_SERVERS") == "1":
             pytest.fail(f"{reason}; DTH_TEST_REQUIRE_SERVERS=1 asks for it", pytrace=False)
-        counts = item.config.stash[_skipped]
-        counts[kind] = counts.get(kind, 0) + 1
         pytest.skip(reason)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for kind, count in config.stash[_skipped].items():
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    for kind, count in Counter(kind for report in skipped for kind in SERVERS if kind in report.keywords).items():
         terminalreporter.write_line(f"{count} tests skipped for want of a server: {kind}", yellow=True)
 
 

@@ -36,10 +36,10 @@ def read(name: str, content: bytes) -> list[str]:
     [
         ("list", b"\xef\xbb\xbfa/b\r\n\r\n  \nc d+%20\n\xff\nlast"),
         ("list.txt", b"a/b\nc d+%20\n\n\xff\nlast\r\n"),
-        ("list.gz", gzip.compress(b"a/b\nc d+%20\n\xff\nlast\n")),
+        ("list.gz", gzip.compress(b"a/b\nc d+%20\n\xff\nlast\n", mtime=0)),
         ("keys.csv", b"\xef\xbb\xbfsize,Key\r\n1,a/b\r\n\r\n2,c d+%20\r\n3,\xff\r\n4,last\r\n"),
         ("keys.csv", b'a/b\n"c d+%20"\n\xff\nlast\n'),
-        ("keys.CSV.gz", gzip.compress(b"prefix\na/b\nc d+%20\n\xff\nlast\n")),
+        ("keys.CSV.gz", gzip.compress(b"prefix\na/b\nc d+%20\n\xff\nlast\n", mtime=0)),
         ("keys.jsonl", b'"a/b"\n\n{"Key": "c d+%20", "size": 1}\r\n"\\udcff"\n{"prefix": "last"}'),
     ],
 )
