@@ -8,7 +8,7 @@ import pytest
 
 from tests.servers.s3server import S3Server
 
-from .corpus import corpus, fill, inventory, open_uploads
+from .corpus import corpus, fill, inventory, open_uploads, sizes
 from .harness import between, scaled
 
 pytestmark = pytest.mark.slow
@@ -53,6 +53,7 @@ def test_seaweedfs_to_ceph_moves_everything(rgw: S3Server, seaweed: S3Server, tm
     count = fill(
         seaweed.client("a"), source, [item for item in made if not seaweed_cannot_hold(item.key, item.size, names)]
     )
+    assert len(sizes(seaweed.client("a"), source)) == count, "the source lost what it said that it had stored"
     dth = between(tmp_path, seaweed, rgw)
     first = dth("sync", f"s3://{source}", f"s3://{destination}")
     assert first.summary["found"] == first.summary["done"] == count
