@@ -24,7 +24,9 @@ HERE = "store.example:9000"
 
 def job(name: str, **changes: object) -> TransferJob:
     places = {"src_endpoint": f"http://{HERE}", "dest_endpoint": f"http://{HERE}"}
-    return TransferJob.model_validate({"job_id": name, "src_bucket": "from", "dest_bucket": "into", **places, **changes})
+    return TransferJob.model_validate(
+        {"job_id": name, "src_bucket": "from", "dest_bucket": "into", **places, **changes}
+    )
 
 
 async def begin(ledger: SqliteLedger, run_id: str, job_id: str, job_settings: str) -> None:
@@ -82,7 +84,7 @@ async def test_a_registry_that_the_worker_may_not_touch_is_refused(ledger: Sqlit
     await begin(ledger, "run", "j", settings.image_run_settings_json(images, ""))
     opener = ImagesOpener(TransferJob(allow=("r.example:80",)), ledger, lambda _: None, strict=False)
     try:
-        with pytest.raises(MessageInvalid, match="it needs the registry evil.example.*, which --allow does not name"):
+        with pytest.raises(MessageInvalid, match=r"it needs the registry evil\.example.*, which --allow does not name"):
             await opener("run")
     finally:
         await opener.close()
