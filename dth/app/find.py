@@ -17,7 +17,7 @@ from dth.embedded import is_dead_here
 from dth.errors import DeletesRefused, DthError, ListingFailed, SettingsError, StoreError, TransportError
 from dth.events import Emit, Event, RunAbandoned, RunStarted
 from dth.finder.compare import CompareMode
-from dth.finder.deletes import DeleteRules
+from dth.finder.delete_guards import DeleteRules
 from dth.finder.heads import Stores
 from dth.finder.restore import RestoreRules
 from dth.finder.run import FinderSettings, preview

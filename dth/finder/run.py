@@ -21,7 +21,7 @@ from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, Run
 from dth.finder.attempts import Attempts
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.dedup import Accepted
-from dth.finder.deletes import DeleteRules, SpooledDeletes
+from dth.finder.delete_guards import DeleteRules, SpooledDeletes
 from dth.finder.heads import Stores
 from dth.finder.heartbeat import Heartbeat, Place
 from dth.finder.outbox import Outbox

@@ -30,7 +30,7 @@ from dth.finder.checkpoint import (
 )
 from dth.finder.compare import CompareMode, deciding
 from dth.finder.dedup import Accepted
-from dth.finder.deletes import DeleteRules
+from dth.finder.delete_guards import DeleteRules
 from dth.finder.plan import Decisions, Extras, Tally
 from dth.finder.ranges import KeyRange, resting_place, sendable
 from dth.finder.result import Found

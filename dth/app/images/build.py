@@ -13,7 +13,7 @@ from typing import Any
 from dth import settings
 from dth.app.images.registries import Opener, Place
 from dth.ecr.aws import Aws, AwsLogin
-from dth.ecr.filters import parse_filter
+from dth.ecr.tag_filter import parse_filter
 from dth.ecr.reference import DOCKER_HUB, Reference, parse_list
 from dth.ecr.repositories import RepositoryMaker, parse_template
 from dth.ecr.run import RunOptions, Source

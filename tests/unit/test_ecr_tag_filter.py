@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dth.ecr.filters import compare_versions, parse_filter, parse_range, parse_version, version_key
+from dth.ecr.tag_filter import compare_versions, parse_filter, parse_range, parse_version, version_key
 from dth.errors import SettingsError
 
 TAGS = ["1.0.0", "1.2.3", "v1.10.0", "2.0.0-rc.1", "2.0.0", "latest", "nightly-1", "3"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dth.errors import AccessDenied, DeletesRefused, ServerFault, TimedOut
 from dth.events import Event, Planned
-from dth.finder.deletes import DeleteRules, SpooledDeletes
+from dth.finder.delete_guards import DeleteRules, SpooledDeletes
 from dth.finder.plan import Tally
 from dth.finder.run import find, preview
 from dth.finder.select import Rules, Selection
