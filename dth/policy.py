@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dth.partitions import partition_at, partition_of, region_at
-from dth.settings import TransferJob
+from dth.settings import TransferJob, folder
 from dth.settings.identity import dest_location, mapping, source_location
 
 AMAZON_S3 = "Amazon_S3"
@@ -124,6 +124,9 @@ def _buckets(role: Role, job: TransferJob) -> list[dict[str, Any]]:
         if role in _WRITERS:
             found.append(_statement("DestinationUploads", "s3", ("ListBucketMultipartUploads",), bucket))
         found.append(_statement("DestinationObjects", "s3", _dest_objects(role, job), f"{bucket}/{prefix}*"))
+        if role in _WRITERS and job.delete_to:
+            kept = _dest_objects(role, job) - {"DeleteObject"}
+            found.append(_statement("MovedObjects", "s3", kept, f"{bucket}/{folder(job.delete_to)}*"))
     return found
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dth.ecr.catalog import Catalog, Listing
 from dth.ecr.copy import Image
-from dth.ecr.tag_filter import TagFilter
 from dth.ecr.reference import Reference, companion_of, dest_repository, hub_name, is_repository
+from dth.ecr.tag_filter import TagFilter
 from dth.errors import DthError, ListingBroken, SettingsError
 
 _SHOWN = 200  # characters of an impossible name

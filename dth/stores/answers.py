@@ -26,6 +26,7 @@ from dth.errors import (
     Throttled,
     WrongRegion,
 )
+from dth.stores.permissions import permission_for
 from dth.stores.xml import Element, XmlInvalid, parse
 from dth.text import printable, word
 from dth.values import value
@@ -98,26 +99,6 @@ _BY_STATUS: dict[int, type[StoreError]] = {
     503: Throttled,
 }
 
-_ACTIONS = {
-    "ListObjects": "s3:ListBucket",
-    "ListObjectsV2": "s3:ListBucket",
-    "HeadBucket": "s3:ListBucket",
-    "HeadObject": "s3:GetObject (and s3:ListBucket to tell absent from forbidden)",
-    "GetObject": "s3:GetObject",
-    "RestoreObject": "s3:RestoreObject",
-    "PutObject": "s3:PutObject (and s3:PutObjectAcl where an ACL is set, s3:PutObjectTagging with tags, kms:GenerateDataKey "
-    "with SSE-KMS)",
-    "CopyObject": "s3:GetObject at the source and s3:PutObject at the destination",
-    "UploadPartCopy": "s3:GetObject at the source and s3:PutObject at the destination",
-    "DeleteObject": "s3:DeleteObject",
-    "CreateMultipartUpload": "s3:PutObject (and s3:PutObjectTagging with tags)",
-    "UploadPart": "s3:PutObject (and kms:Decrypt with SSE-KMS)",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "AbortMultipartUpload": "s3:AbortMultipartUpload",
-    "ListParts": "s3:ListMultipartUploadParts",
-    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
-}
-
 
 def read_refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
     """What the answer says, wherever it says it. Never raises: an unreadable body says nothing."""
@@ -170,7 +151,7 @@ def _kind(question: Question, refusal: Refusal) -> type[StoreError]:
 
 def _advice(kind: type[StoreError], question: Question, refusal: Refusal) -> str:
     if kind is AccessDenied:
-        return f"allow these credentials {_ACTIONS.get(question.operation, 's3:' + question.operation)}"
+        return f"allow these credentials {permission_for(question.operation)}"
     if kind is BadCredentials:
         return "check the access key, secret and session token, and that they belong to this endpoint"
     if kind is WrongRegion:

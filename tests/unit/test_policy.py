@@ -63,6 +63,16 @@ def test_settings_bring_their_own_actions_and_only_these() -> None:
     ]  # fmt: skip
 
 
+def test_objects_that_are_moved_aside_may_be_written_there_and_not_deleted() -> None:
+    job = {"dest_prefix": "copy/", "delete": True, "delete_to": "old"}
+    assert resources(Role.WORKER, **job)["MovedObjects"] == ["arn:aws:s3:::dst/old/*"]
+    allowed = actions(Role.WORKER, **job)
+    assert {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"} <= set(allowed["MovedObjects"])
+    assert "s3:DeleteObject" not in allowed["MovedObjects"]
+    assert "MovedObjects" not in resources(Role.FINDER, **job)
+    assert "MovedObjects" not in resources(Role.WORKER, **job | {"delete_to": ""})
+
+
 def test_the_command_prints_it_as_json_and_says_what_it_does_not_know() -> None:
     ran = CliRunner().invoke(app, ["policy", "finder", "--src-bucket", "src", "--dest-bucket", "dst"])
     assert ran.exit_code == 0

@@ -13,11 +13,11 @@ from typing import Any
 from dth import settings
 from dth.app.images.registries import Opener, Place
 from dth.ecr.aws import Aws, AwsLogin
-from dth.ecr.tag_filter import parse_filter
 from dth.ecr.reference import DOCKER_HUB, Reference, parse_list
 from dth.ecr.repositories import RepositoryMaker, parse_template
 from dth.ecr.run import RunOptions, Source
 from dth.ecr.select import Selection, by_registry
+from dth.ecr.tag_filter import parse_filter
 from dth.errors import SettingsError
 from dth.ledgers.base import Ledger, Run
 from dth.model import Counts, ImageRecord
