@@ -9,7 +9,7 @@ SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults quick lint servers bench bench-quick lock clean help
+.PHONY: demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,11 @@ giant-faults: servers build/wheel.installed build/services.installed  ## One obj
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_SEEDS=$(or $(SEEDS),100) \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_giant.py
+
+know-faults: servers build/wheel.installed build/services.installed  ## What status says of 20,000 objects of which 700 fail while workers are killed
+	$(MAKE) test-tree
+	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_know.py
 
 bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says

@@ -21,7 +21,7 @@ from typing import Any
 KINDS = ("causes", "skips", "proofs", "reasons")
 """The parts of a `Breakdown`."""
 
-_GROWTH = 1.05  # from one bucket of a sketch to the next: a quantile is wrong by 2.5% at most
+_GROWTH = 1.02  # from one bucket of a sketch to the next: a quantile is wrong by 1% at most
 _SHORTEST_SECONDS = 0.01
 
 
@@ -105,7 +105,7 @@ class Lag:
     sketch: Mapping[int, int]
 
     def quantile(self, share: float) -> float:
-        """The lag that `share` of the events did not exceed, within 2.5%; 0.0 where there were none."""
+        """The lag that `share` of the events did not exceed, within 1%; 0.0 where there were none."""
         wanted, seen = share * sum(self.sketch.values()), 0
         for bucket, count in sorted(self.sketch.items()):
             seen += count
@@ -119,7 +119,7 @@ class Lag:
 
 
 def bucket_of(seconds: float) -> int:
-    """The bucket of a sketch that a duration belongs to: 0 for a hundredth of a second and less, each 5% wider."""
+    """The bucket of a sketch that a duration belongs to: 0 for a hundredth of a second and less, each 2% wider."""
     if seconds <= _SHORTEST_SECONDS:
         return 0
     return math.ceil(math.log(seconds / _SHORTEST_SECONDS) / math.log(_GROWTH))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dth.app.verbs import Status
 
 WATCH_SECONDS = 2.0
+_NO_RUN = "there is no run of this job to wait for: check its locations or --job-id, and --state or --queue and --table"
 
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `dth sync`.", show_default=False)]
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
@@ -53,6 +54,8 @@ def status(
 
         while True:
             now = await verbs.status(settings)
+            if wait and not now.runs:
+                raise SettingsError(_NO_RUN)
             over = _over(now)
             if watch or over or not wait:
                 output.status(now, again=watch)

@@ -57,7 +57,7 @@ class Silence:
         if self._warned or self._clock() - self._heard_at < longest:
             return
         self._warned = True
-        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._heard_at))
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._heard_at))
         text = (
             f"no event of bucket {rules.bucket} has come since {since}: check that its notifications still lead to this "
             f"queue (--event-silence-seconds is {longest:,.0f})"

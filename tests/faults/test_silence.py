@@ -71,7 +71,7 @@ async def test_it_warns_once_for_each_silence(heard: Heard) -> None:
     began = heard.now
     assert await heard.after(LONGEST - 1) == []
     (text,) = await heard.after(2)
-    assert time.strftime("no event of bucket bucket has come since %Y-%m-%d %H:%M UTC", time.gmtime(began)) in text
+    assert time.strftime("no event of bucket bucket has come since %Y-%m-%d %H:%M:%S UTC", time.gmtime(began)) in text
     assert await heard.after(LONGEST) == []
     heard.silence.heard()
     assert await heard.after(LONGEST - 1) == []

@@ -402,9 +402,16 @@ def test_status_as_json_is_one_object_per_run(engine: Engine) -> None:
 
 def test_status_before_the_first_run_says_so(engine: Engine) -> None:
     engine.statuses = [FakeStatus([], depth())]
-    result = dth_("status", *URLS, "--wait")
+    result = dth_("status", *URLS)
     assert result.exit_code == 0
     assert "No run of this job yet" in result.stdout
+
+
+def test_waiting_for_a_run_that_does_not_exist_is_no_success(engine: Engine) -> None:
+    engine.statuses = [FakeStatus([], depth())]
+    result = dth_("status", *URLS, "--wait")
+    assert result.exit_code == 2
+    assert "no run of this job to wait for: check its locations or --job-id" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,12 @@ def state(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def on_terminal(columns: int, *words: str, seconds: float = 30.0, until: str = "queue") -> str:
+def on_terminal(
+    columns: int, *words: str, rows: int = 200, seconds: float = 60.0, until: str = r"earlier:\s+before"
+) -> str:
     """What a command writes on a terminal so wide, until it holds such a line (and then Ctrl-C)."""
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}} | {
         "TERM": "xterm"
     }
@@ -132,39 +134,51 @@ def shown(text: str) -> list[str]:
     return [line.rstrip("\r") for line in text.split("\n")]
 
 
+VITAL = (
+    r"^objects:\s+12,745 of 20,000",
+    r"^failed:\s+700$",
+    r"^rate:\s+246\.8 objects/s, 114 MiB/s$",
+    r"^time left:\s+\d+ min",
+)
+
+
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_a_watched_screen_shows_rate_failures_and_time_left_at_any_width_and_cuts_nothing(
     state: Path, columns: int
 ) -> None:
-    words = "status", "--job-id", JOB, "--state", str(state), "--watch"
-    lines = shown(on_terminal(columns, *words, until=r"before:\s+before"))
+    lines = shown(on_terminal(columns, "status", "--job-id", JOB, "--state", str(state), "--watch"))
     assert max(map(len, lines)) <= columns
     text = "\n".join(lines)
     top = "\n".join(lines[:24])
-    for fact in (
-        r"failed:\s+700$",
-        r"rate:\s+246\.8 objects/s, 114 MiB/s$",
-        r"left:\s+\d+ min",
-        r"objects:\s+12,745 of 20,000",
-    ):
+    for fact in (*VITAL, "queue:     2 waiting, 0 in work, 0 dead; the oldest message has waited"):
         assert re.search(fact, top, re.MULTILINE), (fact, top)
-    assert "queue:     2 waiting, 0 in work, 0 dead; the oldest message has waited 1 min" in text
     flat = re.sub(r"\s+", " ", text)
     for fact in (
-        "2 working, 1 lost",
-        "access_denied 300: Not allowed; wants mending first.",
-        "timed_out 250: No answer in time; may pass by itself.",
+        "2 working, 1 lost; 32 in flight",
+        "300 access_denied: Not allowed; needs mending first",
+        "250 timed_out: No answer in time; may pass by itself",
         "content_md5 11,000, etag 1,000",
-        "40 of them gone since they were listed",
-        "last 0.40 s, ",
-        "ago; of the last hour's half within 0.5",
+        "gone since it was listed 40, needed nothing any more 5",
+        "last 0.40 s (",
+        "ago); in the last hour half within 0.5",
         "destination: asked to slow down 140, connection cut in the middle 6",
         "PutObject 12,200",
         "prices of 2026-11-25, eu-west-1",
-        "before: before 20",
+        "earlier: before 20",
     ):
         assert fact in flat, fact
     assert LONG_KEY + "0" in re.sub(r"\s+", "", text)
+
+
+def test_a_low_window_scrolls_nothing_away_that_matters(state: Path) -> None:
+    words = "status", "--job-id", JOB, "--state", str(state), "--watch"
+    lines = shown(on_terminal(80, *words, rows=20, until=r"\("))
+    assert lines[-1] == ""
+    assert len(lines) == 20
+    text = "\n".join(lines)
+    for fact in VITAL:
+        assert re.search(fact, text, re.MULTILINE), (fact, text)
+    assert re.fullmatch(r"\(\d+ more lines: use a taller window, or leave out --watch\)", lines[-2])
 
 
 def test_one_look_on_a_terminal_leaves_what_was_there(state: Path) -> None:
@@ -205,5 +219,5 @@ def test_a_screen_says_what_nobody_can_know_yet(tmp_path: Path) -> None:
     asyncio.run(keep(tmp_path, sealed=False))
     now = asyncio.run(status(TransferJob(job_id=JOB, state=tmp_path)))
     text = "\n".join(screen(now, 80))
-    assert "nobody can know before all is listed" in text
-    assert "listing" in text
+    assert "unknown until everything is listed" in text
+    assert "listing and copying" in text

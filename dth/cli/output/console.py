@@ -147,13 +147,15 @@ class PlainOutput:
 
     def status(self, now: Status, *, again: bool = False) -> None:
         """One screen, on standard output."""
-        from dth.cli.output.status import screen  # noqa: PLC0415 - paid for where it is shown
+        from dth.cli.output.status import fitted, screen  # noqa: PLC0415 - paid for where it is shown
 
         to_terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if to_terminal else WIDE
+        size = shutil.get_terminal_size()
+        lines = screen(now, size.columns if to_terminal else WIDE)
         if again and to_terminal:
+            lines = fitted(lines, size.lines)
             sys.stdout.write(_HOME)
-        sys.stdout.write("\n".join(screen(now, width)) + "\n")
+        sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
     def error(self, code: str, message: str, exit_code: int) -> None:

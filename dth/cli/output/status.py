@@ -5,14 +5,15 @@ Every fact has a line that begins with its name; what is too long goes on below 
 
 from __future__ import annotations
 
+import re
 import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dth.causes import RETRIES
+from dth.causes import RETRIES, cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
-from dth.cli.output.summary import by_count
+from dth.cli.output.summary import by_count, dollars
 from dth.ledgers.base import Run
 from dth.prices import Cost
 from dth.queues.base import QueueDepth
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LABEL = 10  # columns of a fact's name
 NARROWEST = 40
 EXAMPLES_SHOWN = 3
+WORKERS_SHOWN = 12
 
 Fact = tuple[str, str]
 """A name and what is to be said; "" goes on with the fact above."""
@@ -38,52 +40,60 @@ def screen(now: Status, width: int, clock: float | None = None) -> list[str]:
         return _set([("", "No run of this job yet."), *_queue(now.depth), *_idle(now)], width)
     shown = [run for number, run in enumerate(now.runs) if number == 0 or not _is_done(run)]
     lines: list[str] = []
-    for run in shown:
+    for number, run in enumerate(shown):
         details = now.details.get(run.run_id)
-        lines += [*_set(list(_run(run, details, at)), width), ""]
-    lines += _set([*_queue(now.depth), *_idle(now)], width)
+        facts = list(_first(run, details, at))
+        if number == 0:
+            facts += [*_queue(now.depth), *_idle(now)]
+        if details:
+            facts += [*_failures(details), *_behind(run, details, at)]
+        lines += ["", *_set(facts, width)] if lines else _set(facts, width)
     others = [run for run in now.runs if run not in shown]
     if others:
-        lines += ["", *_set([("before", "")] + [("", _past(run)) for run in others], width)]
+        lines += ["", *_set([("" if number else "earlier", _past(run)) for number, run in enumerate(others)], width)]
     return lines
+
+
+def fitted(lines: Sequence[str], rows: int) -> list[str]:
+    """The first of them, so that a terminal of so many rows does not scroll away what matters most."""
+    if len(lines) < rows:
+        return list(lines)
+    kept = max(rows - 2, 1)
+    return [*lines[:kept], f"({len(lines) - kept:,} more lines: use a taller window, or leave out --watch)"]
 
 
 def _is_done(run: Run) -> bool:
     return run.counted or run.state is RunState.ABANDONED
 
 
-def _run(run: Run, details: Details | None, at: float) -> Iterable[Fact]:
-    """All facts of a run; those that matter most while it goes on come first."""
+def _first(run: Run, details: Details | None, at: float) -> Iterable[Fact]:
+    """What matters most while a run goes on."""
     counts, noun = run.counts, noun_of(run.job_settings)
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started_at))
-    yield (
-        "run",
-        f"{shown_key(run.run_id)}, {_state(run)}, started {began}, {shown_seconds(max(at - run.started_at, 0))} ago",
-    )
+    yield "run", f"{shown_key(run.run_id)}, started {began}, {shown_seconds(max(at - run.started_at, 0))} ago"
+    yield "state", _state(run)
     yield f"{noun}s", _progress(run, details, noun)
     yield "failed", f"{counts.failed:,}"
     found_bytes = details.found_bytes if details else run.found_bytes
     yield "bytes", shown_bytes(counts.bytes) + (f" of {shown_bytes(found_bytes)}" if found_bytes else "")
-    if details is None:
-        return
-    if not _is_done(run):
+    if details and not _is_done(run):
         yield "rate", f"{details.objects_rate:,.1f} {noun}s/s, {shown_bytes(details.bytes_rate)}/s"
-        yield "left", _left(run, details)
-    yield from _workers(details, over=_is_done(run))
-    yield from _failures(details)
-    yield from _behind(run, details, at)
+        yield "time left", _left(run, details)
+        yield from _workers(details)
+
+
+_STATES = {
+    RunState.LISTING: "listing and copying",
+    RunState.SEALED: "copying; everything is listed",
+    RunState.ABANDONED: "abandoned: its finder died or gave up; the next run lists the rest",
+    RunState.STANDING: "following events",
+}
 
 
 def _state(run: Run) -> str:
     if run.counted:
-        return "complete"
-    words = {
-        RunState.LISTING: "listing",
-        RunState.SEALED: "listed, copying",
-        RunState.ABANDONED: "abandoned",
-        RunState.STANDING: "following events",
-    }
-    return words[run.state]
+        return "over, with failures" if run.counts.failed else "complete"
+    return _STATES[run.state]
 
 
 def _progress(run: Run, details: Details | None, noun: str) -> str:
@@ -92,33 +102,40 @@ def _progress(run: Run, details: Details | None, noun: str) -> str:
     found = run.found if run.found is not None else details.found if details else 0
     if run.state is not RunState.STANDING and (found or run.found is not None):
         so_far = "" if run.found is not None else " so far"
-        share = f", {counts.ended / found:.0%}" if found and run.found is not None else ""
+        share = f" ({counts.ended / found:.0%})" if found and run.found is not None else ""
         parts = [f"{counts.ended:,} of {counted(found, noun)}{so_far} ended{share}"]
     parts += [f"{counts.done:,} done", f"{counts.skipped:,} skipped"]
-    if gone := run.breakdown.skips.get("gone"):
-        parts.append(f"{gone:,} of them gone since they were listed")
-    if details and any(details.listed) and not _is_done(run):
-        parts.append(f"listed {details.listed[0]:,} and {details.listed[1]:,}")
-    return ", ".join(parts)
+    listed = ""
+    if details and any(details.listed) and run.state is RunState.LISTING:
+        listed = f"; listed {details.listed[0]:,} at the source, {details.listed[1]:,} at the destination"
+    return ", ".join(parts) + listed
 
 
 def _left(run: Run, details: Details) -> str:
     if run.state is RunState.STANDING:
-        return "goes on for ever"
+        return "none: it follows events until it is stopped"
     if details.left_seconds is None:
-        return "nobody can know before all is listed" if run.found is None else "nothing moves at the moment"
+        return "unknown until everything is listed" if run.found is None else "unknown: nothing is moving"
     return shown_seconds(details.left_seconds)
 
 
-def _workers(details: Details, *, over: bool) -> Iterable[Fact]:
+def _workers(details: Details) -> Iterable[Fact]:
     workers = [one for one in details.processes if one.role == "worker"]
-    if over or not workers:
+    if not workers:
         return
     states = {state: sum(one.state is state for one in workers) for state in ProcessState}
-    yield "workers", ", ".join(f"{count:,} {state.value}" for state, count in states.items() if count)
-    for one in workers:
-        if one.state is not ProcessState.ENDED:
-            yield "", _worker(one)
+    in_flight = sum(one.in_flight for one in details.alive)
+    yield (
+        "workers",
+        ", ".join(f"{count:,} {state.value}" for state, count in states.items() if count)
+        + f"; {in_flight:,} in flight",
+    )
+    shown = [one for one in workers if one.state is not ProcessState.ENDED]
+    shown.sort(key=lambda one: (one.state is ProcessState.LOST, -one.seen_at if one.state is ProcessState.LOST else 0))
+    for one in shown[:WORKERS_SHOWN]:
+        yield "", _worker(one)
+    if len(shown) > WORKERS_SHOWN:
+        yield "", f"and {len(shown) - WORKERS_SHOWN:,} more, all in --json"
 
 
 def _worker(row: ProcessRow) -> str:
@@ -134,26 +151,27 @@ def _worker(row: ProcessRow) -> str:
 def _failures(details: Details) -> Iterable[Fact]:
     label = "causes"
     for one in details.failed:
-        again = "may pass by itself" if one.cause.retriable else "wants mending first"
-        yield label, f"{one.code} {one.count:,}: {one.cause.label}; {again}. {one.cause.hint}"
+        then = "may pass by itself" if one.cause.retriable else "needs mending first"
+        yield label, f"{one.count:,} {one.code}: {one.cause.label}; {then}"
         label = ""
-        if one.examples:
-            more = ", ..." if one.count > EXAMPLES_SHOWN else ""
-            yield "", "  for example " + ", ".join(map(shown_key, one.examples[:EXAMPLES_SHOWN])) + more
+        yield "", f"  {one.cause.hint}"
+        for key in one.examples[:EXAMPLES_SHOWN]:
+            yield "", f"  - {shown_key(key)}"
+        if one.count > EXAMPLES_SHOWN:
+            yield "", "  - ..."
 
 
 def _behind(run: Run, details: Details, at: float) -> Iterable[Fact]:
     if run.breakdown.proofs:
         yield "proven by", by_count(run.breakdown.proofs)
     if run.breakdown.reasons:
-        yield "because", by_count(run.breakdown.reasons)
+        yield "reasons", by_count(run.breakdown.reasons)
     if run.breakdown.skips:
-        yield "skipped", by_count(run.breakdown.skips)
-    if details.lag:
-        lag = details.lag
+        yield "skipped", by_count({_skip(name): count for name, count in run.breakdown.skips.items()})
+    if lag := details.lag:
         half, most = shown_seconds(lag.quantile(0.5)), shown_seconds(lag.quantile(0.99))
-        last = f"last {shown_seconds(lag.last_seconds)}, {shown_seconds(max(at - lag.last_at, 0))} ago"
-        yield "event lag", f"{last}; of the last hour's half within {half}, 99% within {most}"
+        last = f"last {shown_seconds(lag.last_seconds)} ({shown_seconds(max(at - lag.last_at, 0))} ago)"
+        yield "event lag", f"{last}; in the last hour half within {half}, 99% within {most}"
     yield from _by_side("requests", details.requests)
     again = {
         side: {RETRIES.get(cause, cause): count for cause, count in by.items()} for side, by in details.retries.items()
@@ -161,6 +179,11 @@ def _behind(run: Run, details: Details, at: float) -> Iterable[Fact]:
     yield from _by_side("retries", again)
     if details.cost:
         yield "cost", _cost(details.cost)
+
+
+def _skip(name: str) -> str:
+    label = cause_of(name).label
+    return label[:1].lower() + label[1:]
 
 
 def _by_side(label: str, counts: Mapping[str, Mapping[str, int]]) -> Iterable[Fact]:
@@ -173,7 +196,7 @@ def _by_side(label: str, counts: Mapping[str, Mapping[str, int]]) -> Iterable[Fa
 def _cost(cost: Cost) -> str:
     taken = ", ".join(sorted(set(cost.regions.values())))
     return (
-        f"about ${cost.usd:,.4f} so far (AWS's prices of {cost.prices_of}, {taken}); not priced: "
+        f"about {dollars(cost.usd)} so far (AWS's prices of {cost.prices_of}, {taken}); not priced: "
         f"{'; '.join(cost.not_priced)}"
     )
 
@@ -201,16 +224,26 @@ def _past(run: Run) -> str:
     )
 
 
+_INSEPARABLE = re.compile(
+    r"(?<=\d) (?=(?:min|s|h|d|[KMGT]?i?B)\b)|(?<=min) (?=\d)|(?<=\bh) (?=\d)"
+)  # a number and its unit
+_BLANK = "\0"
+
+
 def _set(facts: Sequence[Fact], width: int) -> list[str]:
-    """Each fact on lines of its own, broken at blanks, and within words only where one is longer than a line."""
+    """Each fact on lines of its own, broken at blanks, and within words only where one is longer than a line. What goes on
+    below stands under the text's beginning."""
     lines: list[str] = []
     for label, text in facts:
         name = f"{label}:" if label else ""
-        lines += textwrap.wrap(
-            text,
+        words = text.lstrip(" ")
+        deeper = len(text) - len(words) + 2 * words.startswith("- ")
+        wrapped = textwrap.wrap(
+            _INSEPARABLE.sub(_BLANK, text),
             width=max(width, NARROWEST),
             initial_indent=f"{name:<{LABEL}} ",
-            subsequent_indent=" " * (LABEL + 1),
+            subsequent_indent=" " * (LABEL + 1 + deeper),
             break_on_hyphens=False,
-        ) or [name]
+        )
+        lines += [line.replace(_BLANK, " ") for line in wrapped] or [name]
     return lines

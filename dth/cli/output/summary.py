@@ -125,14 +125,19 @@ def _estimated(plan: Estimated) -> list[str]:
 
 def priced(cost: Cost) -> list[str]:
     """What it costs, which prices were taken, and what is missing from the sum."""
-    parts = [f"requests to the {side} ${dollars:,.4f}" for side, dollars in cost.requests_usd.items()]
+    parts = [f"requests to the {side} {dollars(usd)}" for side, usd in cost.requests_usd.items()]
     if cost.egress_usd is not None:
-        parts.append(f"bytes that leave the source's region ${cost.egress_usd:,.4f}")
+        parts.append(f"bytes that leave the source's region {dollars(cost.egress_usd)}")
     taken = ", ".join(sorted(set(cost.regions.values())))
     return [
-        f"costs about ${cost.usd:,.4f}: {', '.join(parts)} (AWS's prices of {cost.prices_of}, {taken})",
+        f"costs about {dollars(cost.usd)}: {', '.join(parts)} (AWS's prices of {cost.prices_of}, {taken})",
         f"not priced: {'; '.join(cost.not_priced)}",
     ]
+
+
+def dollars(usd: float) -> str:
+    """In cents; what is less than a dollar more exactly."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:,.4f}"
 
 
 def by_count(counts: Mapping[str, int]) -> str:
