@@ -1,9 +1,16 @@
 """What a transfer costs, roughly. Pure data and sums.
 
-US dollars, as they were known on `DATE` from https://aws.amazon.com/s3/pricing/ ("Requests & data retrievals", "Data
-transfer"): for 1,000 requests, and for a gigabyte (1,000 MB) that leaves a region. Only the first price of a tier is known
-here: large bills are lower. A region that is not in the tables takes the prices of `HOME`, and that is said. Not part of the
-sums: what `NEVER_PRICED` names, stores that are not AWS's, and AWS's partitions with prices of their own.
+US dollars, list prices: for 1,000 requests, and for a gigabyte that leaves a region. Only the first price of a tier is
+known here, so large bills are lower, and free allowances are left out.
+
+The source is AWS's price list, which has a file for each region
+(https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonS3/current/REGION/index.json, and AWSDataTransfer in the place of
+AmazonS3). On `DATE` the figures were compared with what others quote from those files, most of it from August and September
+2026; none differed. No quotation was found for the prices of us-west-1 and eu-north-1, nor for what leaves Sydney and Sao Paulo
+for other regions. AWS's gigabyte has 2^30 bytes (https://aws.amazon.com/s3/pricing/).
+
+A region that is not in the tables takes the prices of `HOME`, and that is said. Not part of the sums: what `NEVER_PRICED` names,
+stores that are not AWS's, and AWS's partitions with prices of their own.
 """
 
 from __future__ import annotations
@@ -13,11 +20,11 @@ from dataclasses import dataclass
 
 from dth.partitions import partition_of
 
-DATE = "2026-11-25"
+DATE = "2026-11-28"
 HOME = "us-east-1"
 NEVER_PRICED = ("storage", "compute and network of the workers", "retrieval from archive and infrequent-access classes")
 
-GIGABYTE = 1e9
+GIGABYTE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,8 @@ BETWEEN: Mapping[tuple[str, str], float] = {
 """A gigabyte from one region to another, where that has a price of its own."""
 
 WRITE_FACTORS = {"STANDARD_IA": 2.0, "ONEZONE_IA": 2.0, "GLACIER_IR": 4.0, "GLACIER": 6.0, "DEEP_ARCHIVE": 10.0}
-"""What a write into a storage class costs, as a multiple of STANDARD's; every other class costs what STANDARD costs."""
+"""What a write into a storage class costs, as a multiple of STANDARD's; every other class costs what STANDARD costs. DEEP_ARCHIVE's
+is the price of a transition into it: AWS lists none for a direct write."""
 
 _FREE = frozenset({"DeleteObject", "AbortMultipartUpload", "RestoreObject"})  # the last is no request's price
 _READS = frozenset({"GetObject", "HeadObject", "HeadBucket", "GetObjectAttributes", "GetObjectTagging"})
@@ -82,6 +90,11 @@ class Cost:
     def known(self) -> bool:
         """Whether anything at all could be priced."""
         return bool(self.requests_usd) or self.egress_usd is not None
+
+
+def in_dollars(usd: float) -> str:
+    """For people: in cents, and what is less than a dollar more exactly."""
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:,.4f}"
 
 
 def estimate(requests: Mapping[str, int], storage_class: str, region: str = HOME) -> float:

@@ -11,7 +11,7 @@ from dth.app.sides import Sides
 from dth.errors import CostRefused, SettingsError
 from dth.events import Estimated, Event, Planned
 from dth.multipart.plan import PlanImpossible, plan_parts
-from dth.prices import Cost, cost_of
+from dth.prices import Cost, cost_of, in_dollars
 from dth.settings import TransferJob
 
 GIGABIT = 125_000_000  # bytes a second, where nobody says how fast it will go
@@ -97,6 +97,6 @@ class Plan:
             )
         if cost.usd > most:
             raise CostRefused(
-                f"nothing is copied: the run would cost about ${cost.usd:,.2f}, and --max-cost allows ${most:,.2f}; "
-                f"not even counted are {'; '.join(cost.not_priced)}"
+                f"nothing is copied: the run would cost about {in_dollars(cost.usd)}, and --max-cost allows "
+                f"{in_dollars(most)}; this does not even include {'; '.join(cost.not_priced)}"
             )

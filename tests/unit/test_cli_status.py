@@ -26,6 +26,7 @@ from dth.embedded import StateFolder, process_name
 from dth.ledgers.base import OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts
+from dth.prices import DATE
 from dth.queues.sqlite import SqliteQueue
 from dth.settings import TransferJob
 from dth.states import RunState
@@ -163,7 +164,7 @@ def test_a_watched_screen_shows_rate_failures_and_time_left_at_any_width_and_cut
         "ago); in the last hour half within 0.5",
         "destination: asked to slow down 140, connection cut in the middle 6",
         "PutObject 12,200",
-        "prices of 2026-11-25, eu-west-1",
+        f"prices of {DATE}, eu-west-1",
         "earlier: before 20",
     ):
         assert fact in flat, fact
@@ -209,7 +210,7 @@ def test_all_of_it_is_in_the_json(state: Path) -> None:
     assert run["lag"]["events"] == 200
     assert abs(run["lag"]["p50_seconds"] - 0.5) < 0.05
     assert abs(run["lag"]["p99_seconds"] - 20) < 1
-    assert run["cost"]["prices_of"] == "2026-11-25"
+    assert run["cost"]["prices_of"] == DATE
     assert [one["state"] for one in run["workers"]].count("working") == 2
     assert queue["visible"] == 2
     assert 80 < queue["oldest_seconds"] < 300

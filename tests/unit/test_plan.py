@@ -9,6 +9,7 @@ from dth.app.sides import Sides
 from dth.cli.output.summary import details
 from dth.errors import CostRefused, SettingsError
 from dth.events import Planned
+from dth.prices import DATE
 from dth.settings import TransferJob
 from dth.states import Side
 from dth.summary import Tally
@@ -63,16 +64,16 @@ def test_sizes_stand_in_classes_and_time_follows_the_rate() -> None:
 def test_money_is_said_with_its_date_and_what_is_missing() -> None:
     found = plan(TransferJob())
     for _ in range(1000):
-        found.heard(copied(10**6))
+        found.heard(copied(1 << 20))
     said = found.estimated()
     assert said.cost is not None
-    assert said.cost["usd"] == pytest.approx(0.0004 + 0.005 + 0.02)
+    assert said.cost["usd"] == pytest.approx(0.0004 + 0.005 + 0.02 * 1000 / 1024, abs=1e-6)
     tally = Tally()
-    for event in (copied(10**6), said):
+    for event in (copied(1 << 20), said):
         tally(event)
     lines = "\n".join(details(tally.summary(), verbose=False))
-    assert "costs about $0.0254" in lines
-    assert "AWS's prices of 2026-11-25, eu-west-1, us-east-1" in lines
+    assert "costs about $0.0249" in lines
+    assert f"AWS's prices of {DATE}, eu-west-1, us-east-1" in lines
     assert "not priced: storage" in lines
     assert "at 119 MiB/s the copy takes 8.00 s" in lines
 
@@ -80,9 +81,9 @@ def test_money_is_said_with_its_date_and_what_is_missing() -> None:
 def test_a_plan_that_costs_more_is_refused_and_one_without_prices_too() -> None:
     found = plan(TransferJob())
     for _ in range(1000):
-        found.heard(copied(10**6))
+        found.heard(copied(1 << 20))
     found.refuse_beyond(0.0255)
-    with pytest.raises(CostRefused, match=r"about \$0\.03, and --max-cost allows \$0\.02"):
+    with pytest.raises(CostRefused, match=r"about \$0\.0249, and --max-cost allows \$0\.0200"):
         found.refuse_beyond(0.02)
     with pytest.raises(SettingsError, match="nothing of this job has a price"):
         plan(TransferJob(), aws=False).refuse_beyond(1.0)

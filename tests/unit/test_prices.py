@@ -30,11 +30,11 @@ def test_requests_are_priced_by_what_they_do_and_the_class_that_they_write() -> 
 
 
 def test_bytes_are_priced_by_where_they_leave_and_where_they_go() -> None:
-    assert egress("us-east-1", "us-east-1", 10**12) == 0.0
-    assert egress("us-east-1", "us-east-2", 10**12) == pytest.approx(10.0)
-    assert egress("us-east-1", "eu-west-1", 10**12) == pytest.approx(20.0)
-    assert egress("ap-northeast-1", "us-east-1", 10**12) == pytest.approx(90.0)
-    assert egress("us-east-1", "", 10**12) == pytest.approx(90.0)
+    assert egress("us-east-1", "us-east-1", 1000 << 30) == 0.0
+    assert egress("us-east-1", "us-east-2", 1000 << 30) == pytest.approx(10.0)
+    assert egress("us-east-1", "eu-west-1", 1000 << 30) == pytest.approx(20.0)
+    assert egress("ap-northeast-1", "us-east-1", 1000 << 30) == pytest.approx(90.0)
+    assert egress("us-east-1", "", 1000 << 30) == pytest.approx(90.0)
 
 
 def test_all_priced_regions_are_aws_own_and_every_pair_names_two_of_them() -> None:
@@ -45,7 +45,7 @@ def test_all_priced_regions_are_aws_own_and_every_pair_names_two_of_them() -> No
 
 def test_a_cost_says_which_prices_it_took_and_what_is_missing() -> None:
     asked = {"source": {"GetObject": 10_000}, "destination": {"PutObject": 10_000}}
-    both = cost_of(asked, {"source": "eu-west-1", "destination": "us-east-1"}, "", 10**10)
+    both = cost_of(asked, {"source": "eu-west-1", "destination": "us-east-1"}, "", 10 << 30)
     assert both.requests_usd == {"source": 0.004, "destination": 0.05}
     assert both.egress_usd == 0.2
     assert both.usd == pytest.approx(0.254)
@@ -98,7 +98,7 @@ def test_the_summary_adds_up_what_all_processes_asked_and_says_what_it_costs() -
     tally(Requests("worker", {"GetObject": 100}, {}, regions=HOMES))
     again = {"source": {"throttled": 7, "reset": 1}}
     tally(Requests("worker", {"GetObject": 5000}, {"PutObject": 10}, retries=again, regions=HOMES))  # cumulative
-    tally(Moved("run", 9, 0, 0, 10**9))
+    tally(Moved("run", 9, 0, 0, 1 << 30))
     tally(RunSealed("run", 9, 0, 9, {}, undecided=3))
     summary = tally.summary()
     assert summary.requests_usd == {"source": pytest.approx(0.012)}

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from dth.causes import RETRIES, cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
-from dth.cli.output.summary import by_count, dollars
+from dth.cli.output.summary import by_count
 from dth.ledgers.base import Run
-from dth.prices import Cost
+from dth.prices import Cost, in_dollars
 from dth.queues.base import QueueDepth
 from dth.settings import noun_of
 from dth.states import RunState
@@ -196,7 +196,7 @@ def _by_side(label: str, counts: Mapping[str, Mapping[str, int]]) -> Iterable[Fa
 def _cost(cost: Cost) -> str:
     taken = ", ".join(sorted(set(cost.regions.values())))
     return (
-        f"about {dollars(cost.usd)} so far (AWS's prices of {cost.prices_of}, {taken}); not priced: "
+        f"about {in_dollars(cost.usd)} so far (AWS's prices of {cost.prices_of}, {taken}); not priced: "
         f"{'; '.join(cost.not_priced)}"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dth.causes import cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
 from dth.events import Estimated
-from dth.prices import Cost
+from dth.prices import Cost, in_dollars
 from dth.summary import ExitCode, Summary
 
 _SHORTEST = 0.001  # a rate over less time says nothing
@@ -125,19 +125,14 @@ def _estimated(plan: Estimated) -> list[str]:
 
 def priced(cost: Cost) -> list[str]:
     """What it costs, which prices were taken, and what is missing from the sum."""
-    parts = [f"requests to the {side} {dollars(usd)}" for side, usd in cost.requests_usd.items()]
+    parts = [f"requests to the {side} {in_dollars(usd)}" for side, usd in cost.requests_usd.items()]
     if cost.egress_usd is not None:
-        parts.append(f"bytes that leave the source's region {dollars(cost.egress_usd)}")
+        parts.append(f"bytes that leave the source's region {in_dollars(cost.egress_usd)}")
     taken = ", ".join(sorted(set(cost.regions.values())))
     return [
-        f"costs about {dollars(cost.usd)}: {', '.join(parts)} (AWS's prices of {cost.prices_of}, {taken})",
+        f"costs about {in_dollars(cost.usd)}: {', '.join(parts)} (AWS's prices of {cost.prices_of}, {taken})",
         f"not priced: {'; '.join(cost.not_priced)}",
     ]
-
-
-def dollars(usd: float) -> str:
-    """In cents; what is less than a dollar more exactly."""
-    return f"${usd:,.2f}" if usd >= 1 else f"${usd:,.4f}"
 
 
 def by_count(counts: Mapping[str, int]) -> str:
