@@ -187,8 +187,13 @@ async def test_a_cancelled_receiver_loses_nothing(queue_factory: QueueFactory) -
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await sending
-    await queue_factory.pass_time(LEASE + 1)
-    assert set(texts(await drain(queue))) == set(map(str, range(10)))
+    received: Counter[str] = Counter()
+    for _ in range(3):  # a server may still answer a call that was cancelled, and leases what it answers with
+        await queue_factory.pass_time(LEASE + 1)
+        received += texts(await drain(queue))
+        if len(received) == 10:
+            break
+    assert set(received) == set(map(str, range(10)))
 
 
 async def test_a_delivery_says_when_its_lease_began_and_how_long_it_is(queue: Queue) -> None:
