@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,14 +110,16 @@ class Child:
         self._process = process
         self._emit = emit
         self.failure: WorkerFailed | None = None
+        self.leaving = False
+        """Whether it was asked to end."""
 
     @classmethod
-    async def start(cls, start: Start, task: ChildTask, emit: Emit, lock: int) -> Child:
-        """Start it and hand it its task. It inherits `lock` (-1: there is none)."""
+    async def start(cls, start: Start, task: ChildTask, emit: Emit, lock: int, orders: Sequence[str] = ()) -> Child:
+        """Start it and hand it its task, with orders that hold from its beginning. It inherits `lock` (-1: there is none)."""
         child = cls(await start(lock), task, emit)
         assert child._process.stdin
         with contextlib.suppress(ConnectionError):  # dead already: `run` will say so
-            child._process.stdin.write(task.line())
+            child._process.stdin.write(task.line() + "".join(f"{order}\n" for order in orders).encode("ascii"))
         return child
 
     async def run(self) -> int:
@@ -146,9 +148,15 @@ class Child:
 
     def drain(self) -> None:
         """Ask it to finish or give back what it holds, and end."""
+        if not self.leaving:
+            self.leaving = True
+            self.order("drain")
+
+    def order(self, line: str) -> None:
+        """Tell it one thing; nothing where it has ended."""
         stdin = self._process.stdin
         if stdin and not stdin.is_closing():
-            stdin.write(b"drain\n")
+            stdin.write(line.encode("ascii") + b"\n")
 
     def kill(self) -> None:
         """End it now."""
@@ -157,7 +165,10 @@ class Child:
 
 
 class Children:
-    """Keeps up to `most` workers alive until they end by themselves or are drained."""
+    """Keeps up to `most` workers alive until they end by themselves or are drained.
+
+    `most` may change while they run: those that are too many are asked to end. `orders` are those that a new one begins with.
+    """
 
     def __init__(
         self,
@@ -170,12 +181,14 @@ class Children:
         start: Start = spawn,
     ) -> None:
         self._make_task = make_task
-        self._most = most
+        self.most = most
+        self.orders: Callable[[], Sequence[str]] = tuple
         self._lock = lock
         self._emit = emit
         self._bereaved = bereaved
         self._start = start
         self._alive: dict[str, Child] = {}
+        self._watches: set[asyncio.Task[None]] = set()
         self._started = 0
         self._deaths = 0
         self._draining = False
@@ -187,13 +200,28 @@ class Children:
         """How many run."""
         return len(self._alive)
 
+    @property
+    def staying(self) -> list[Child]:
+        """Those that were not asked to end."""
+        return [child for child in self._alive.values() if not child.leaving]
+
     async def ensure(self, wanted: int, group: asyncio.TaskGroup) -> None:
         """Start children until `wanted` (at most `most`) run; they are watched by tasks of `group`."""
-        while not self._draining and len(self._alive) < min(wanted, self._most):
+        for child in self.staying[self.most :]:
+            child.drain()
+        while not self._draining and len(self.staying) < min(wanted, self.most):
             self._started += 1
-            child = await Child.start(self._start, self._make_task(self._started), self._emit, self._lock)
+            task = self._make_task(self._started)
+            child = await Child.start(self._start, task, self._emit, self._lock, self.orders())
             self._alive[child.name] = child
-            group.create_task(self._watch(child))
+            watch = group.create_task(self._watch(child))
+            self._watches.add(watch)
+            watch.add_done_callback(self._watches.discard)
+
+    async def ended(self) -> None:
+        """Wait until none runs."""
+        while self._watches:
+            await asyncio.wait(self._watches)
 
     async def _watch(self, child: Child) -> None:
         """Wait for its end; what a dead one held is freed at once. A failure that it named is raised here."""
@@ -204,7 +232,7 @@ class Children:
         if child.failure:
             raise _as_error(child.failure)
         if code == 0:
-            self.finished += 1
+            self.finished += 0 if child.leaving else 1
             return
         self._deaths += 1
         await self._bereaved(child.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dth import settings
+from dth.app.live import Live
 from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
 from dth.app.selection import choice_of
@@ -19,6 +20,7 @@ from dth.app.sides import MOVING_CONNECTIONS, Sides, open_pace, sides_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, WrongJob
 from dth.events import Emit
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger, Run
 from dth.messages import MessageInvalid
 from dth.model import Counts
@@ -29,6 +31,7 @@ from dth.states import RunState
 from dth.transfer.context import Job, OneStore
 from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.tags import TagCarrier
+from dth.transport.pace import Pace
 from dth.worker.events import FindRules
 from dth.worker.images import Images
 from dth.worker.run import WorkerSettings, work
@@ -153,11 +156,11 @@ async def refuse_another_jobs(job: TransferJob, run: Run, ledger: Ledger) -> Non
 class JobOpener:
     """Opens the jobs of run ids for one worker process, each distinct job once."""
 
-    def __init__(self, job: TransferJob, ledger: Ledger, *, strict: bool) -> None:
+    def __init__(self, job: TransferJob, ledger: Ledger, *, strict: bool, pace: Pace | None = None) -> None:
         self._job = job
         self._ledger = ledger
         self._strict = strict
-        self._pace = open_pace(job)  # one for all jobs of the process
+        self._pace = pace or open_pace(job)  # one for all jobs of the process
         self._by_run: dict[str, Job] = {}
         self._by_settings: dict[str, tuple[Job, Sides]] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -216,22 +219,43 @@ def worker_settings(job: TransferJob, process: str, *, until_empty: bool, poll_s
 
 
 async def run_child(
-    job_settings: str, process: str, *, strict: bool, until_empty: bool, emit: Emit, stop: asyncio.Event
+    job_settings: str,
+    process: str,
+    *,
+    strict: bool,
+    until_empty: bool,
+    emit: Emit,
+    stop: asyncio.Event,
+    live: Live | None = None,
 ) -> Counts:
-    """One worker process's whole life, over the state that its parent has opened (and locked, where it can)."""
+    """One worker process's whole life, over the state that its parent has opened (and locked, where it can). Its limits
+    follow `live`."""
     job = TransferJob.model_validate_json(job_settings)
     folder = StateFolder(job.state, settings.job_id(job))
+    pace = Pace(job.bandwidth)
     async with open_ports(job, folder, process) as ports:
-        open_job = JobOpener(job, ports.ledger, strict=strict)
-        images = LateImages(job, ports.ledger, emit, strict=strict)
+        open_job = JobOpener(job, ports.ledger, strict=strict, pace=pace)
+        images = LateImages(job, ports.ledger, emit, pace, strict=strict)
         # A poll outlives the worker that ends meanwhile, at the service, and may take a message with it.
         poll_seconds = min(ports.poll_seconds, ENDING_POLL_SECONDS) if until_empty else ports.poll_seconds
         own = worker_settings(job, process, until_empty=until_empty, poll_seconds=poll_seconds)
+        limiter = Limiter(fixed=own.worker_number, upper=own.max_in_flight)
+        if live:
+            live.bind(pace, limiter)
         try:
             rules = _event_rules(job, ports.ledger)
             async with with_rows(job, folder, open_report(job, folder)) as report:
                 return await work(
-                    open_job, ports.queue, ports.ledger, own, emit, report, stop, open_images=images, event_rules=rules
+                    open_job,
+                    ports.queue,
+                    ports.ledger,
+                    own,
+                    emit,
+                    report,
+                    stop,
+                    open_images=images,
+                    event_rules=rules,
+                    limiter=limiter,
                 )
         finally:
             await open_job.close(emit)
@@ -242,10 +266,11 @@ async def run_child(
 class LateImages:
     """An `ImagesOpener` that is made when the first image comes: workers of objects do without the code of registries."""
 
-    def __init__(self, job: TransferJob, ledger: Ledger, emit: Emit, *, strict: bool) -> None:
+    def __init__(self, job: TransferJob, ledger: Ledger, emit: Emit, pace: Pace, *, strict: bool) -> None:
         self._job = job
         self._ledger = ledger
         self._emit = emit
+        self._pace = pace
         self._strict = strict
         self._opener: ImagesOpener | None = None
 
@@ -254,7 +279,7 @@ class LateImages:
         if self._opener is None:
             from dth.app.images.work import ImagesOpener  # noqa: PLC0415
 
-            self._opener = ImagesOpener(self._job, self._ledger, self._emit, strict=self._strict)
+            self._opener = ImagesOpener(self._job, self._ledger, self._emit, strict=self._strict, pace=self._pace)
         return await self._opener(run_id)
 
     async def close(self) -> None:

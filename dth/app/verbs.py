@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dth.app.images.ecr_sync import ecr_sync, list_images
     from dth.app.images.enqueue import enqueue_images
     from dth.app.init import init, remove
+    from dth.app.limit import change_limits, limits_now
+    from dth.app.live import Live
     from dth.app.probe import probe
     from dth.app.redrive import redrive
     from dth.app.status import Status, status
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
     from dth.app.work import work
 
 __all__ = [
+    "Live",
     "Status",
+    "change_limits",
     "complete_multipart",
     "ecr_sync",
     "enqueue_images",
     "explain_key",
     "find",
     "init",
+    "limits_now",
     "list_images",
     "probe",
     "redrive",
@@ -43,6 +48,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Live": "live",
+    "change_limits": "limit",
+    "limits_now": "limit",
     "complete_multipart": "complete_multipart",
     "init": "init",
     "redrive": "redrive",

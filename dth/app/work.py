@@ -10,12 +10,13 @@ from typing import Any
 
 from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
+from dth.app.live_limits import LiveLimits
 from dth.app.ports import LONG_POLL_SECONDS, open_event_queue
 from dth.app.record import Record
 from dth.children import Children, ChildTask, Start, spawn
 from dth.error_groups import first_error
 from dth.errors import DthError
-from dth.events import Emit
+from dth.events import Emit, Event
 from dth.settings import TransferJob
 from dth.summary import Summary
 from dth.worker.event_inbox import EventInbox
@@ -77,10 +78,23 @@ class LocalWorkers:
     def __init__(self, job: TransferJob, here: Embedded, emit: Emit, *, strict: bool, start: Start) -> None:
         self._job = job
         self._here = here
-        self._emit = emit
         self._strict = strict
         self._start = start
         self._most = job.processes or len(os.sched_getaffinity(0))
+        self._tell = emit
+        self._limits = LiveLimits(
+            here.ledger,
+            here.job_id,
+            here.process,
+            emit,
+            most=self._most,
+            bandwidth=job.bandwidth,
+            number=job.worker_number,
+        )
+
+    def _emit(self, event: Event) -> None:
+        self._limits.heard(event)
+        self._tell(event)
 
     def children(self, *, until_empty: bool) -> Children:
         """The set of children, none of them started yet."""
@@ -106,8 +120,10 @@ class LocalWorkers:
         failure (not an object's) ends everything at once.
         """
         children = self.children(until_empty=True)
+        await self._limits.look(children)
         try:
             async with asyncio.TaskGroup() as group:
+                limiting = group.create_task(self._limits.keep(children))
                 finding = group.create_task(_contained(finder)) if finder else None
                 while not stop.is_set():
                     found_all = finding is None or finding.done()
@@ -121,6 +137,8 @@ class LocalWorkers:
                     if finding:
                         finding.cancel()
                     children.drain()
+                await children.ended()
+                limiting.cancel()
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
         if finding is None or finding.cancelled():
@@ -132,16 +150,20 @@ class LocalWorkers:
     async def run_until_stopped(self, stop: asyncio.Event, *, until_empty: bool) -> None:
         """Keep one worker a core until `stop`, replacing the dead; with `until_empty` until all have ended by themselves."""
         children = self.children(until_empty=until_empty)
+        await self._limits.look(children)
         try:
             async with asyncio.TaskGroup() as group:
+                limiting = group.create_task(self._limits.keep(children))
                 while not stop.is_set():
                     if until_empty and not children.alive and (children.finished or await self._here.over()):
                         break
                     if not children.finished:  # one that ended by itself has seen that all is over
-                        await children.ensure(self._most, group)
+                        await children.ensure(children.most, group)
                     await _wait(stop, WATCH_SECONDS)
                 else:
                     children.drain()
+                await children.ended()
+                limiting.cancel()
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
 

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import uvloop
@@ -51,7 +52,8 @@ async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, _show_tasks)
-    orders = _Orders(stop)
+    live = verbs.Live()
+    orders = _Orders(stop, live.order)
     orders.data_received(orders_so_far)
     transport, _ = await loop.connect_read_pipe(lambda: orders, sys.stdin)
     process = str(task["process"])
@@ -63,6 +65,7 @@ async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
             until_empty=bool(task["until_empty"]),
             emit=_tell,
             stop=stop,
+            live=live,
         )
     except DthError as error:
         _tell(WorkerFailed(process, error.code, str(error)))
@@ -74,15 +77,21 @@ async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
 
 
 class _Orders(asyncio.Protocol):
-    """What the parent says: `drain`, or, by its death, the end."""
+    """What the parent says, a line each: `drain`, limits (see `app.live`), or, by its death, the end."""
 
-    def __init__(self, stop: asyncio.Event) -> None:
+    def __init__(self, stop: asyncio.Event, order: Callable[[str], None]) -> None:
         self._stop = stop
+        self._order = order
+        self._unread = b""
         self.ended = False  # the work is over: the pipe's end means nothing any more
 
     def data_received(self, data: bytes) -> None:
-        if b"drain" in data:
-            self._stop.set()
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            if line == b"drain":
+                self._stop.set()
+            else:
+                self._order(line.decode("ascii", "replace"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         if not self.ended:

@@ -19,6 +19,7 @@ COMMANDS = {
     "find": "List both sides, queue what differs, and end.",
     "work": "Copy what `dth find` or `dth ecr-sync --enqueue` queued, until stopped.",
     "status": "Show a job's runs and what is left in its queue.",
+    "limit": "Show a job's limits, or change them while it runs.",
     "init": "Make the queue, the dead-letter queue and the table of a fleet.",
     "redrive": "Send dead letters back to work, as a new run.",
     "complete-multipart": "Finish the uploads that crashes left, and count the dead letters that nobody counted.",

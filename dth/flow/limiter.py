@@ -101,6 +101,18 @@ class Limiter:
         """How many are."""
         return self._in_flight
 
+    def hold(self, fixed: int) -> None:
+        """Hold the limit there from now on; 0 adapts it again, from where it is. What is in flight above it ends first."""
+        adaptive = fixed == 0
+        if adaptive == self._adaptive and (adaptive or self._limit == min(fixed, self._upper)):
+            return
+        self._adaptive = adaptive
+        self._limit = min(fixed or self._limit, self._upper)
+        self._doubling = False
+        self._step_back_to = 0
+        self._open_window(self._clock())
+        self._admit()
+
     def slot(self, size: int = 0) -> Slot:
         """`async with limiter.slot(size):` one object or part of `size` bytes in flight."""
         return Slot(self, size)

@@ -254,6 +254,14 @@ class Ledger(Protocol):
         """Write such a value where there is none; the one in force, which may be another's."""
         ...
 
+    async def swap_note(self, job_id: str, name: str, before: str, value: str) -> bool:
+        """Write such a value where it is still `before` ("": there is none); False, and nothing changed, where it is not."""
+        ...
+
+    async def notes(self, job_id: str, prefix: str) -> dict[str, str]:
+        """The values of the job whose names begin so, by the rest of their names."""
+        ...
+
     async def close(self) -> None:
         """Release files and connections."""
         ...

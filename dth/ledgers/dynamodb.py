@@ -340,6 +340,25 @@ class DynamoLedger(DynamoStats):
             return await self.get_note(job_id, name) or value
         return value
 
+    async def swap_note(self, job_id: str, name: str, before: str, value: str) -> bool:
+        """Write such a value where it is still `before`."""
+        item = {**rows.note_key(job_id, name), "value": {"B": rows.blob(value)}}
+        condition, values = ("#value = :before", {":before": {"B": rows.blob(before)}}) if before else (_ABSENT, None)
+        try:
+            await self._service.call("put_item", expected=CONDITION, **self._put(item, condition, values)["Put"])
+        except Refused:
+            return await self.get_note(job_id, name) == value  # a try whose answer was lost may have written it
+        return True
+
+    async def notes(self, job_id: str, prefix: str) -> dict[str, str]:
+        """The values of the job whose names begin so, by the rest of their names."""
+        key = rows.note_key(job_id, prefix)
+        begins = bytes(key["sk"]["B"])
+        return {
+            rows.text(bytes(item["sk"]["B"])[len(begins) :]): rows.text(item["value"]["B"])
+            async for item in self._query(key["pk"], begins=begins)
+        }
+
     async def close(self) -> None:
         """Close all connections."""
         await self._service.close()

@@ -311,6 +311,23 @@ class SqliteLedger(SqliteStats):
 
         return await self._database.write(work, durable=True)
 
+    async def swap_note(self, job_id: str, name: str, before: str, value: str) -> bool:
+        """Write such a value where it is still `before`."""
+        statement = "UPDATE notes SET value = ? WHERE job_id = ? AND name = ? AND value = ?"
+        values: tuple[object, ...] = (blob(value), job_id, name, blob(before))
+        if not before:
+            statement, values = "INSERT INTO notes VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (job_id, name, blob(value))
+        return await self._database.write(
+            lambda connection: connection.execute(statement, values).rowcount > 0, durable=True
+        )
+
+    async def notes(self, job_id: str, prefix: str) -> dict[str, str]:
+        """The values of the job whose names begin so, by the rest of their names."""
+        statement = "SELECT name, value FROM notes WHERE job_id = ? AND name >= ? AND name < ?"
+        values = (job_id, prefix, prefix + "\U0010ffff")
+        found = await self._database.read(lambda connection: connection.execute(statement, values).fetchall())
+        return {name[len(prefix) :]: text(value) for name, value in found}
+
     async def reclaim(self, owner: str | None = None) -> None:
         """End the leases on runs and uploads of `owner` (of everyone: None). `owner` is a process; uploads are owned by
         its attempts, `process#attempt`."""

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Final, Self
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, Self
 
 from dth.transport.base import Body, HttpClient, Response
 
 BURST_SECONDS: Final = 0.25
 """After a pause, so much of the rate may pass at once; a wait shorter than a timer's tick would only cost CPU."""
 
+LONGEST_SLEEP_SECONDS: Final = 1.0
+"""Who waits longer looks up in between: the rate may have changed."""
+
+ROUNDING_SECONDS: Final = 1e-6
+"""No wait, but what sums of fractions leave over."""
+
 
 class Pace:
-    """At most `rate` bytes a second, in the order in which they came, whoever asks: one for all clients of a process.
+    """At most `rate` bytes a second (0: no limit), in the order in which they came, whoever asks: one for all clients of a
+    process. The rate may change at any time; who waits then waits by the new one.
 
     Bytes are paid for when they are here, and whoever took them waits until they were due. So a chunk may be larger than the
     rate, and nobody is kept from asking; a connection that nobody reads meanwhile makes its peer wait.
@@ -27,19 +34,43 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        if rate <= 0:
-            raise ValueError("a pace of nothing would wait for ever")
+        if rate < 0:
+            raise ValueError("a rate below nothing")
         self._rate = rate
         self._clock = clock
         self._sleep = sleep
-        self._paid_until = clock() - BURST_SECONDS
+        self._taken = 0.0  # bytes, since the beginning
+        self._due = rate * BURST_SECONDS  # of them, at `_at`
+        self._at = clock()
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; 0: no limit."""
+        return self._rate
+
+    def change(self, rate: float) -> None:
+        """Another rate, from now on."""
+        if rate == self._rate:
+            return
+        self._go_on(self._clock())
+        self._rate = rate
+        self._due = min(self._due, self._taken + rate * BURST_SECONDS)
 
     async def passed(self, count: int) -> None:
         """Return when `count` more bytes were due. Cancelled, they stay paid for: they have arrived."""
-        now = self._clock()
-        self._paid_until = max(self._paid_until, now - BURST_SECONDS) + count / self._rate
-        if self._paid_until > now:
-            await self._sleep(self._paid_until - now)
+        if not self._rate:
+            return
+        self._go_on(self._clock())
+        self._taken += count
+        mine = self._taken
+        while self._rate and (wait := (mine - self._due) / self._rate) > ROUNDING_SECONDS:
+            await self._sleep(min(wait, LONGEST_SLEEP_SECONDS))
+            self._go_on(self._clock())
+
+    def _go_on(self, now: float) -> None:
+        """Time went by: more is due. What nobody took meanwhile is not saved up, but for a burst."""
+        self._due = min(self._due + (now - self._at) * self._rate, self._taken + self._rate * BURST_SECONDS)
+        self._at = now
 
 
 class PacedClient:
@@ -49,16 +80,20 @@ class PacedClient:
         self._client = client
         self._pace = pace
 
-    async def send(
+    def send(
         self,
         method: str,
         target: str,
         headers: Sequence[tuple[str, str]],
         body: Body = b"",
         length: int | None = None,
-    ) -> Response:
-        """See `HttpClient.send`."""
-        return PacedResponse(await self._client.send(method, target, headers, body, length), self._pace)
+    ) -> Coroutine[Any, Any, Response]:
+        """See `HttpClient.send`. While there is no limit, nothing stands in between."""
+        sending = self._client.send(method, target, headers, body, length)
+        return self._paced(sending) if self._pace.rate else sending
+
+    async def _paced(self, sending: Awaitable[Response]) -> Response:
+        return PacedResponse(await sending, self._pace)
 
     async def close(self) -> None:
         """See `HttpClient.close`."""

@@ -87,14 +87,21 @@ class WorkerProcess:
     """The ports, bounds and counts of one worker process, for those who work its messages."""
 
     def __init__(
-        self, open_job: OpenJob, queue: Queue, ledger: Ledger, settings: WorkerSettings, emit: Emit, report: Report
+        self,
+        open_job: OpenJob,
+        queue: Queue,
+        ledger: Ledger,
+        settings: WorkerSettings,
+        emit: Emit,
+        report: Report,
+        limiter: Limiter | None = None,
     ) -> None:
         self.open_job = open_job
         self.queue = queue
         self.ledger = ledger
         self.settings = settings
         self.report = report
-        self.limiter = Limiter(fixed=settings.worker_number, upper=settings.max_in_flight)
+        self.limiter = limiter or Limiter(fixed=settings.worker_number, upper=settings.max_in_flight)
         self.budget = ByteBudget(settings.memory_budget)
         self.admission = Admission(ledger)
         self.leases = Leases(queue, settings.lease_seconds, settings.lease_cap_seconds, emit)

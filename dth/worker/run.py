@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dth.error_groups import first_error
 from dth.errors import LedgerError, QueueError
 from dth.events import Emit, Event, Moved, Notice, ObjectFailed, RunAbandoned, WorkerStarted
+from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger
 from dth.model import Counts
 from dth.queues.base import Queue, QueueDepth
@@ -53,6 +54,7 @@ async def work(
     copy: CopyObject = copy_object,
     back_off: RetryPolicy = BACK_OFF,
     event_rules: FindRules = no_rules,
+    limiter: Limiter | None = None,
 ) -> Counts:
     """Work the queue until `stop` is set or, with `until_empty`, until the job's runs are over; what this process
     recorded.
@@ -60,9 +62,9 @@ async def work(
     On `stop`: receives no more, finishes what has begun within `grace_seconds`, gives back the rest. Raises WrongJob
     where the queue holds another job's messages; the error of a breaker that tripped (exit code 4); QueueError,
     LedgerError or ReportFailed where they would not go away. Messages in hand are given back in every case. `back_off`
-    is the wait before an entry is tried again.
+    is the wait before an entry is tried again; `limiter` bounds what is in flight, in the place of one as the settings say.
     """
-    process = WorkerProcess(open_job, queue, ledger, settings, emit, report)
+    process = WorkerProcess(open_job, queue, ledger, settings, emit, report, limiter)
     shared = SharedUploads(process)
     entries, parts = EntriesWorker(process, shared, copy, back_off), PartsWorker(process, shared, back_off)
     images = ImageWorker(process, open_images, back_off)

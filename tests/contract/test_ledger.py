@@ -513,3 +513,35 @@ async def test_reclaim_ends_the_leases_of_a_process_and_of_its_attempts(ledger: 
     await ledger.reclaim()
     assert (await ledger.claim_upload(replace(alive, owner="heir"))).owner == "heir"
     await ledger.start_run(a_run("r3"))
+
+
+async def test_a_note_is_swapped_only_where_it_is_what_the_caller_has_seen(ledger_factory: LedgerFactory) -> None:
+    ledgers = [await ledger_factory() for _ in range(3)]
+    assert not await ledgers[0].swap_note("job", "n", "seen", "new")
+    assert await ledgers[0].swap_note("job", "n", "", "a\udc80\x00")
+    assert not await ledgers[1].swap_note("job", "n", "", "b")
+    assert await ledgers[1].swap_note("job", "n", "a\udc80\x00", "0")
+    for _ in range(4):  # all add one, from what they have seen
+        seen = await ledgers[0].get_note("job", "n") or ""
+        won = await asyncio.gather(
+            *(
+                each.swap_note("job", "n", seen, f"{int(seen.partition('#')[0]) + 1}#{who}")
+                for who, each in enumerate(ledgers)
+            )
+        )
+        assert sum(won) == 1
+    assert (await ledgers[2].get_note("job", "n") or "").startswith("4#")
+    await ledgers[0].put_note("job", "n", "")
+    assert await ledgers[1].swap_note("job", "n", "", "anew")
+
+
+async def test_notes_are_found_by_how_their_names_begin(ledger: Ledger) -> None:
+    for name in ("share/a:1", "share/é:2", "share", "shared", "other"):
+        await ledger.put_note("job", name, f"value of {name}\udc80")
+    await ledger.put_note("another", "share/c", "not here")
+    await ledger.advance("job", "key", "01")
+    assert await ledger.notes("job", "share/") == {
+        "a:1": "value of share/a:1\udc80",
+        "é:2": "value of share/é:2\udc80",
+    }
+    assert await ledger.notes("job", "nothing/") == {}

@@ -81,13 +81,15 @@ class _Upload:
 class Generator:
     """`with Generator({"big.bin": 5 << 30}) as server:`: bucket `source` holds those, any other bucket is the sink.
 
-    Signatures are not looked at. `counts` counts requests by operation; `landed` is by bucket and key.
+    Signatures are not looked at. `counts` counts requests by operation; `landed` is by bucket and key; `received` counts the
+    bytes of bodies as they come.
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
     latency: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     landed: dict[tuple[str, str], Landed] = field(default_factory=dict)
+    received: int = 0
 
     def __post_init__(self) -> None:
         self._server = HttpServer(self._respond)
@@ -188,10 +190,11 @@ class Generator:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
         return Answer(status, generated(request.key, start, stop), headers, length=stop - start)
 
-    @staticmethod
-    def _receive(request: Request) -> Received:
+    def _receive(self, request: Request) -> Received:
         md5, sha256, size = hashlib.md5(), hashlib.sha256(), 0
         for data in request.chunks():
+            with self._lock:
+                self.received += len(data)
             md5.update(data)
             sha256.update(data)
             size += len(data)

@@ -24,7 +24,7 @@ from dth.stores.providers import PROFILES
 from dth.stores.s3 import S3Store
 from dth.transport.base import HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
-from dth.transport.pace import BURST_SECONDS, Pace, PacedClient, PacedResponse
+from dth.transport.pace import BURST_SECONDS, LONGEST_SLEEP_SECONDS, Pace, PacedClient, PacedResponse
 from tests.unit.store_fakes import LOCATION, FakeAnswer, FakeNet
 
 RATE = 1000.0
@@ -36,6 +36,7 @@ class Time:
     def __init__(self) -> None:
         self.now = 100.0
         self.slept: list[float] = []
+        self.sleepers: list[float] = []
 
     def clock(self) -> float:
         return self.now
@@ -44,9 +45,15 @@ class Time:
         self.slept.append(seconds)
         self.now += seconds
 
-    async def note(self, seconds: float) -> None:
-        """Sleepers at the same time: each is told when it would wake."""
-        self.slept.append(seconds)
+    async def doze(self, seconds: float) -> None:
+        """For sleepers at the same time: they wake in the order of their times, when nobody else has anything to do."""
+        until = self.now + seconds
+        self.sleepers.append(until)
+        while min(self.sleepers) < until or self.now < until:
+            await asyncio.sleep(0)
+            if min(self.sleepers) >= until:
+                self.now = max(self.now, until)
+        self.sleepers.remove(until)
 
 
 async def test_a_stream_takes_as_long_as_its_bytes_are_due_whatever_its_chunks() -> None:
@@ -60,9 +67,41 @@ async def test_a_stream_takes_as_long_as_its_bytes_are_due_whatever_its_chunks()
 
 async def test_all_who_read_at_once_share_the_rate_in_the_order_they_came() -> None:
     time = Time()
-    pace = Pace(RATE, clock=time.clock, sleep=time.note)
-    await asyncio.gather(*(pace.passed(500) for _ in range(20)))
-    assert time.slept == pytest.approx([0.5 * n - BURST_SECONDS for n in range(1, 21)])
+    pace = Pace(RATE, clock=time.clock, sleep=time.doze)
+    passed: list[tuple[int, float]] = []
+
+    async def take(number: int) -> None:
+        await pace.passed(500)
+        passed.append((number, time.now - 100.0))
+
+    await asyncio.gather(*map(take, range(20)))
+    assert [number for number, _ in passed] == list(range(20))
+    assert [when for _, when in passed] == pytest.approx([0.5 * n - BURST_SECONDS for n in range(1, 21)])
+
+
+async def test_a_rate_that_changes_holds_for_those_who_wait_already() -> None:
+    time = Time()
+    pace = Pace(1.0, clock=time.clock, sleep=time.doze)
+    waiting = asyncio.create_task(pace.passed(10_000))  # due in hours
+    await asyncio.sleep(0)
+    pace.change(RATE)
+    await waiting
+    assert time.now - 100.0 == pytest.approx(10, abs=LONGEST_SLEEP_SECONDS + BURST_SECONDS)
+    before = time.now
+    pace.change(0)
+    await pace.passed(1 << 40)
+    assert time.now == before
+    pace.change(10.0)
+    await pace.passed(100)
+    assert time.now - before == pytest.approx(10, abs=2 * BURST_SECONDS)
+
+
+async def test_what_a_higher_rate_had_in_store_is_no_burst_of_a_lower_one() -> None:
+    time = Time()
+    pace = Pace(1e9, clock=time.clock, sleep=time.sleep)
+    pace.change(RATE)
+    await pace.passed(10_000)
+    assert time.now - 100.0 == pytest.approx(10 - BURST_SECONDS)
 
 
 async def test_a_pause_is_not_saved_up() -> None:
@@ -89,16 +128,13 @@ async def test_a_chunk_that_was_given_up_is_paid_for_all_the_same() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     pace._sleep = time.sleep
     await pace.passed(1_000)
-    assert time.slept == pytest.approx([3 - BURST_SECONDS])
-
-
-def test_a_pace_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="wait for ever"):
-        Pace(0)
+    assert sum(time.slept) == pytest.approx(3 - BURST_SECONDS)
 
 
 class Gate:
     """A pace that lets pass what the test has allowed."""
+
+    rate = 1.0
 
     def __init__(self) -> None:
         self.asked = 0
@@ -171,6 +207,15 @@ def test_each_worker_gets_an_equal_share_and_none_without_a_limit() -> None:
     limited = job.model_copy(update={"bandwidth": 1000})
     assert share_of(limited, 4).bandwidth == 250
     assert share_of(limited, 4000).bandwidth == 1
+
+
+async def test_without_a_limit_nothing_stands_in_between_and_a_limit_that_comes_later_holds() -> None:
+    net = FakeNet([FakeAnswer(body=b"1"), FakeAnswer(body=b"2")])
+    pace = Pace(0)
+    client = PacedClient(net.connect(Origin("http", "127.0.0.1", 1)), pace)
+    assert not isinstance(await client.send("GET", "/a", ()), PacedResponse)
+    pace.change(RATE)
+    assert isinstance(await client.send("GET", "/b", ()), PacedResponse)
 
 
 async def test_both_stores_and_registries_are_read_through_it() -> None:

@@ -182,14 +182,14 @@ async def _stand_in(aws: Aws) -> Origin | None:
 
 
 @contextlib.asynccontextmanager
-async def open_registries(job: ImageJob) -> AsyncIterator[Opener]:
-    """An opener whose registries are closed at the end."""
+async def open_registries(job: ImageJob, pace: Pace | None = None) -> AsyncIterator[Opener]:
+    """An opener whose registries are closed at the end. What they answer keeps to `pace`, or to the job's bandwidth."""
     web = Web(
         timeouts=Timeouts(job.connect_seconds, job.first_byte_seconds, job.idle_seconds),
         ca_bundle=job.ca_bundle,
         unverified=frozenset(one for one in job.insecure_registry if "://" not in one),
         max_connections=CONNECTIONS,
-        pace=Pace(job.bandwidth) if job.bandwidth else None,
+        pace=pace or (Pace(job.bandwidth) if job.bandwidth else None),
     )
     opener = Opener(job, web)
     try:

@@ -30,6 +30,7 @@ from dth.messages import ImageMessage, MessageInvalid
 from dth.model import ImageEnd, ImageRecord
 from dth.settings import ImageJob, TransferJob
 from dth.states import Outcome, Side
+from dth.transport.pace import Pace
 from dth.usage import Asked
 from dth.worker.images import Images
 from dth.worker.outcomes import Ended
@@ -191,11 +192,12 @@ async def _answers(registry: Registry) -> bool:
 class ImagesOpener:
     """Opens the images of run ids for one worker process. `strict` as for `JobOpener`."""
 
-    def __init__(self, job: TransferJob, ledger: Ledger, emit: Emit, *, strict: bool) -> None:
+    def __init__(self, job: TransferJob, ledger: Ledger, emit: Emit, *, strict: bool, pace: Pace | None = None) -> None:
         self._job = job
         self._ledger = ledger
         self._emit = emit
         self._strict = strict
+        self._pace = pace
         self._runs: dict[str, _RunImages] = {}
         self._homes: dict[str, _Home] = {}
         self._stack = contextlib.AsyncExitStack()
@@ -227,7 +229,7 @@ class ImagesOpener:
             )
         if text not in self._homes:
             stored = settings.from_image_run_settings(text, process=self._job)
-            opener = await self._stack.enter_async_context(open_registries(stored))
+            opener = await self._stack.enter_async_context(open_registries(stored, self._pace))
             destination = await opener.destination()
             self._refuse_beyond(destination)
             await destination.registry.check()  # who can't get in there must not find out image by image
