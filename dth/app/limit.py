@@ -54,6 +54,13 @@ async def change_limits(job: TransferJob, change: Callable[[Limits], Limits]) ->
         raise LedgerError(f"the limits of job {here.job_id} are being changed by others all the time: try again")
 
 
+async def forget_limits(job: TransferJob) -> None:
+    """Remove the row, where there is one."""
+    async with open_embedded(job, lock=Lock.NONE) as here:
+        if await here.ledger.get_note(here.job_id, ROW):
+            await here.ledger.put_note(here.job_id, ROW, "")
+
+
 def _changed(before: str, change: Callable[[Limits], Limits]) -> Limits:
     try:
         return change(Limits.from_json(before) if before else Limits())

@@ -11,7 +11,7 @@ One table, two keys: `pk` (text) and `sk` (bytes).
 | objects that failed, up to 200 in an item | `failed#<run>` | time, process, number | 90 days |
 | a job's runs by age | `runs#<job>` | start time, run | with its run's start |
 | a job's runs that may be under way | `job#<job>` | `open` | never |
-| note | `job#<job>` | `note#<name>` | never |
+| note, among them limits and parts of the bandwidth | `job#<job>` | `note#<name>` | never |
 | outcome of a message | `outcome#<message>` | `-` | 30 days; a queue keeps a message 14 at most |
 | upload | `uploads#<job>` | destination key | never: it is removed when the upload ends |
 | moved parts of a shared upload | `parts#<job>#<hash of the upload id>` | first part's number | 90 days |

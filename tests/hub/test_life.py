@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import os
 import uuid
 from collections.abc import Iterator
@@ -112,6 +113,11 @@ def test_check_plan_save_run_pause_limit_resume_edit_verify_clone_delete(
     assert told.value.code == "under_way"
 
     until(lambda: len(contents(seaweed, destination)) > count // 20, lambda: json.dumps(api.task(draft["id"])))
+    at_work = set(api.children())
+    slower = "mutation($id: ID!) { limitTask(id: $id, bandwidth: 400000) { state settings { name value } } }"
+    assert {"name": "bandwidth", "value": "400000"} in api.ask(slower, id=draft["id"])["limitTask"]["settings"]
+    time.sleep(3)  # longer than the hub takes to act on what is wanted
+    assert at_work <= set(api.children()), "the run's processes follow without being started again"
     api.change("pauseTask", draft["id"])
     paused = api.wait(draft["id"], "PAUSED")
     assert 0 < paused["latest"]["done"] < count

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "transfer", "flow", "multipart", "report", *BASES},
     "cli": {"app", "flow.limits", "flow.timetable", "children", "zygote", "embedded", "demo", "hub", "__main__", *BASES},
-    "hub": {"app", "database", "stores.providers", "ledgers.base"},
+    "hub": {"app", "flow.limits", "database", "stores.providers", "ledgers.base"},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {

@@ -13,10 +13,14 @@ from dth.hub.base import Answer, Refused, RunRow, TaskRow
 from dth.hub.here import outside, processes, runs
 from dth.hub.here.answers import Answers
 from dth.hub.here.folder import HubFolder
+from dth.hub.here.live import change_live, forget_live
 from dth.hub.here.runs import AGAIN, PAUSE, RUN, STOP
 from dth.hub.here.tasks import change_task, engine_job_id, get_task
 from dth.hub.schedule import parse_schedule
 from dth.hub.states import RunKind, TaskState, TaskType
+
+
+_TOLD = (RunKind.SYNC, RunKind.REDRIVE)  # their workers read limits while they run
 
 
 class LocalLauncher:
@@ -56,6 +60,8 @@ class LocalLauncher:
             ),
             durable=True,
         )
+        if kind in _TOLD:
+            await forget_live(self._folder, task)
         self._wake()
         return row
 
@@ -135,7 +141,8 @@ class LocalLauncher:
         return changed
 
     async def limit(self, task: TaskRow, bandwidth: int | None, workers: int | None) -> TaskRow:
-        """See `base.Launcher`. A run that is under way is asked to end, and goes on at once within the new limits."""
+        """See `base.Launcher`. The workers of a run that is under way are told, and go on within the new limits; a run of images,
+        and one whose workers cannot be told, is asked to end and goes on at once."""
         values: dict[str, str] = dict(task.settings)
         for name, value in (("bandwidth", bandwidth), ("processes", workers)):
             if value is None:
@@ -145,13 +152,15 @@ class LocalLauncher:
             else:
                 values.pop(name, None)
 
+        told = await change_live(self._folder, task, bandwidth, workers)
+
         def work(db: Any) -> TaskRow:
             now = get_task(db, task.id)
             if now is None:
                 raise Refused("no_such_task", "there is no such task")
             change_task(db, task.id, settings=json.dumps(values), updated_at=time.time(), revision=now.revision + 1)
             run = runs.active_run(db, task.id)
-            if run and run.wanted == RUN and run.attempt:
+            if run and run.wanted == RUN and run.attempt and not (told and run.kind in _TOLD):
                 runs.want(db, task.id, AGAIN)
             changed = get_task(db, task.id)
             assert changed
