@@ -19,7 +19,6 @@ from dth.hub.here.tasks import change_task, engine_job_id, get_task
 from dth.hub.schedule import parse_schedule
 from dth.hub.states import RunKind, TaskState, TaskType
 
-
 _TOLD = (RunKind.SYNC, RunKind.REDRIVE)  # their workers read limits while they run
 
 
