@@ -1,7 +1,7 @@
-"""AWS's queue and ledger services through aiobotocore: one gate for requests, retries and errors.
+"""AWS's queue and ledger services through aioboto3: one gate for requests, retries and errors.
 
-aiobotocore is imported where a client is opened: it costs 0.3 s of CPU, and embedded runs need none of it. Its own
-retries are off, because the adapters know which errors are answers.
+aioboto3 is imported where a client is opened: that takes longer than the rest of the start, and embedded runs don't need
+it. Its own retries are off, because the adapters know which errors are answers.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Service:
     ) -> Self:
         """A client of `service` (`sqs`, `dynamodb`), ambient credentials. `name` is what errors call it. Empty `region`
         and `endpoint`: the environment's and the configuration's (`AWS_REGION`, `AWS_ENDPOINT_URL_DYNAMODB`)."""
-        from aiobotocore.config import AioConfig  # noqa: PLC0415 - see above
-        from aiobotocore.session import get_session  # noqa: PLC0415
+        from aioboto3 import Session  # noqa: PLC0415 - see above
+        from aiobotocore.config import AioConfig  # noqa: PLC0415
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
         config = AioConfig(
@@ -89,7 +89,7 @@ class Service:
         )
         stack = AsyncExitStack()
         try:
-            made = get_session().create_client(
+            made = Session().client(
                 service,
                 region_name=region or os.environ.get("AWS_REGION") or None,
                 endpoint_url=endpoint or None,

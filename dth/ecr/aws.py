@@ -1,7 +1,7 @@
 """AWS's own APIs beside the registry: ECR's lists and repositories, authorization tokens, Secrets Manager, SSM.
 
-aiobotocore is imported when the first client is made: it costs more than the rest of the start together. Its errors are
-translated here, from their codes.
+aioboto3 is imported when the first client is made: that takes longer than the rest of the start. Its errors are translated
+here, from their codes.
 """
 
 from __future__ import annotations
@@ -95,12 +95,12 @@ class Aws:
         """The client of a service, made when first asked for."""
         if service not in self._clients:
             import botocore.exceptions  # noqa: PLC0415 - costly, and needed only here
+            from aioboto3 import Session  # noqa: PLC0415
             from aiobotocore.config import AioConfig  # noqa: PLC0415
-            from aiobotocore.session import AioSession  # noqa: PLC0415
 
             try:
-                session = AioSession(profile=self._login.profile or None)
-                maker = session.create_client(
+                session = Session(profile_name=self._login.profile or None)
+                maker = session.client(
                     service,
                     region_name=self._region or None,
                     aws_access_key_id=self._login.access_key or None,

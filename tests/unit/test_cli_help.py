@@ -110,7 +110,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     [
         (["--version"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
         (["--help"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
-        (["sync", "--help"], 370, ["dth.app", "uvloop", "botocore", "dth.finder", "rich", "yaml"]),
+        (["sync", "--help"], 370, ["dth.app", "uvloop", "aioboto3", "botocore", "dth.finder", "rich", "yaml"]),
     ],
     ids=["version", "help", "help of sync"],
 )
@@ -122,3 +122,9 @@ def test_a_start_imports_no_more_than_it_needs(words: list[str], most: int, with
     assert "dth.cli.main" in imported
     assert not set(without) & set(imported)
     assert len(imported) <= most
+
+
+def test_a_job_on_this_machine_needs_no_aws_library() -> None:
+    program = "import sys, dth.app.verbs, dth.aws, dth.ecr.aws; print([m for m in ('aioboto3', 'boto3', 'botocore', 's3transfer') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
