@@ -9,7 +9,7 @@ SOURCES := $(shell find dth -name '*.py') pyproject.toml
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,16 @@ build/tools.installed: locks/tools.txt
 	build/tools/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-test: servers lint build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
+# The documentation, in an environment of its own. A link that leads nowhere ends the build.
+build/docs.installed: locks/docs.txt
+	rm -rf build/docs && $(PYTHON) -m venv build/docs
+	build/docs/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+docs: build/docs.installed  ## The documentation as a site, into dist/docs
+	NO_MKDOCS_2_WARNING=true build/docs/bin/mkdocs build
+
+test: servers lint docs build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider \
@@ -74,7 +83,7 @@ quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
 
 test-tree:
-	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy release Dockerfile README.md CHANGELOG.md SECURITY.md LICENSE Makefile pyproject.toml locks $(TREE)/
+	rm -rf $(TREE) && mkdir -p $(TREE) && cp -R tests docs bench deploy release Dockerfile README.md CHANGELOG.md SECURITY.md LICENSE Makefile pyproject.toml mkdocs.yml locks $(TREE)/
 
 servers:
 	@sh tests/servers/install.sh

@@ -52,7 +52,7 @@ def usage() -> str:
     command = _running.get()
     if command is None:
         return ""
-    arguments = [_argument_name(one) for one in command.params if one.param_type_name == "argument"]
+    arguments = [argument_name(one) for one in command.params if one.param_type_name == "argument"]
     return " ".join(["dth", command.name or "", *arguments, "[OPTIONS]"])
 
 
@@ -62,7 +62,8 @@ def running_name() -> str:
     return (command and command.name) or "COMMAND"
 
 
-def _argument_name(argument: Any) -> str:
+def argument_name(argument: Any) -> str:
+    """`SOURCE`, as it stands in the usage line."""
     return str(argument.metavar or argument.name.upper()).strip("[]")
 
 
@@ -110,7 +111,7 @@ def _write_parameters(formatter: Any, parameters: Iterable[Any]) -> None:
             continue
         is_argument = one.param_type_name == "argument"
         panel = "Arguments" if is_argument else getattr(one, "rich_help_panel", None) or "Options"
-        name = _argument_name(one) if is_argument else option_names(one)
+        name = argument_name(one) if is_argument else option_names(one)
         panels.setdefault(panel, []).append((name, " ".join((one.help or "").split()).replace("`", "")))
     for panel, rows in panels.items():
         if rows:

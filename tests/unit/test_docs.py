@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import typer.main
 from typer.core import TyperGroup
 
+from dth.cli import reference
 from dth.cli.main import COMMANDS, app
 from dth.settings import TransferJob, settings_of
+from dth.settings.catalog import entries
+from dth.settings.jobfile import DEPLOYMENT_ONLY, MEANINGLESS, ORIGINAL
+from dth.stores.providers import PROFILES
 from dth.summary import ExitCode
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+from tests.documentation import PAGES, ROOT, shell_lines, without_shell
 
 
-def shell_lines() -> list[str]:
-    """Every command in a shell block of a page, comments left out."""
-    lines = []
-    for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-            joined = block.replace("\\\n", " ")
-            lines += [line for line in joined.splitlines() if line.strip() and not line.startswith("#")]
-    return lines
-
-
-@pytest.mark.parametrize("line", shell_lines())
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in shell_lines(page)}))
 def test_every_command_in_the_documentation_is_one(line: str) -> None:
-    words = shlex.split(line, comments=True)
+    words = shlex.split(without_shell(line))
     while words and "=" in words[0]:
         words.pop(0)
     if words[0] == "make":
@@ -68,3 +60,32 @@ def test_options_named_in_prose_exist() -> None:
         prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
         for option in re.findall(r"`(--[a-z][a-z-]+)", prose):
             assert option in known, f"{page.name}: {option}"
+
+
+@pytest.mark.parametrize(("name", "made"), [("commands.md", reference.page), ("dth.1", reference.manual)])
+def test_what_is_made_from_the_commands_is_what_they_say_of_themselves(name: str, made: Callable[[], str]) -> None:
+    assert (ROOT / "docs" / name).read_text() == made(), "python -m dth.cli.reference makes it anew"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_a_section_with_an_example(name: str) -> None:
+    section = (ROOT / "docs" / "commands.md").read_text().partition(f"\n## dth {name}\n")[2].partition("\n## ")[0]
+    assert re.search(rf"```sh\n.*\bdth {name}\b", section)
+
+
+def test_whoever_comes_from_the_original_finds_each_of_its_names() -> None:
+    page = (ROOT / "docs" / "migrating.md").read_text()
+    of_settings = {one.guide for one in entries() if one.guide}
+    missing = {name for name in {*of_settings, *DEPLOYMENT_ONLY, *MEANINGLESS, *ORIGINAL} if f"`{name}`" not in page}
+    assert not missing
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_each_kind_of_store_has_its_place_in_the_page_of_providers(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "providers.md").read_text()
+
+
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")[2]
+    pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES[1:]]
+    assert [page for page in pages if page not in menu and not page.startswith("decisions/2")] == []
