@@ -6,6 +6,7 @@ themselves.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,8 +106,9 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _example(paragraph: str) -> str:
-    """The command of an `Example:` paragraph, "" for any other."""
-    return " ".join(paragraph.split("`")[1].split()) if paragraph.startswith("Example:") else ""
+    """The command of a paragraph that is nothing else, `Example:` before it or not; "" for any other."""
+    found = re.fullmatch(r"(?:Examples?:)?\s*`([^`]+)`", " ".join(paragraph.split()))
+    return found.group(1) if found else ""
 
 
 def _block(paragraph: str) -> list[str]:
