@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from dth.app.build import Lock, open_embedded
 from dth.causes import Cause, cause_of
 from dth.embedded import is_dead_here
+from dth.finder.checkpoint import continued_by
 from dth.ledgers.base import Ledger, Run
 from dth.prices import Cost, cost_of
 from dth.queues.base import QueueDepth
 from dth.settings import TransferJob
+from dth.states import RunState
 from dth.stats import Lag, ProcessRow, ProcessState, add_up
 from dth.usage import LOST_SECONDS
 
@@ -61,12 +63,19 @@ class Details:
 @dataclass(frozen=True, slots=True)
 class Status:
     """A job at one moment: its runs, the newest first, what is known of each by its id, and its queue. `idle` are processes
-    that have met no run yet."""
+    that have met no run yet. `continued` are the ids of runs whose finders died and which the newest one goes on with: it
+    does not find again what fails of theirs."""
 
     runs: list[Run]
     depth: QueueDepth
     details: Mapping[str, Details] = field(default_factory=dict)
     idle: tuple[ProcessRow, ...] = ()
+    continued: tuple[str, ...] = ()
+
+    def result(self) -> list[Run]:
+        """The runs that say how the job's latest listing ended; where nothing was ever listed, the one of its events."""
+        listed = [run for run in self.runs if run.state is not RunState.STANDING]
+        return [run for run in listed if run is listed[0] or run.run_id in self.continued] or self.runs[:1]
 
 
 async def status(job: TransferJob) -> Status:
@@ -77,11 +86,13 @@ async def status(job: TransferJob) -> Status:
             ledger.runs(here.job_id, RUNS_SHOWN), here.queue.depth(), ledger.processes(here.job_id, "")
         )
         details = await asyncio.gather(*(_details(run, ledger) for run in runs))
+        newest = next((run for run in runs if run.state is not RunState.STANDING), None)
+        continued = await continued_by(ledger, here.job_id, newest.run_id) if newest else ()
     found = dict(zip((run.run_id for run in runs), details, strict=True))
     if depth.oldest_seconds is None:
         depth = replace(depth, oldest_seconds=_oldest(found.values()))
     waiting = [one for one in _judged(idle) if one.state is not ProcessState.ENDED]
-    return Status(runs, depth, found, tuple(waiting))
+    return Status(runs, depth, found, tuple(waiting), continued)
 
 
 async def _details(run: Run, ledger: Ledger) -> Details:

@@ -82,6 +82,7 @@ def _over(now: Status) -> bool:
 
 
 def _code(now: Status) -> int:
-    """The newest run speaks: what failed before it was found again by it."""
-    bad = [run for run in now.runs[:1] if run.counts.failed or run.state is RunState.ABANDONED]
+    """What the latest listing led to: what had failed before it was found again by it."""
+    latest = now.result()
+    bad = [run for run in latest if run.counts.failed] or latest[0].state is RunState.ABANDONED
     return ExitCode.SOME_FAILED if bad else ExitCode.COMPLETE

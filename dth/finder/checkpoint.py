@@ -29,6 +29,7 @@ TEXT_MAX = 32 * 1024
 """Characters of a checkpoint (ASCII): 32 write units of DynamoDB, an item of which holds 400 KiB. 16 listers need some 3 KiB."""
 
 _NOTE = "checkpoint"
+_CONTINUES = "continues/"
 _VERSION = 1
 
 
@@ -134,3 +135,15 @@ async def keep(ledger: Ledger, job_id: str, checkpoint: Checkpoint) -> None:
 async def forget(ledger: Ledger, job_id: str) -> None:
     """The next run lists everything."""
     await ledger.put_note(job_id, _NOTE, "")
+
+
+async def note_continued(ledger: Ledger, job_id: str, taken: Checkpoint) -> None:
+    """Remember which runs the last one of the chain continues. What the others sent may still fail, under their names, and
+    the last one does not find it again."""
+    await ledger.put_note(job_id, _CONTINUES + taken.runs[-1], json.dumps(taken.runs[:-1]))
+
+
+async def continued_by(ledger: Ledger, job_id: str, run_id: str) -> tuple[str, ...]:
+    """The runs that a run continues, the oldest first; () where it listed everything."""
+    text = await ledger.get_note(job_id, _CONTINUES + run_id)
+    return tuple(map(str, json.loads(text))) if text else ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dth.errors import LedgerError
 from dth.events import Emit, Notice
-from dth.finder.checkpoint import Checkpoint, beginning, forget, keep, take_over
+from dth.finder.checkpoint import Checkpoint, beginning, forget, keep, note_continued, take_over
 from dth.finder.ranges import EVERYTHING, KeyRange
 from dth.ledgers.base import Ledger
 
@@ -57,6 +57,8 @@ class Heartbeat:
         if not go_on:
             return None
         self._checkpoint = found.taken or fresh
+        if found.taken:
+            await note_continued(self.ledger, self._job_id, found.taken)
         return found.taken
 
     async def run(self, look: Callable[[], Place | None], sent: Callable[[int], bool]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import dth.app
+from dth.app.status import Status
 from dth.cli.main import app as command
 from dth.errors import AccessDenied, ConnectFailed, DthError, QueueError, RunUnderWay
 from dth.events import Difference, Emit, Moved, Notice, ObjectFailed, Planned, RunOver, RunSealed, RunStarted
@@ -31,14 +32,6 @@ URLS = ["s3://photos/2026", "s3://backup/photos"]
 PLACES = ["--src-bucket", "photos", "--dest-bucket", "backup"]
 
 
-@dataclass(frozen=True)
-class FakeStatus:
-    runs: list[Run]
-    depth: QueueDepth
-    details: dict[str, Any] = field(default_factory=dict)
-    idle: tuple[Any, ...] = ()
-
-
 VERIFIED = Verified({"equal": 3}, {"etag": 3}, 3, 3, 0, 1.0, 0, complete=True, report="/state/verify.jsonl")
 
 
@@ -48,7 +41,7 @@ class Engine:
 
     calls: list[tuple[str, TransferJob, dict[str, Any]]] = field(default_factory=list)
     does: Callable[[Emit, asyncio.Event], Any] = lambda _emit, _stop: None
-    statuses: list[FakeStatus] = field(default_factory=list)
+    statuses: list[Status] = field(default_factory=list)
     verified: Verified = VERIFIED
 
     async def _verb(self, name: str, job: TransferJob, emit: Emit, stop: asyncio.Event, **options: Any) -> Summary:
@@ -81,7 +74,7 @@ class Engine:
         await self._verb("verify", job, emit, stop, download=download, metadata=metadata, tags=tags)
         return self.verified
 
-    async def status(self, job: TransferJob) -> FakeStatus:
+    async def status(self, job: TransferJob) -> Status:
         self.calls.append(("status", job, {}))
         return self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
 
@@ -374,8 +367,10 @@ def test_infos_are_for_the_verbose_and_warnings_for_everyone(engine: Engine) -> 
     assert "small print" in loud
 
 
-def run(state: RunState = RunState.SEALED, *, found: int | None = 3, done: int = 3, failed: int = 0) -> Run:
-    return Run("r1", "nightly", state, "{}", "host/1", 0.0, 1.7e9, found, 3000, {}, Counts(done, 0, failed, 3000))
+def run(
+    state: RunState = RunState.SEALED, *, found: int | None = 3, done: int = 3, failed: int = 0, name: str = "r1"
+) -> Run:
+    return Run(name, "nightly", state, "{}", "host/1", 0.0, 1.7e9, found, 3000, {}, Counts(done, 0, failed, 3000))
 
 
 def depth(visible: int = 0) -> QueueDepth:
@@ -383,7 +378,7 @@ def depth(visible: int = 0) -> QueueDepth:
 
 
 def test_status_shows_runs_and_queue(engine: Engine) -> None:
-    engine.statuses = [FakeStatus([run(), run(RunState.ABANDONED, found=None)], depth(4))]
+    engine.statuses = [Status([run(), run(RunState.ABANDONED, found=None)], depth(4))]
     result = dth_("status", *URLS)
     assert result.exit_code == 0, result.output
     assert "complete" in result.stdout
@@ -393,7 +388,7 @@ def test_status_shows_runs_and_queue(engine: Engine) -> None:
 
 
 def test_status_as_json_is_one_object_per_run(engine: Engine) -> None:
-    engine.statuses = [FakeStatus([run(failed=1, done=2)], depth())]
+    engine.statuses = [Status([run(failed=1, done=2)], depth())]
     lines = [json.loads(line) for line in dth_("status", "--job-id", "nightly", "--json").stdout.splitlines()]
     want = {"run_id": "r1", "state": "sealed", "found": 3, "done": 2, "skipped": 0, "failed": 1, "bytes": 3000}
     assert want.items() <= lines[0].items()
@@ -401,14 +396,14 @@ def test_status_as_json_is_one_object_per_run(engine: Engine) -> None:
 
 
 def test_status_before_the_first_run_says_so(engine: Engine) -> None:
-    engine.statuses = [FakeStatus([], depth())]
+    engine.statuses = [Status([], depth())]
     result = dth_("status", *URLS)
     assert result.exit_code == 0
     assert "No run of this job yet" in result.stdout
 
 
 def test_waiting_for_a_run_that_does_not_exist_is_no_success(engine: Engine) -> None:
-    engine.statuses = [FakeStatus([], depth())]
+    engine.statuses = [Status([], depth())]
     result = dth_("status", *URLS, "--wait")
     assert result.exit_code == 2
     assert "no run of this job to wait for: check its locations or --job-id" in result.stderr
@@ -417,26 +412,41 @@ def test_waiting_for_a_run_that_does_not_exist_is_no_success(engine: Engine) -> 
 @pytest.mark.parametrize(
     ("last", "code"),
     [
-        (FakeStatus([run()], depth()), 0),
-        (FakeStatus([run(done=2, failed=1)], depth()), 3),
-        (FakeStatus([run(RunState.ABANDONED, found=None)], depth()), 3),
-        (FakeStatus([run(), run(RunState.ABANDONED, found=None)], depth()), 0),
+        (Status([run()], depth()), 0),
+        (Status([run(done=2, failed=1)], depth()), 3),
+        (Status([run(RunState.ABANDONED, found=None)], depth()), 3),
+        (Status([run(), run(RunState.ABANDONED, found=None)], depth()), 0),
+        (Status([run(), run(RunState.ABANDONED, found=None, failed=1, name="old")], depth()), 0),
+        (Status([run(), run(RunState.ABANDONED, found=None, failed=1, name="old")], depth(), continued=("old",)), 3),
+        (Status([run(RunState.STANDING, found=None), run(failed=1, done=2)], depth()), 3),
+        (Status([run(RunState.STANDING, found=None, failed=1), run()], depth()), 0),
+        (Status([run(RunState.STANDING, found=None, failed=1)], depth()), 3),
     ],
 )
 def test_status_waits_until_all_runs_are_over(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, last: FakeStatus, code: int
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, last: Status, code: int
 ) -> None:
     monkeypatch.setattr("dth.cli.status.WATCH_SECONDS", 0.001)
     under_way = [
-        FakeStatus([run(RunState.LISTING, found=None)], depth()),
-        FakeStatus([run(done=1)], depth(2)),
-        FakeStatus([run(RunState.ABANDONED, found=None)], depth(1)),
+        Status([run(RunState.LISTING, found=None)], depth()),
+        Status([run(done=1)], depth(2)),
+        Status([run(RunState.ABANDONED, found=None)], depth(1)),
     ]
     engine.statuses = [*under_way, last]
     result = dth_("status", *URLS, "--wait")
     assert result.exit_code == code, result.output
     assert len(engine.calls) == 4
     assert result.stdout.count("queue:") == 1
+
+
+def test_what_fails_of_a_run_that_another_continues_is_shown_with_it(engine: Engine) -> None:
+    old = run(RunState.ABANDONED, found=None, failed=2, name="old")
+    engine.statuses = [Status([run(), old], depth(), continued=("old",))]
+    shown = dth_("status", *URLS).stdout
+    assert "continues: old" in shown
+    assert "failed:    2" in shown
+    lines = [json.loads(line) for line in dth_("status", *URLS, "--json").stdout.splitlines()]
+    assert [line["continues"] for line in lines[:2]] == [["old"], []]
 
 
 def test_errors_have_no_other_exit_codes_than_the_documented_ones() -> None:

@@ -24,6 +24,7 @@ from dth.finder.checkpoint import (
     TEXT_MAX,
     Checkpoint,
     beginning,
+    continued_by,
     from_json,
     keep,
     take_over,
@@ -213,6 +214,7 @@ async def test_the_run_after_a_dead_one_lists_what_was_left_and_has_totals_of_it
         assert found.found == found.compared == len(keys_in(queue)) < len(KEYS)
         assert source.asked[: len(left.ranges)] == list(left.ranges)
         assert "taken_over" in {e.code for e in events if isinstance(e, Notice)}
+        assert await continued_by(ledger, "job", "next") == ("run",)
         sealed = await ledger.run("next")
         assert sealed
         assert (sealed.state, sealed.found) == (RunState.SEALED, found.found)
@@ -220,6 +222,7 @@ async def test_the_run_after_a_dead_one_lists_what_was_left_and_has_totals_of_it
         source = Stopping(PAGES)
         found = await run_of(ledger, source, HeldQueue(), run_id="whole", overlap=True)
         assert (found.compared, source.asked[0]) == (len(KEYS), EVERYWHERE)
+        assert await continued_by(ledger, "job", "whole") == ()
 
 
 async def test_a_key_is_behind_the_checkpoint_only_once_the_queue_has_its_message(tmp_path: Path) -> None:

@@ -57,8 +57,11 @@ class JsonOutput:
     def status(self, now: Status, *, again: bool = False) -> None:
         """One object per run, then one of the queue (`"event":"Queue"`)."""
         del again
+        newest = now.result()[0] if now.runs else None
         for run in now.runs:
-            self._line(_compact({"event": "Run", **_run(run), **_details(run, now.details.get(run.run_id))}))
+            continues = list(now.continued) if run is newest else []
+            said = {**_run(run), "continues": continues, **_details(run, now.details.get(run.run_id))}
+            self._line(_compact({"event": "Run", **said}))
         self._line(_compact({"event": "Queue", **dataclasses.asdict(now.depth)}))
         self.tick()
 

@@ -38,11 +38,14 @@ def screen(now: Status, width: int, clock: float | None = None) -> list[str]:
     at = time.time() if clock is None else clock
     if not now.runs:
         return _set([("", "No run of this job yet."), *_queue(now.depth), *_idle(now)], width)
-    shown = [run for number, run in enumerate(now.runs) if number == 0 or not _is_done(run)]
+    failing = [run for run in now.result() if run.counts.failed]
+    shown = [run for number, run in enumerate(now.runs) if number == 0 or run in failing or not _is_done(run)]
     lines: list[str] = []
     for number, run in enumerate(shown):
         details = now.details.get(run.run_id)
         facts = list(_first(run, details, at))
+        if run is now.result()[0] and now.continued:
+            facts.append(("continues", ", ".join(map(shown_key, now.continued))))
         if number == 0:
             facts += [*_queue(now.depth), *_idle(now)]
         if details:
