@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dth.app.build import Lock, open_embedded
@@ -17,12 +17,13 @@ from dth.prices import Cost, cost_of
 from dth.queues.base import QueueDepth
 from dth.settings import TransferJob
 from dth.states import RunState
-from dth.stats import Lag, ProcessRow, ProcessState, add_up
+from dth.stats import Failure, Lag, ProcessRow, ProcessState, add_up
 from dth.usage import LOST_SECONDS
 
 RUNS_SHOWN = 20
 EXAMPLES = 20  # keys of each error code
 PAGE = 50  # failures read at once to find them
+FAILURES_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,25 @@ async def status(job: TransferJob) -> Status:
         depth = replace(depth, oldest_seconds=_oldest(found.values()))
     waiting = [one for one in _judged(idle) if one.state is not ProcessState.ENDED]
     return Status(runs, depth, found, tuple(waiting), continued)
+
+
+async def failures(job: TransferJob) -> AsyncIterator[Failure]:
+    """Every object that failed in the job's latest listing, and in the runs that it continues; or of its events where nothing
+    was ever listed. Each is named once, although a worker's death may have written it twice."""
+    now = await status(job)
+    async with open_embedded(job, lock=Lock.NONE) as here:
+        for run in now.result():
+            named: set[tuple[str, str]] = set()
+            after = ""
+            while True:
+                page = await here.ledger.failures(run.run_id, after=after, limit=FAILURES_AT_ONCE)
+                for one in page.items:
+                    if (one.key, one.code) not in named:
+                        named.add((one.key, one.code))
+                        yield one
+                after = page.after
+                if not after:
+                    break
 
 
 async def _details(run: Run, ledger: Ledger) -> Details:

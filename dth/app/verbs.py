@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dth.app.live import Live
     from dth.app.probe import probe
     from dth.app.redrive import redrive
-    from dth.app.status import Status, status
+    from dth.app.status import Status, failures, status
     from dth.app.sync import sync
     from dth.app.verify import verify
     from dth.app.work import work
@@ -33,6 +33,7 @@ __all__ = [
     "ecr_sync",
     "enqueue_images",
     "explain_key",
+    "failures",
     "find",
     "init",
     "limits_now",
@@ -63,6 +64,7 @@ _MODULES = {
     "probe": "probe",
     "sync": "sync",
     "Status": "status",
+    "failures": "status",
     "find": "find",
     "status": "status",
     "work": "work",

@@ -26,6 +26,7 @@ Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `
 Dest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all runs of the job are over; 3 if something failed.")]
+Failed = Annotated[bool, typer.Option("--failed", help="List the objects that failed instead, each with its error.")]
 
 
 @with_settings(only=(*LOCATION, *IDENTITY))
@@ -35,6 +36,7 @@ def status(
     *,
     watch: Watch = False,
     wait: Wait = False,
+    failed: Failed = False,
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -46,12 +48,18 @@ def status(
 
     Example: `dth status s3://photos/2026 s3://backup/photos/2026 --watch`
     """
+    if failed and (watch or wait):
+        raise typer.BadParameter("--failed lists once: leave out --watch and --wait")
     common = Common(job, json, verbose)
 
     async def verb(output: Output, stop: asyncio.Event) -> int:
         settings = _settings(common, source, dest, flags)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
+        if failed:
+            async for one in verbs.failures(settings):
+                output.failure(one)
+            return ExitCode.COMPLETE
         while True:
             now = await verbs.status(settings)
             if wait and not now.runs:

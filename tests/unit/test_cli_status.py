@@ -59,6 +59,7 @@ async def keep(state: Path, *, sealed: bool = True) -> None:
             for code in CODES
             for n in range(30)
         ]
+        failures.append(failures[0])  # a worker died and its message came again
         await ledger.record(OutcomeRow(f"{run_id}-1", run_id, done, "", ""), "p", behind, failures)
         if sealed:
             await ledger.seal_run(
@@ -99,7 +100,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def on_terminal(
-    columns: int, *words: str, rows: int = 200, seconds: float = 60.0, until: str = r"earlier:\s+before"
+    columns: int, *words: str, rows: int = 200, seconds: float = 300.0, until: str = r"earlier:\s+before"
 ) -> str:
     """What a command writes on a terminal so wide, until it holds such a line (and then Ctrl-C)."""
     leader, follower = pty.openpty()
@@ -188,7 +189,7 @@ def test_one_look_on_a_terminal_leaves_what_was_there(state: Path) -> None:
 
 def test_all_of_it_is_in_the_json(state: Path) -> None:
     words = [sys.executable, "-m", "dth", "status", "--job-id", JOB, "--state", str(state), "--json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
     *runs, queue = (json.loads(line) for line in done.stdout.splitlines())
     run = runs[0]
     assert len(runs) == 2
@@ -214,6 +215,21 @@ def test_all_of_it_is_in_the_json(state: Path) -> None:
     assert [one["state"] for one in run["workers"]].count("working") == 2
     assert queue["visible"] == 2
     assert 80 < queue["oldest_seconds"] < 300
+
+
+def test_every_object_that_failed_is_listed_once_with_its_error(state: Path) -> None:
+    words = [sys.executable, "-m", "dth", "status", "--job-id", JOB, "--state", str(state), "--failed"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 30 * len(CODES)
+    assert lines[0] == f"{next(iter(CODES))} {LONG_KEY}0: no"
+    done = subprocess.run([*words, "--json"], capture_output=True, text=True, check=True, timeout=300)
+    failures = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {one["event"] for one in failures} == {"Failure"}
+    assert {one["run_id"] for one in failures} == {"0123456789abcdef"}
+    assert {(one["code"], one["key"]) for one in failures} == {
+        (code, f"{LONG_KEY}{n}") for code in CODES for n in range(30)
+    }
 
 
 def test_a_screen_says_what_nobody_can_know_yet(tmp_path: Path) -> None:

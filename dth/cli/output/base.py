@@ -10,6 +10,7 @@ from dth.summary import Summary, Verified
 
 if TYPE_CHECKING:
     from dth.app.status import Status
+    from dth.stats import Failure
 
 
 class Output(Protocol):
@@ -33,6 +34,10 @@ class Output(Protocol):
 
     def status(self, now: Status, *, again: bool = False) -> None:
         """Show a job's runs, the newest first, and its queue; `again`: in the place of what was shown before."""
+        ...
+
+    def failure(self, one: Failure) -> None:
+        """Show one object that failed, on a line of its own."""
         ...
 
     def error(self, code: str, message: str, exit_code: int) -> None:

@@ -43,6 +43,7 @@ from dth.text import printable
 
 if TYPE_CHECKING:
     from dth.app.status import Status
+    from dth.stats import Failure
 
 PLAIN_SECONDS = 5.0
 SPINNER_COLUMNS = 2
@@ -158,6 +159,10 @@ class PlainOutput:
         sys.stdout.write("\n".join(lines) + "\n")
         sys.stdout.flush()
 
+    def failure(self, one: Failure) -> None:
+        """On standard output."""
+        _out(f"{one.code} {shown_key(one.key)}: {shown_key(one.error)}")
+
     def error(self, code: str, message: str, exit_code: int) -> None:
         """One message, on standard error. Its line feeds stay: `str` of an error leaves none but dth's own."""
         del code
@@ -213,6 +218,11 @@ class LiveOutput(PlainOutput):
         """Below where the display was."""
         self._live.stop()
         super().status(now, again=again)
+
+    def failure(self, one: Failure) -> None:
+        """Below where the display was."""
+        self._live.stop()
+        super().failure(one)
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """Below where the display was."""

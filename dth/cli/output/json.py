@@ -13,6 +13,7 @@ from dth.summary import Summary, Verified
 
 if TYPE_CHECKING:
     from dth.app.status import Details, Status
+    from dth.stats import Failure
 
 
 class JsonOutput:
@@ -64,6 +65,10 @@ class JsonOutput:
             self._line(_compact({"event": "Run", **said}))
         self._line(_compact({"event": "Queue", **dataclasses.asdict(now.depth)}))
         self.tick()
+
+    def failure(self, one: Failure) -> None:
+        """One object, `"event":"Failure"`; `failed_at` is in seconds since 1970."""
+        self._line(_compact({"event": "Failure", **dataclasses.asdict(one)}))
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """The last line where there is no summary."""
