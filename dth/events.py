@@ -191,6 +191,19 @@ class Requests(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Vitals(Event):
+    """How a process does, said every few seconds: how many objects and parts its limiter lets be in flight, how often a
+    store made it slow down so far, how old events were when they were done with (the fields of a `stats.Lag`; None where
+    there were none), and how long the oldest message had waited that came lately (None where none came)."""
+
+    process: str
+    limit: int = 0
+    throttles: int = 0
+    lag: dict[str, Any] | None = None
+    oldest_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """Something worth a line: `level` is info or warning, `code` a stable word."""
 
@@ -274,7 +287,7 @@ _kinds: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         RunStarted, ListingProgress, SortProgress, RunSealed, RunAbandoned, WorkerStarted, WorkerStopped, WorkerFailed, Moved,
-        BytesMoved, InFlight, ObjectFailed, Planned, Estimated, Requests, Notice, RunOver,
+        BytesMoved, InFlight, ObjectFailed, Planned, Estimated, Requests, Vitals, Notice, RunOver,
         Buried, Difference, VerifyProgress, Explained, Probed, ProbeOver,
     )
 }  # fmt: skip

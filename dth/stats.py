@@ -113,6 +113,12 @@ class Lag:
                 return seconds_of(bucket)
         return 0.0
 
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Lag:
+        """From JSON, whose names are all text."""
+        sketch = {int(bucket): count for bucket, count in fields["sketch"].items()}
+        return cls(fields["last_seconds"], fields["last_at"], sketch)
+
     def __add__(self, other: Lag) -> Lag:
         later = max(self, other, key=lambda lag: lag.last_at)
         return Lag(later.last_seconds, later.last_at, dict(Counter(self.sketch) + Counter(other.sketch)))
@@ -183,8 +189,7 @@ class ProcessRow:
         fields["state"] = ProcessState(fields["state"])
         fields["listed"] = tuple(fields.get("listed", (0, 0)))
         if lag := fields.get("lag"):
-            sketch = {int(bucket): count for bucket, count in lag["sketch"].items()}
-            fields["lag"] = Lag(lag["last_seconds"], lag["last_at"], sketch)
+            fields["lag"] = Lag.of(lag)
         return cls(**fields)
 
 

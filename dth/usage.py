@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dth.errors import LedgerError
-from dth.events import BytesMoved, Emit, Event, ListingProgress, Moved, Requests, RunSealed
+from dth.events import BytesMoved, Emit, Event, ListingProgress, Moved, Requests, RunSealed, Vitals
 from dth.ledgers.base import Ledger
 from dth.states import Side
 from dth.stats import Lag, ProcessRow, ProcessState, bucket_of
@@ -57,11 +58,14 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What a process has in its hands at the moment."""
+    """What a process has in its hands at the moment, how much its limiter lets it have, and how often a store made it slow
+    down so far."""
 
     objects: int
     bytes: int
     draining: bool
+    limit: int = 0
+    throttles: int = 0
 
 
 class _Lags:
@@ -260,6 +264,7 @@ class Usage:
         if self._stores and (ended or self._clock() - self._said_at >= SAID_SECONDS):
             self._said_at = self._clock()
             self._emit(self._requests())
+            self._emit(self._vitals())
 
     def _collect(self, stores: _Stores) -> None:
         """What was asked since the last look is the run's."""
@@ -306,9 +311,7 @@ class Usage:
             retries={side: dict(counts) for side, counts in run.retries.items() if counts},
             regions=dict(run.regions),
             lag=run.lags.lag(),
-            oldest_seconds=round(self._waited[0], 1)
-            if current and self._clock() - self._waited[1] < RATE_SECONDS
-            else None,
+            oldest_seconds=self._waited_lately() if current else None,
             listed=run.listed,
             found=run.found,
             found_bytes=run.found_bytes,
@@ -332,6 +335,16 @@ class Usage:
                 *(before.in_flight, before.bytes_rate),
             )
         )
+
+    def _vitals(self) -> Vitals:
+        hands = self._hands()
+        lags = [lag for run in self._runs.values() if (lag := run.lags.lag())]
+        together = dataclasses.asdict(sum(lags[1:], lags[0])) if lags else None
+        return Vitals(self._process, hands.limit, hands.throttles, together, self._waited_lately())
+
+    def _waited_lately(self) -> float | None:
+        seconds, at = self._waited
+        return round(seconds, 1) if self._clock() - at < RATE_SECONDS else None
 
     def _requests(self) -> Requests:
         """All that this process has asked, for whichever run."""

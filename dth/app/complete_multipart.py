@@ -7,7 +7,9 @@ import contextlib
 import time
 from collections import Counter
 
+from dth import settings
 from dth.app.build import Embedded, JobOpener, Lock, open_embedded, open_report, worker_settings
+from dth.app.measured import measured
 from dth.app.object_rows import with_rows
 from dth.app.record import Record
 from dth.events import Emit, Notice
@@ -26,20 +28,24 @@ async def complete_multipart(
     """Count dead letters that nobody counted, finish or mend shared uploads that nobody is at, and end uploads that nobody
     will go on with; once, or each `every` seconds until stopped. `older_than` (seconds, 0: none): also those that are
     under way for longer, where they have no owner."""
-    record = Record(emit)
-    async with open_embedded(job, lock=Lock.SHARED) as here:
+    async with (
+        measured(job, settings.job_id(job), emit) as measures,
+        open_embedded(job, lock=Lock.SHARED) as here,
+        measures.watching(here.ledger, here.queue),
+    ):
+        record = Record(measures.emit)
         open_job = JobOpener(job, here.ledger, strict=True)
         own = worker_settings(job, here.process, until_empty=False, poll_seconds=here.ports.poll_seconds)
         try:
             async with with_rows(job, here.folder, open_report(job, here.folder)) as report:
                 process = WorkerProcess(open_job, here.queue, here.ledger, own, record.note, report)
-                while True:
-                    await _mend(here, process, record, older_than)
-                    if not every or stop.is_set():
-                        break
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), every)
-                await process.usage.end()
+                async with process.usage.kept():
+                    while True:
+                        await _mend(here, process, record, older_than)
+                        if not every or stop.is_set():
+                            break
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(stop.wait(), every)
         finally:
             await open_job.close(record.note)
     return record.summary(interrupted=False)

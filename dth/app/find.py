@@ -8,6 +8,7 @@ import uuid
 from dth import settings
 from dth.app.build import RUNS_LOOKED_AT, Embedded, Lock, open_embedded
 from dth.app.listers import listers
+from dth.app.measured import measured
 from dth.app.plan import Plan
 from dth.app.record import Record
 from dth.app.selection import selection_of
@@ -31,14 +32,17 @@ from dth.usage import Hands, Usage
 
 async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bool) -> Summary:
     """List both sides, send the differences to the queue, seal the run. Raises RunUnderWay where one is not over yet."""
-    record = Record(emit)
-    async with open_sides(job, connections=finder_connections(job)) as sides:
+    async with (
+        measured(job, settings.job_id(job), emit) as measures,
+        open_sides(job, connections=finder_connections(job)) as sides,
+    ):
+        record = Record(measures.emit)
         await sides.check(job, record.note)
         if dry_run:
             process = "dry-run"
             await unless_stopped(preview_only(job, sides, record), stop)
         else:
-            async with open_embedded(job, lock=Lock.SHARED) as here:
+            async with open_embedded(job, lock=Lock.SHARED) as here, measures.watching(here.ledger, here.queue):
                 process = here.process
                 await bury_dead_finders(here, record)
                 await unless_stopped(find_once(job, sides, here, record, alone=False), stop)

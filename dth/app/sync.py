@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
+from dth import settings
 from dth.app.build import Lock, make_job, open_embedded, open_report
 from dth.app.find import find_once, preview_only
+from dth.app.measured import measured
 from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.app.sides import finder_connections, open_sides
@@ -32,13 +34,16 @@ async def sync(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
             "dth sync keeps its queue and ledger on this machine: for a fleet's (queue, table) use dth find and dth work"
         )
     job = on_one_machine(job)
-    record = Record(emit)
-    async with open_sides(job, connections=finder_connections(job)) as sides:
+    async with (
+        measured(job, settings.job_id(job), emit) as measures,
+        open_sides(job, connections=finder_connections(job)) as sides,
+    ):
+        record = Record(measures.emit)
         await sides.check(job, record.note)
         if dry_run:
             await unless_stopped(preview_only(job, sides, record), stop)
             return record.summary(interrupted=stop.is_set())
-        async with open_embedded(job, lock=Lock.ALONE) as here:
+        async with open_embedded(job, lock=Lock.ALONE) as here, measures.watching(here.ledger, here.queue):
             open_report(job, here.folder).check()
             workers = LocalWorkers(job, here, record.note, strict=False, start=start)
             if not await here.over():

@@ -8,9 +8,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from dth import settings
 from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
 from dth.app.live_limits import LiveLimits
+from dth.app.measured import measured
 from dth.app.ports import LONG_POLL_SECONDS, open_event_queue
 from dth.app.record import Record
 from dth.children import Children, ChildTask, Start, spawn
@@ -37,13 +39,18 @@ async def work(
 ) -> Summary:
     """Consume the queue with one process a core until stopped, or until all runs of the job are over. Signs of life go to
     `health_file` and to systemd (see `app.heartbeat`); `start` makes worker processes."""
-    record = Record(emit)
-    async with open_embedded(job, lock=Lock.SHARED) as here, beating(health_file, stop):
-        open_report(job, here.folder).check()
-        workers = LocalWorkers(job, here, record.note, strict=True, start=start)
-        async with _events(job, here, record.note, until_empty=until_empty):
-            await workers.run_until_stopped(stop, until_empty=until_empty)
-        await record.read_runs(here.ledger)
+    async with measured(job, settings.job_id(job), emit) as measures:
+        record = Record(measures.emit)
+        async with (
+            open_embedded(job, lock=Lock.SHARED) as here,
+            beating(health_file, stop),
+            measures.watching(here.ledger, here.queue),
+        ):
+            open_report(job, here.folder).check()
+            workers = LocalWorkers(job, here, record.note, strict=True, start=start)
+            async with _events(job, here, record.note, until_empty=until_empty):
+                await workers.run_until_stopped(stop, until_empty=until_empty)
+            await record.read_runs(here.ledger)
     return record.summary(interrupted=False)
 
 

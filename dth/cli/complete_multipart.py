@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.options import IDENTITY, LOCATION, METRICS, AsJson, Common, JobFile, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 Every = Annotated[
@@ -25,7 +25,9 @@ Sweep = Annotated[
 ]
 
 
-@with_settings(only=(*LOCATION, *IDENTITY, "lease_seconds", "max_attempts", "report", "report_level", "ledger_records"))
+@with_settings(
+    only=(*LOCATION, *IDENTITY, "lease_seconds", "max_attempts", "report", "report_level", "ledger_records", *METRICS)
+)
 def complete_multipart(
     *,
     every: Every = 0.0,

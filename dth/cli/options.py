@@ -19,6 +19,7 @@ from dth.settings.fields import PANELS
 _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
 LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
 PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing", "proxy")
+METRICS = ("metrics", "metrics_open", "metrics_emf")
 IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in PLACE))
 
 

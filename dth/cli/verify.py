@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import LOCATION, AsJson, Common, JobFile, Verbose, named_sides, with_settings
+from dth.cli.options import LOCATION, METRICS, AsJson, Common, JobFile, Verbose, named_sides, with_settings
 from dth.cli.run import Verb, execute, load
 
 _NOT_ASKED = (
@@ -14,7 +14,7 @@ _NOT_ASKED = (
     "verify", "no_clobber", "multipart_threshold", "part_size", "giant_threshold", "finder_number", "finder_depth", "high_water",
     "pack_objects", "pack_bytes", "message_bytes", "processes", "lease_seconds", "lease_cap_seconds", "grace_seconds",
     "stall_seconds", "max_attempts", "receive_limit", "overlap", "delete", "max_delete", "delete_from_empty", "delete_to", "from_file", "src_prefix_list",
-    "src_prefix_list_bucket", "event_queue", "allow", "event_silence_seconds", "plan_rate", "max_cost",
+    "src_prefix_list_bucket", "event_queue", "allow", "event_silence_seconds", "plan_rate", "max_cost", *METRICS,
 )  # fmt: skip
 """Settings of what verify does not do: writing, and sharing work."""
 

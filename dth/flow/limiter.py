@@ -90,6 +90,8 @@ class Limiter:
         self._step_back_to = 0  # the limit before the last step, 0 where no step is being judged
         self._stand_until = 0.0
         self._halved_at = -WINDOW_SECONDS
+        self.throttles = 0
+        """How often a store asked to slow down, or kept silent."""
 
     @property
     def limit(self) -> int:
@@ -121,6 +123,7 @@ class Limiter:
         """A store asked to slow down, or kept silent: halve, once per window, because what is in flight together is
         refused together. Nothing new starts for `retry_after` seconds (at most 30)."""
         now = self._clock()
+        self.throttles += 1
         if retry_after:
             self._paused_until = max(self._paused_until, now + min(retry_after, PAUSE_CAP_SECONDS))
         if not self._adaptive or now - self._halved_at < WINDOW_SECONDS:

@@ -23,7 +23,9 @@ from dth.settings import (
 )
 from dth.settings.catalog import Entry, entries
 
-OURS = frozenset({"state", "queue", "table", "report", "overlap", "ledger_records"})
+OURS = frozenset({
+    "state", "queue", "table", "report", "overlap", "ledger_records", "metrics", "metrics_open", "metrics_emf",
+})  # fmt: skip
 """Settings that the hub decides itself."""
 DEPLOYMENT = frozenset({
     "alarmEmail", "desiredCapacity", "ec2CronExpression", "ec2Subnets", "ec2VpcId", "ecsClusterName", "ecsSubnetA",

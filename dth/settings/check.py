@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 from dth.partitions import partition_at, partition_of
 from dth.settings.identity import mapping
 from dth.settings.transfer import NOT_YET, JobBase, TransferJob, settings_of
-from dth.settings.urls import folder
+from dth.settings.urls import folder, is_loopback, metrics_address
 
 KEY_ITSELF = re.compile(
     r"\s*[{]|.*\b(AKIA|ASIA|LTAI)[A-Za-z0-9]{12,}|(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9/+]{40}=?\s*$"
 )
 """An access key, a document with keys, or 40 characters as AWS's secret keys have them."""
 _TABLE_ROW_BYTES = 384 * 1024  # an item holds 400 KiB
+_LAST_PORT = 65_535
 _NEEDS_ENDPOINT = {"MinIO", "Ceph_RGW", "SeaweedFS", "S3_Compatible"}
 _NEEDS_REGION = {"Aliyun_OSS", "Tencent_COS", "Qiniu_Kodo", "Huawei_OBS", "Baidu_BOS"}
 
@@ -57,6 +58,15 @@ def shared_problems(job: JobBase, origins: Mapping[str, str]) -> list[str]:
         for name in ("queue", "event_queue")
         if "@" in str(getattr(job, name, "")).partition("://")[2].partition("/")[0]
     ]
+    if job.metrics and not job.metrics_open:
+        host, _ = metrics_address(job.metrics)
+        if not is_loopback(host):
+            found.append(
+                f"metrics = {job.metrics}{_from(origins, 'metrics')} lets other machines read them: set metrics_open where that "
+                "is meant, or give the port alone"
+            )
+    if job.metrics and metrics_address(job.metrics)[1] > _LAST_PORT:
+        found.append(f"metrics = {job.metrics}{_from(origins, 'metrics')}: ports end at {_LAST_PORT}")
     if bool(job.queue) != bool(job.table):
         there, missing = ("queue", "table") if job.queue else ("table", "queue")
         found.append(

@@ -20,7 +20,7 @@ from dth.settings.urls import parse_endpoint, parse_proxy
 
 Scope = Literal["job", "process"]
 
-PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report")
+PANELS = ("Source", "Destination", "Selection", "Compare", "Copy", "Limits", "State and report", "Metrics and logs")
 """The groups of settings, in the order in which help, forms and documentation show them."""
 
 

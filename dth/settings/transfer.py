@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from dth.settings.fields import Endpoint, ProxyUrl, Setting, Size, TextList, describe, setting
-from dth.settings.urls import BUCKET_PATTERN, BUCKET_RULE
+from dth.settings.urls import BUCKET_PATTERN, BUCKET_RULE, METRICS_PATTERN, METRICS_RULE
 
 MiB = 1024**2
 GiB = 1024**3
@@ -40,6 +40,7 @@ _compare = partial(setting, scope="job", panel="Compare")
 _copy = partial(setting, scope="job", panel="Copy")
 _limits = partial(setting, scope="process", panel="Limits")
 _state = partial(setting, scope="process", panel="State and report")
+_metrics = partial(setting, scope="process", panel="Metrics and logs")
 
 _BUCKET = rf"^$|^{BUCKET_PATTERN}$"
 _CLASS = r"^[A-Z0-9_]*$"
@@ -89,6 +90,17 @@ class JobBase(BaseModel):
     ledger_records: Literal["message", "object"] = _state(
         "message", "Ledger records", "Keep a ledger row per message, or one per object besides, to be queried."
     )
+    metrics: str = _metrics(
+        "", "Metrics", "Where Prometheus reads metrics: HOST:PORT, or a PORT of 127.0.0.1; empty: nowhere.",
+        pattern=METRICS_PATTERN, allowed=METRICS_RULE,
+    )  # fmt: skip
+    metrics_open: bool = _metrics(
+        False, "Open metrics", "Let other machines read the metrics: needed where HOST is not this machine alone."
+    )
+    metrics_emf: str = _metrics(
+        "", "Embedded metrics",
+        "File to which metrics are appended as lines in CloudWatch's embedded metric format; `-`: standard output.",
+    )  # fmt: skip
     overlap: bool = _state(False, "Overlap", "Start although another run of this job is still under way.")
     processes: int = _limits(0, "Processes", "Worker processes; 0: one per core.", ge=0, le=256)
     memory_budget: Size = _limits(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ _BUCKET = re.compile(BUCKET_PATTERN)
 _QUERY = re.compile(r"\?[A-Za-z][\w-]*=")
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 _LOCAL = re.compile(r"[.]{0,2}/|[.]{1,2}$|~|[A-Za-z]:[\\/]")  # ./folder, /folder, ~/folder, C:\folder
+
+
+METRICS_PATTERN = r"^$|^(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*):)?[0-9]{1,5}$"
+METRICS_RULE = "HOST:PORT such as 127.0.0.1:9464, or a port alone"
 
 
 class S3Url(NamedTuple):
@@ -111,3 +116,17 @@ def parse_proxy(text: str) -> str:
         rule = "a proxy is http://host:port, or http://user:password@host:port"
         raise ValueError(f"{rule}, with %40, %2F and the like for odd characters of the password")
     return url
+
+
+def metrics_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `[::1]:PORT`, `:PORT` or `PORT`; without a host, 127.0.0.1."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches the host. No name is looked up: other names than `localhost` count as reachable."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -115,7 +115,10 @@ class WorkerProcess:
         self.emit = self.usage.heard
 
     def _hands(self) -> Hands:
-        return Hands(self.limiter.in_flight, self.budget.in_use, self.draining.is_set())
+        limiter = self.limiter
+        return Hands(
+            limiter.in_flight, self.budget.in_use, self.draining.is_set(), limiter.limit, throttles=limiter.throttles
+        )
 
     async def job(self, run_id: str) -> Job | None:
         """The job of a run; None where the ledger knows no such run. Raises as `OpenJob`."""

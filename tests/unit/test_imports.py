@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "transfer", "flow", "report", "usage", "ecr", "verify", "probe", "multipart", "stores",
+        "children", "embedded", "finder", "worker", "transfer", "flow", "report", "usage", "metrics", "ecr", "verify", "probe", "multipart", "stores",
         "queues", "ledgers", "transport", *BASES,
     },
     "children": {"zygote"},
@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "flow": set(),
     "report": set(),
     "usage": {*BASES},
+    "metrics": {*BASES},
     "multipart": {*BASES},
     "stores": {"transport"},
     "stores.base": {"transport.base"},

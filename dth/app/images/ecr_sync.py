@@ -22,6 +22,7 @@ from dth.app.images.build import (
     run_options,
 )
 from dth.app.images.registries import Opener, Place, open_registries
+from dth.app.measured import Measured, measured
 from dth.app.ports import is_shared
 from dth.app.record import Record
 from dth.ecr.plan import ImagePlan
@@ -66,8 +67,11 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
         raise SettingsError(
             "dth ecr-sync keeps its ledger on this machine: for a fleet's (queue, table) use --enqueue and dth work"
         )
-    record = Record(emit)
-    async with open_registries(job) as opener:
+    async with (
+        measured(job, settings.image_job_id(job), emit) as measures,
+        open_registries(job) as opener,
+    ):
+        record = Record(measures.emit)
         sources = await open_sources(job, opener)
         place = await opener.destination()
         await place.registry.check()
@@ -79,9 +83,13 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
             await ImagePlan(run, place.registry, run.options, record.note).preview(stop)
             end = _End(failed=bool(run.broken_listings), cut_short=stop.is_set())
         else:
-            end = await _run(job, opener, sources, place, record, stop)
-        record.note(Requests(process_name(), opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION)))
+            end = await _run(job, opener, sources, place, record, stop, measures)
+        record.note(_requests(opener))
     return _judged(record.summary(interrupted=end.cut_short), failed=end.failed)
+
+
+def _requests(opener: Opener) -> Requests:
+    return Requests(process_name(), opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION))
 
 
 def _judged(summary: Summary, *, failed: bool) -> Summary:
@@ -101,10 +109,19 @@ class _End:
 
 
 async def _run(
-    job: ImageJob, opener: Opener, sources: Sequence[Source], place: Place, record: Record, stop: asyncio.Event
+    job: ImageJob,
+    opener: Opener,
+    sources: Sequence[Source],
+    place: Place,
+    record: Record,
+    stop: asyncio.Event,
+    measures: Measured,
 ) -> _End:
     """The run with ledger and report."""
-    async with _open_state(job) as (folder, ledger):
+    async with (
+        _open_state(job) as (folder, ledger),
+        measures.watching(ledger, None, lambda: _requests(opener)),
+    ):
         level = job.report_level or (ReportLevel.ALL if job.report else ReportLevel.FAILED)
         report = JsonlReport(Path(job.report) if job.report else folder.path / "report.jsonl", ReportLevel(level))
         report.check()

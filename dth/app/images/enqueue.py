@@ -14,6 +14,7 @@ from dth.app.build import Embedded, Lock, open_embedded
 from dth.app.find import bury_dead_finders
 from dth.app.images.build import forget, keep_run, new_run, nothing_to_prepare, open_sources, run_options, template_text
 from dth.app.images.registries import Place, open_registries
+from dth.app.measured import measured
 from dth.app.record import Record
 from dth.ecr.copy import Image
 from dth.ecr.plan import ImagePlan
@@ -44,12 +45,15 @@ async def enqueue_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summ
     template = template_text(job)
     if template:
         parse_template(template, "repository_template")  # a worker would find out too late
-    record = Record(emit)
-    async with open_registries(job) as opener:
+    async with (
+        measured(job, settings.image_job_id(job), emit) as measures,
+        open_registries(job) as opener,
+    ):
+        record = Record(measures.emit)
         sources = await open_sources(job, opener)
         destination = await opener.destination()
         await destination.registry.check()
-        async with open_embedded(job, lock=Lock.SHARED) as here:
+        async with open_embedded(job, lock=Lock.SHARED) as here, measures.watching(here.ledger, here.queue):
             await bury_dead_finders(here, record)
             planning = _Planning(job, here, record)
             job_settings = settings.image_run_settings_json(job, template, [one.named for one in sources])
