@@ -15,6 +15,7 @@ from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
 from .servers import nspawn as nspawn_server
 from .servers import podman as podman_server
+from .servers import prometheus as prometheus_server
 from .servers import seaweed as seaweedfs
 from .servers import tinyproxy as tinyproxy_server
 from .servers.aws import Aws
@@ -29,6 +30,7 @@ SERVERS = {
     "ministack": ministack_server.missing,
     "moto": aws.missing,
     "tinyproxy": tinyproxy_server.missing,
+    "prometheus": prometheus_server.missing,
     "podman": podman_server.missing,
     "nspawn": nspawn_server.missing,
     "tools": tools.missing,

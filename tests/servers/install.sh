@@ -14,6 +14,7 @@ if [ "${1:-tests}" = bench ]; then
 else
   what="tests"
   command -v tinyproxy >/dev/null 2>&1 || missing="$missing tinyproxy"
+  command -v prometheus >/dev/null 2>&1 || missing="$missing prometheus"
   command -v radosgw >/dev/null 2>&1 || missing="$missing radosgw"
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from dth.app.measured import measured
@@ -303,3 +305,31 @@ async def test_lines_go_to_a_file_and_a_file_that_cannot_be_written_is_named_bef
 def test_the_page_of_metrics_has_the_table() -> None:
     text = (ROOT / "docs" / "metrics.md").read_text()
     assert text == table.page(text), "run python -m dth.metrics.table"
+
+
+@pytest.mark.parametrize("file", ["prometheus-rules.yml", "grafana-dashboard.json"])
+def test_every_metric_and_label_that_rules_and_dashboard_name_exists(file: str) -> None:
+    text = (ROOT / "docs" / "metrics" / file).read_text()
+    expressions = expressions_of(json.loads(text) if file.endswith(".json") else yaml.safe_load(text))
+    assert len(expressions) >= 7
+    for expression in expressions:
+        named = re.findall(r"\b(dth_[a-z_]+)(?:\{([^}]*)\})?", expression)
+        assert named, expression
+        for name, selector in named:
+            assert name in table.BY_NAME, expression
+            assert set(re.findall(r"([a-z_]+)\s*=", selector)) <= {"job_id", *table.BY_NAME[name].labels}, expression
+    if file.endswith(".json"):  # a dashboard shows all that there is
+        assert set(re.findall(r"\bdth_[a-z_]+", text)) >= set(table.BY_NAME) - SHOWN_OTHERWISE
+
+
+SHOWN_OTHERWISE = {"dth_run_bytes", "dth_run_failures", "dth_run_over", "dth_found_bytes_total"}
+
+
+def expressions_of(value: Any) -> list[str]:
+    """Every `expr` in a document."""
+    if isinstance(value, list):
+        return [found for one in value for found in expressions_of(one)]
+    if not isinstance(value, dict):
+        return []
+    own = [value["expr"]] if "expr" in value else []
+    return own + [found for one in value.values() for found in expressions_of(one)]

@@ -45,6 +45,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "event_queue": ("https://sqs.example/1/e", "https://sqs.example/1/e"),
     "allow": ("store.example,*.other.example/b", ("store.example", "*.other.example/b")),
     "table": ("transfers", "transfers"),
+    "metrics": ("127.0.0.1:9464", "127.0.0.1:9464"),
+    "metrics_emf": ("-", "-"),
     "src_prefix_list": ("lists/prefixes", "lists/prefixes"),
     "src_prefix_list_bucket": ("lists", "lists"),
     "max_delete": ("10%", "10%"),
