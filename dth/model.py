@@ -147,7 +147,8 @@ class Counts:
 
 @value
 class ObjectRecord:
-    """One line of the report: what became of one object, and what proved it."""
+    """One line of the report: what became of one object, and what proved it. `seconds` are those of its last delivery, retries
+    included, from its first request on; 0.0 where nobody measured them."""
 
     run_id: str
     key: str
@@ -161,6 +162,7 @@ class ObjectRecord:
     attempt: int
     error_code: str
     error: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,10 +109,17 @@ class JsonlReport:
 
 
 def _append(path: Path, records: Sequence[ObjectRecord | ImageRecord]) -> None:
-    lines = "".join(json.dumps(asdict(record), separators=(",", ":")) + "\n" for record in records).encode("ascii")
+    lines = "".join(json.dumps(_fields(record), separators=(",", ":")) + "\n" for record in records).encode("ascii")
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while lines:  # a short write happens only on a full disk, where the next one raises
             lines = lines[os.write(handle, lines) :]
     finally:
         os.close(handle)
+
+
+def _fields(record: ObjectRecord | ImageRecord) -> dict[str, object]:
+    fields = asdict(record)
+    if isinstance(record, ObjectRecord):
+        fields["seconds"] = round(record.seconds, 3)
+    return fields

@@ -25,8 +25,8 @@ from dth.ledgers.base import Ledger, Run
 from dth.messages import MessageInvalid
 from dth.model import Counts
 from dth.queues.base import Queue
-from dth.report import JsonlReport, ReportLevel
-from dth.settings import ImageJob, TransferJob
+from dth.report import JsonlReport, Report, ReportLevel
+from dth.settings import ImageJob, JobBase, TransferJob
 from dth.states import RunState
 from dth.transfer.context import Job, OneStore
 from dth.transfer.options import CopyOptions, Verify
@@ -244,7 +244,8 @@ async def run_child(
             live.bind(pace, limiter)
         try:
             rules = _event_rules(job, ports.ledger)
-            async with with_rows(job, folder, open_report(job, folder)) as report:
+            report_or_log = logged(job, open_report(job, folder), own.job_id, process)
+            async with with_rows(job, folder, report_or_log) as report:
                 return await work(
                     open_job,
                     ports.queue,
@@ -292,6 +293,15 @@ def _event_rules(job: TransferJob, ledger: Ledger) -> FindRules:
     from dth.app.standing_run import StandingRun  # noqa: PLC0415
 
     return StandingRun(job, ledger)
+
+
+def logged(job: JobBase, report: Report, job_id: str, process: str) -> Report:
+    """The report; where logs are JSON, with a line of them for each transfer."""
+    if job.log == "text":
+        return report
+    from dth.logs import TransferLog  # noqa: PLC0415
+
+    return TransferLog(report, job_id=job_id, process=process)
 
 
 def open_report(job: TransferJob, folder: StateFolder) -> JsonlReport:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from dth import settings
-from dth.app.build import Embedded, JobOpener, Lock, open_embedded, open_report, worker_settings
+from dth.app.build import Embedded, JobOpener, Lock, logged, open_embedded, open_report, worker_settings
 from dth.app.measured import measured
 from dth.app.object_rows import with_rows
 from dth.app.record import Record
@@ -37,7 +37,8 @@ async def complete_multipart(
         open_job = JobOpener(job, here.ledger, strict=True)
         own = worker_settings(job, here.process, until_empty=False, poll_seconds=here.ports.poll_seconds)
         try:
-            async with with_rows(job, here.folder, open_report(job, here.folder)) as report:
+            report_or_log = logged(job, open_report(job, here.folder), here.job_id, here.process)
+            async with with_rows(job, here.folder, report_or_log) as report:
                 process = WorkerProcess(open_job, here.queue, here.ledger, own, record.note, report)
                 async with process.usage.kept():
                     while True:

@@ -41,6 +41,7 @@ def ecr_sync(
 
     def make() -> Verb:
         settings = load_image_settings(flags, os.environ, job, notes=common.notes)
+        common.log = settings.log
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         if list_only:

@@ -19,19 +19,20 @@ from dth.settings.fields import PANELS
 _METAVAR = {"size": "SIZE", "integer": "NUMBER", "number": "SECONDS", "list": "TEXT,...", "time": "TIME"}
 LOCATION = ("src_bucket", "src_prefix", "dest_bucket", "dest_prefix", "strip_src_prefix")
 PLACE = ("type", "endpoint", "region", "credentials", "profile", "addressing", "proxy")
-METRICS = ("metrics", "metrics_open", "metrics_emf")
+METRICS = ("metrics", "metrics_open", "metrics_emf", "log")
 IDENTITY = ("job_id", "state", "queue", "table", *(f"{side}_{name}" for side in ("src", "dest") for name in PLACE))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Common:
-    """What every command takes besides settings."""
+    """What every command takes besides settings; `log` is known once these are loaded."""
 
     job_file: Path | None
     as_json: bool
     verbose: bool
     notes: list[str] = field(default_factory=list)
     """What loading the settings found out that its user should see."""
+    log: str = "text"
 
 
 JobFile = Annotated[

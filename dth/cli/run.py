@@ -41,7 +41,7 @@ def load(
     required: Sequence[str] = BUCKETS,
 ) -> TransferJob:
     """The job of a command: its flags, this process's environment, the job file."""
-    return load_settings(
+    settings = load_settings(
         flags,
         os.environ,
         common.job_file,
@@ -50,6 +50,8 @@ def load(
         required=required,
         notes=common.notes,
     )
+    common.log = settings.log
+    return settings
 
 
 def warm_zygote() -> Zygote | None:
@@ -98,9 +100,14 @@ def guarded(
     collect_less()
     output = choose(as_json=common.as_json, verbose=common.verbose)
     code: int = ExitCode.BROKEN
-    with output:
+    with contextlib.ExitStack() as shown:
+        shown.enter_context(output)
         try:
             before()
+            if common.log != "text":  # known only now: a job file may say so
+                shown.close()
+                output = choose(as_json=common.as_json, verbose=common.verbose, log=common.log)
+                shown.enter_context(output)
             code = uvloop.run(_driven(output, verb))
         except (KeyboardInterrupt, asyncio.CancelledError):
             code = ExitCode.INTERRUPTED
@@ -155,7 +162,7 @@ def _explain(output: Output, error: BaseException, *, verbose: bool) -> int:
     if ours and not verbose:
         return ours.exit_code
     if verbose:
-        sys.stderr.write(streams.trace(error))
+        output.trace(streams.trace(error))
     if ours:
         return ours.exit_code
     only = _first(error, Exception) or error

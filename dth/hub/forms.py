@@ -24,7 +24,7 @@ from dth.settings import (
 from dth.settings.catalog import Entry, entries
 
 OURS = frozenset({
-    "state", "queue", "table", "report", "overlap", "ledger_records", "metrics", "metrics_open", "metrics_emf",
+    "state", "queue", "table", "report", "overlap", "ledger_records", "metrics", "metrics_open", "metrics_emf", "log",
 })  # fmt: skip
 """Settings that the hub decides itself."""
 DEPLOYMENT = frozenset({

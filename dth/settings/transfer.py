@@ -101,6 +101,9 @@ class JobBase(BaseModel):
         "", "Embedded metrics",
         "File to which metrics are appended as lines in CloudWatch's embedded metric format; `-`: standard output.",
     )  # fmt: skip
+    log: Literal["text", "json"] = _metrics(
+        "text", "Log", "How standard error is written: for people, or as JSON with one line for each transfer."
+    )
     overlap: bool = _state(False, "Overlap", "Start although another run of this job is still under way.")
     processes: int = _limits(0, "Processes", "Worker processes; 0: one per core.", ge=0, le=256)
     memory_budget: Size = _limits(

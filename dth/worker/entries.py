@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 
 from dth.error_groups import first_error
 from dth.errors import BadCredentials, DthError, NoSuchBucket, StoreError, TransportError, WrongRegion
@@ -137,15 +138,16 @@ class EntriesWorker:
         process = self._process
         if attempt > 1 and await process.drained_within(self._back_off.wait_seconds(attempt - 1, None)):
             return None
-        waits, before = 0, process.breaker.successes
+        waits, before, began = 0, process.breaker.successes, 0.0
         while True:
             try:
                 async with process.limiter.slot(entry.size):
                     if process.draining.is_set():
                         return None
+                    began = began or monotonic()
                     copied = await work(entry, context)
                 process.breaker.succeeded()
-                return outcomes.after_copy(copied, attempt)
+                return outcomes.after_copy(copied, attempt, monotonic() - began)
             except TROUBLES:
                 raise
             except Exception as error:  # noqa: BLE001 - what one entry sets off must not stop the others; judged by type
@@ -156,7 +158,7 @@ class EntriesWorker:
                     await self._abandon_upload(entry, context)
                 wished = error.retry_after if isinstance(error, StoreError) else None
             if ended.outcome or ended.attempt > attempt:
-                return ended
+                return replace(ended, seconds=monotonic() - began)
             waits += 1
             if await process.drained_within(self._back_off.wait_seconds(waits, wished)):
                 return None

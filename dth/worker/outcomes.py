@@ -51,13 +51,15 @@ _UNKNOWN = "failed for good; the worker that recorded it died before it could sa
 @value
 class Ended:
     """One entry after its turn. `outcome` None means not final: `attempt` is the one that comes next. `copied` is None
-    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains."""
+    where the copy raised; SPLIT doesn't count here: its upload's end counts it, and its parts are what remains. `seconds` have
+    passed since its first request, 0.0 where nobody measured them."""
 
     outcome: Outcome | None
     attempt: int
     copied: Copied | None = None
     error_code: str = ""
     error: str = ""
+    seconds: float = 0.0
 
 
 class Verdict(Enum):
@@ -95,9 +97,10 @@ def error_text(error: Exception) -> str:
     return printable(str(error) if isinstance(error, DthError) else f"internal error: {error!r}", limit=4096)
 
 
-def after_copy(copied: Copied, attempt: int) -> Ended:
+def after_copy(copied: Copied, attempt: int, seconds: float = 0.0) -> Ended:
     """The copy returned."""
-    return Ended(copied.outcome, attempt, copied, copied.code if copied.outcome is Outcome.SKIPPED else "")
+    code = copied.code if copied.outcome is Outcome.SKIPPED else ""
+    return Ended(copied.outcome, attempt, copied, code, seconds=seconds)
 
 
 def after_error(error: Exception, attempt: int, max_attempts: int, *, patient: bool) -> Ended:
@@ -328,4 +331,5 @@ def record_of(message: Entries, entry: ObjectEntry, end: Ended, dest_key: str) -
         attempt=end.attempt,
         error_code=end.error_code,
         error=end.error or (copied.note if copied else ""),
+        seconds=end.seconds,
     )

@@ -36,12 +36,14 @@ BASES = {"stores.base", "queues.base", "ledgers.base"}
 ALLOWED: dict[str, set[str]] = {
     # who: what else it may import, besides its own package and VALUES
     "verify": {"finder", "transfer", "flow", "multipart", "report", *BASES},
-    "cli": {"app", "flow.limits", "flow.timetable", "children", "zygote", "embedded", "demo", "hub", "__main__", *BASES},
+    "cli": {
+        "app", "flow.limits", "flow.timetable", "children", "zygote", "embedded", "demo", "hub", "logs", "__main__", *BASES,
+    },
     "hub": {"app", "flow.limits", "database", "stores.providers", "ledgers.base"},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {
-        "children", "embedded", "finder", "worker", "transfer", "flow", "report", "usage", "metrics", "ecr", "verify", "probe", "multipart", "stores",
+        "children", "embedded", "finder", "worker", "transfer", "flow", "report", "logs", "usage", "metrics", "ecr", "verify", "probe", "multipart", "stores",
         "queues", "ledgers", "transport", *BASES,
     },
     "children": {"zygote"},
@@ -53,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "transfer": {"flow", "multipart", *BASES},
     "flow": set(),
     "report": set(),
+    "logs": {"report"},
     "usage": {*BASES},
     "metrics": {*BASES},
     "multipart": {*BASES},

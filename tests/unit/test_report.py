@@ -28,6 +28,7 @@ def record(key: str, outcome: Outcome = Outcome.DONE) -> ObjectRecord:
         attempt=1,
         error_code="",
         error="",
+        seconds=0.12345,
     )
 
 
@@ -50,6 +51,7 @@ async def test_each_object_is_one_ascii_line_whatever_its_key(tmp_path: Path) ->
         "attempt": 1,
         "error_code": "",
         "error": "",
+        "seconds": 0.123,
     }
 
 

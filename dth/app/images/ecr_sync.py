@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dth import settings
+from dth.app.build import logged
 from dth.app.images.build import (
     forget,
     keep_run,
@@ -35,7 +36,7 @@ from dth.events import Emit, Moved, Notice, ObjectFailed, Planned, Requests, Run
 from dth.ledgers.base import OutcomeRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts, ImageRecord
-from dth.report import JsonlReport, ReportLevel
+from dth.report import JsonlReport, Report, ReportLevel
 from dth.settings import ImageJob
 from dth.states import Outcome, Reason, Side
 from dth.summary import ExitCode, Summary
@@ -125,7 +126,7 @@ async def _run(
         level = job.report_level or (ReportLevel.ALL if job.report else ReportLevel.FAILED)
         report = JsonlReport(Path(job.report) if job.report else folder.path / "report.jsonl", ReportLevel(level))
         report.check()
-        books = _Books(job, ledger, report)
+        books = _Books(job, ledger, logged(job, report, settings.image_job_id(job), process_name()))
         await books.start(sources[0].registry.name, place.registry.name, record)
         home = next((one for one in opener.places if one.registry is sources[0].registry), None)
         maker = repository_maker(job, place, home)
@@ -165,7 +166,7 @@ def _told(landed: Mapping[str, int]) -> str:
 class _Books:
     """The ledger's and the report's share of a run."""
 
-    def __init__(self, job: ImageJob, ledger: SqliteLedger, report: JsonlReport) -> None:
+    def __init__(self, job: ImageJob, ledger: SqliteLedger, report: Report) -> None:
         self._job = job
         self._ledger = ledger
         self._report = report

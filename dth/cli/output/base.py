@@ -44,9 +44,17 @@ class Output(Protocol):
         """Show why the command ended without a summary."""
         ...
 
+    def trace(self, text: str) -> None:
+        """Show a traceback, for who asked for it."""
+        ...
 
-def choose(*, as_json: bool, verbose: bool) -> Output:
-    """JSON where asked for; a live display on a terminal; plain lines elsewhere."""
+
+def choose(*, as_json: bool, verbose: bool, log: str = "text") -> Output:
+    """JSON where asked for; a live display on a terminal; plain lines elsewhere. `log`: how standard error is written."""
+    if log == "json":
+        from dth.cli.output.log import LogOutput  # noqa: PLC0415
+
+        return LogOutput(_quiet(as_json=as_json, verbose=verbose))
     if as_json:
         from dth.cli.output.json import JsonOutput  # noqa: PLC0415 - each output is paid for only where it is used
 
@@ -54,3 +62,12 @@ def choose(*, as_json: bool, verbose: bool) -> Output:
     from dth.cli.output.console import LiveOutput, PlainOutput  # noqa: PLC0415
 
     return LiveOutput(verbose=verbose) if sys.stderr.isatty() else PlainOutput(verbose=verbose)
+
+
+def _quiet(*, as_json: bool, verbose: bool) -> Output:
+    """What says nothing on standard error."""
+    if as_json:
+        return choose(as_json=True, verbose=verbose)
+    from dth.cli.output.console import PlainOutput  # noqa: PLC0415
+
+    return PlainOutput(verbose=verbose, silent=True)

@@ -52,10 +52,11 @@ WIDE = 160  # columns where nobody's terminal says
 
 
 class PlainOutput:
-    """Lines of text, for logs and pipes."""
+    """Lines of text, for logs and pipes; `silent`: nothing on standard error."""
 
-    def __init__(self, *, verbose: bool) -> None:
+    def __init__(self, *, verbose: bool, silent: bool = False) -> None:
         self._verbose = verbose
+        self._silent = silent
         self._meter = Meter()
         self._failures = 0
         self._buried = 0
@@ -123,6 +124,8 @@ class PlainOutput:
 
     def _say(self, line: str, style: str, *, lines: bool = False) -> None:
         """Whatever is in the line, a terminal obeys none of it; `lines`: line feeds in it are dth's own."""
+        if self._silent:
+            return
         self._err.print(Text(printable(line, lines=lines), style))
 
     def tick(self) -> None:
@@ -167,6 +170,10 @@ class PlainOutput:
         """One message, on standard error. Its line feeds stay: `str` of an error leaves none but dth's own."""
         del code
         self._say(f"dth: {'error: ' if exit_code else ''}{message}", "bold red" if exit_code else "", lines=True)
+
+    def trace(self, text: str) -> None:
+        """On standard error."""
+        sys.stderr.write(text)
 
 
 class LiveOutput(PlainOutput):

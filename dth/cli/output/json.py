@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from typing import TYPE_CHECKING, TextIO
 
@@ -73,6 +74,10 @@ class JsonOutput:
     def error(self, code: str, message: str, exit_code: int) -> None:
         """The last line where there is no summary."""
         self._line(_compact({"event": "error", "code": code, "message": message, "exit_code": exit_code}))
+
+    def trace(self, text: str) -> None:
+        """On standard error, as ever."""
+        sys.stderr.write(text)
 
 
 def _run(run: Run) -> dict[str, object]:
