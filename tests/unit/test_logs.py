@@ -139,7 +139,12 @@ def test_lines_reach_a_pipe_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "STDERR", writing)
     written: list[int] = []
     write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: written.append(len(data)) or write(fd, data))
+
+    def counted(descriptor: int, data: bytes) -> int:
+        written.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", counted)
     lines = [log_line("transfer", "info", {"key": "k" * size}, now=0.0) for size in range(0, 1000, 50)]
     logs.write_lines(lines)
     os.close(writing)
