@@ -21,6 +21,7 @@ from dth.events import (
     WorkerStopped,
 )
 from dth.logs import log_line
+from dth.stats import Failure
 from dth.summary import Summary, Verified
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class LogOutput:
     def status(self, now: Status, *, again: bool = False) -> None:
         """That goes to standard output."""
         self._inner.status(now, again=again)
+
+    def failure(self, one: Failure) -> None:
+        """Likewise."""
+        self._inner.failure(one)
 
     def error(self, code: str, message: str, exit_code: int) -> None:
         """Why the command ended without a summary."""
