@@ -39,13 +39,15 @@ class Plan:
                 self.sizes[bound] += event.size
                 self._copy(event.size)
             case Planned(action="delete"):
-                self.source.update(HeadObject=1, GetObject=1)
+                self.source.update(HeadObject=2, GetObject=2)  # before it and after it
                 self.destination.update(HeadObject=1, DeleteObject=1)
             case _:
                 pass
 
     def _copy(self, size: int) -> None:
-        """As it is done with settings that change nothing: by one PUT, or in parts."""
+        """By one PUT, or in parts, and nothing fails. Objects may have tags, wherever these are to be copied."""
+        if self.job.tags:
+            self.source["GetObjectTagging"] += 1
         if size <= self.job.multipart_threshold:
             self.source["GetObject"] += 1
             self.destination["PutObject"] += 1

@@ -27,6 +27,7 @@ class Silence:
         self._clock = clock
         self._heard_at = clock()
         self._warned = False
+        self._ended = -1  # entries of the standing run when last looked at
 
     def heard(self) -> None:
         """An event came."""
@@ -45,19 +46,22 @@ class Silence:
 
     async def look(self, longest: float) -> None:
         """Warn where it is time to: once for each silence."""
-        if self._clock() - self._heard_at < longest:
-            return
         rules = await self._rules()
-        if rules is None:
+        run = await self._process.ledger.run(rules.run_id) if rules else None
+        if rules is None or run is None:
             return
-        rows = await self._process.ledger.processes(rules.job_id, rules.run_id)
-        latest = max((row.lag.last_at for row in rows if row.lag), default=0.0)
-        if latest > self._heard_at:  # another process has heard something
-            self._heard_at, self._warned = latest, False
+        if run.counts.ended != self._ended:  # somebody has heard something, perhaps of an event that tells no time
+            if self._ended >= 0:
+                self.heard()
+            self._ended = run.counts.ended
         if self._warned or self._clock() - self._heard_at < longest:
             return
         self._warned = True
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._heard_at))
+        rows = await self._process.ledger.processes(rules.job_id, rules.run_id)
+        latest = max((row.lag.last_at for row in rows if row.lag), default=0.0)
+        # All processes name the same time, unless the last event told none: then each says when it noticed.
+        at = latest if latest > self._heard_at - 2 * longest / LOOKS else self._heard_at
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
         text = (
             f"no event of bucket {rules.bucket} has come since {since}: check that its notifications still lead to this "
             f"queue (--event-silence-seconds is {longest:,.0f})"

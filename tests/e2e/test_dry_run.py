@@ -33,10 +33,20 @@ def test_a_dry_run_writes_the_plan_that_a_run_carries_out(rgw: S3Server, tmp_pat
     plan = dth(*places, "--dry-run")
     planned = [(e["action"], e["key"], e["dest_key"], e["reason"]) for e in plan.events if e["event"] == "Planned"]
     assert listed(theirs, destination) == before
+    (estimate,) = [event for event in plan.events if event["event"] == "Estimated"]
+    assert sum(one["objects"] for one in estimate["sizes"]) == plan.summary["planned"]
+    assert sum(one["bytes"] for one in estimate["sizes"]) == plan.summary["planned_bytes"]
+    assert estimate["cost"] is None  # nobody knows what this store costs, so no limit can be kept
+    refused = dth(*places, "--max-cost", "1", expect=2)
+    assert "nothing of this job has a price" in refused.events[-1]["message"]
+    assert listed(theirs, destination) == before
     report = tmp_path / "report"
     done = dth(*places, "--report", str(report))
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert {line["outcome"] for line in lines} == {"done"}
+    for side in ("source", "destination"):
+        told, asked = (sum(one["requests"][side].values()) for one in (estimate, done.summary))
+        assert abs(told - asked) <= 0.05 * asked, (side, estimate["requests"], done.summary["requests"])
     did = [("delete" if x["reason"] == "extra" else "copy", x["key"], x["dest_key"], x["reason"]) for x in lines]
     assert sorted(planned) == sorted(did)
     assert {reason for *_, reason in planned} == {"missing", "size", "extra"}

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from dth.events import Event, Notice
+from dth.ledgers.base import OutcomeRow, Run
 from dth.ledgers.sqlite import SqliteLedger
+from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
+from dth.states import RunState
 from dth.stats import Lag, ProcessRow, ProcessState
 from dth.transfer.context import Job
 from dth.worker.events import EventRules
@@ -34,6 +37,7 @@ class Heard:
         self.now = time.time()
         self.ledger = ledger
         self.said: list[Event] = []
+        self.events = 0
         process = WorkerProcess(no_job, queue, ledger, settings(), self.said.append, Kept())
         self.silence = Silence(process, self.rules, lambda: self.now)
 
@@ -47,12 +51,14 @@ class Heard:
         await self.silence.look(LONGEST)
         return [event.text for event in self.said if isinstance(event, Notice) and event.code == "events_silent"]
 
-    async def another_hears(self) -> None:
+    async def another_hears(self, *, tells_time: bool = True) -> None:
         """A process elsewhere is done with an event now."""
-        row = ProcessRow(
-            JOB, RUN, "other", "worker", "h", 1, ProcessState.WORKING, self.now, self.now, lag=Lag(1, self.now, {})
-        )
-        await self.ledger.put_process(row)
+        self.events += 1
+        await self.ledger.record(OutcomeRow(f"event-{self.events}", RUN, Counts(done=1), "", ""), "other")
+        if tells_time:
+            lag = Lag(1, self.now, {})
+            row = ProcessRow(JOB, RUN, "other", "worker", "h", 1, ProcessState.WORKING, self.now, self.now, lag=lag)
+            await self.ledger.put_process(row)
 
 
 @pytest.fixture
@@ -64,6 +70,8 @@ async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
         stack.push_async_callback(queue.close)
         ledger = await SqliteLedger.open(tmp_path / "ledger")
         stack.push_async_callback(ledger.close)
+        now = time.time()
+        await ledger.start_run(Run(RUN, JOB, RunState.STANDING, "{}", "events", 0.0, now, None, 0, {}, Counts()))
         yield Heard(ledger, queue)
 
 
@@ -78,11 +86,14 @@ async def test_it_warns_once_for_each_silence(heard: Heard) -> None:
     assert len(await heard.after(2)) == 1
 
 
-async def test_what_another_process_heard_counts(heard: Heard) -> None:
+@pytest.mark.parametrize("tells_time", [True, False])
+async def test_what_another_process_heard_counts(heard: Heard, *, tells_time: bool) -> None:
     assert await heard.after(LONGEST / 2) == []
-    await heard.another_hears()
-    assert await heard.after(LONGEST / 2 + 1) == []
+    await heard.another_hears(tells_time=tells_time)
+    assert await heard.after(1) == []
+    assert await heard.after(LONGEST / 2) == []
     assert len(await heard.after(LONGEST / 2)) == 1
-    await heard.another_hears()
+    await heard.another_hears(tells_time=tells_time)
+    assert await heard.after(1) == []
     assert await heard.after(LONGEST / 2) == []
-    assert len(await heard.after(LONGEST / 2 + 1)) == 1
+    assert len(await heard.after(LONGEST / 2)) == 1

@@ -36,7 +36,7 @@ def test_requests_are_those_that_the_copy_makes() -> None:
     for event in (copied(0), copied(16 * MIB), copied(20 * MIB), Planned("delete", "k", "k", 1, "extra")):
         found.heard(event)
     assert found.requests() == {
-        "source": {"GetObject": 2 + 3 + 1, "HeadObject": 1 + 1},
+        "source": {"GetObject": 2 + 3 + 2, "HeadObject": 1 + 2},
         "destination": {
             "PutObject": 2, "CreateMultipartUpload": 1, "UploadPart": 3, "CompleteMultipartUpload": 1, "HeadObject": 1,
             "DeleteObject": 1,
@@ -75,7 +75,7 @@ def test_money_is_said_with_its_date_and_what_is_missing() -> None:
     assert "costs about $0.0249" in lines
     assert f"AWS's prices of {DATE}, eu-west-1, us-east-1" in lines
     assert "not priced: storage" in lines
-    assert "at 119 MiB/s the copy takes 8.00 s" in lines
+    assert "at 119 MiB/s the copy takes 8.40 s" in lines
 
 
 def test_a_plan_that_costs_more_is_refused_and_one_without_prices_too() -> None:
