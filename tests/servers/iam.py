@@ -1,37 +1,103 @@
-"""An emulator that enforces IAM, users with policies of their own, and a proxy that records what was refused."""
+"""An emulator that enforces IAM, users with policies of their own, and a proxy that records what was asked and refused."""
 
 import contextlib
 import http.client
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import boto3
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from . import ministack
 
 _numbers = itertools.count(1)
 
 
+_SERVICES = {"AmazonSQS": "sqs", "DynamoDB": "dynamodb", "AmazonEC2ContainerRegistry": "ecr"}
+_KEPT = ("x-amz-target", "content-type", "x-amz-acl", "x-amz-tagging", "x-amz-copy-source")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, without who asked. `body` is "" for those of S3: who may ask is decided without it."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+    @property
+    def target(self) -> str:
+        """`AmazonSQS.SendMessage`; "" for S3."""
+        return dict(self.headers).get("x-amz-target", "")
+
+    def kind(self) -> tuple[object, ...]:
+        """Equal for requests that need the same permission: operation and resource, without what they carry."""
+        if self.target:
+            fields = json.loads(self.body)
+            return self.target, fields.get("QueueUrl"), fields.get("TableName")
+        parts = urlsplit(self.path)
+        names = frozenset(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+        return self.method, parts.path.split("/")[1], "/" in parts.path[1:], names, self.headers
+
+    @property
+    def service(self) -> str:
+        """`sqs`, `dynamodb`, `ecr` or `s3`."""
+        return _SERVICES.get(self.target.split(".")[0].split("_")[0], "s3")
+
+    def send(self, endpoint: str, environment: Mapping[str, str]) -> bool:
+        """Ask again as somebody else; whether that was refused."""
+        service = self.service
+        keys = Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        request = AWSRequest(self.method, endpoint + self.path, dict(self.headers), self.body.encode())
+        sign = S3SigV4Auth if service == "s3" else SigV4Auth
+        sign(keys, service, environment["AWS_REGION"]).add_auth(request)
+        parts = urlsplit(endpoint)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        try:
+            connection.request(self.method, self.path, self.body.encode(), dict(request.headers.items()))
+            answer = connection.getresponse()
+            content = answer.read()
+            return answer.status == http.HTTPStatus.FORBIDDEN or b"AccessDenied" in content[:500]
+        finally:
+            connection.close()
+
+
+def one_of_each(asked: Iterable[Asked]) -> list[Asked]:
+    """The first request of each kind."""
+    found: dict[tuple[object, ...], Asked] = {}
+    for one in asked:
+        found.setdefault(one.kind(), one)
+    return list(found.values())
+
+
 class Refusals:
-    """Used in a `with` block: a proxy before the emulator. `refused` holds `METHOD path` or the operation of each request
-    that was answered with 403, with the action that the answer names, where it names one."""
+    """Used in a `with` block: a proxy before the emulator. `asked` holds every request. `refused` holds `METHOD path` or the
+    operation of each that was answered with 403, with the action that the answer names, where it names one."""
 
     def __init__(self, endpoint: str) -> None:
         target = urlsplit(endpoint)
         refused: list[str] = []
-        self.refused = refused
+        asked: list[Asked] = []
+        self.refused, self.asked = refused, asked
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _pass(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                kept = tuple((name, self.headers[name]) for name in _KEPT if name in self.headers)
+                asked.append(
+                    Asked(self.command, self.path, kept, body.decode() if "x-amz-target" in self.headers else "")
+                )
                 connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=60)
                 try:
                     headers = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
