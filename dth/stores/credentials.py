@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from dth.errors import BadCredentials, SettingsError
 from dth.model import Location
+from dth.stores.secrets import read_secret
 from dth.stores.sign import Credentials
 
 _REFRESH_AHEAD = 600.0  # seconds before expiry; AWS's own SDKs begin 10 to 15 minutes ahead
-_REFUSED_PAUSE = 30.0  # seconds in which refused credentials that read the same again are not read once more
+_REFRESH_SHARE = 0.25  # of their life is left at most when they are refreshed: some live for less than ten minutes
+_JITTER = 0.2  # processes that began together do not ask together
+_REFUSED_PAUSE = 5.0  # seconds in which refused credentials that read the same again are not read once more
+_FAILED_PAUSE = 30.0  # seconds after a read ahead of time that brought nothing new; less where the end is near
 
 Source = Callable[[], Credentials | None]
 """Reads credentials, may block, is called in a thread. None means that there are none. Each call reads anew."""
@@ -49,17 +55,26 @@ class Kept:
     A refresh ahead of time that fails leaves the old ones in use until they expire; then the failure is raised.
     """
 
-    def __init__(self, source: Source, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         self._source = source
         self._clock = clock
+        self._jitter = jitter
+        self._refresh_at = 0.0  # of the clock, where they expire
         self._kept: Credentials | None = None
         self._lock = asyncio.Lock()
         self._next_look = 0.0  # of the clock; before it nothing is read ahead or again
+        self._ahead = False  # that look was for a read ahead of time, which a refusal does not wait for
 
     async def get(self) -> Credentials | None:
         """Current credentials. Raises BadCredentials where there are none."""
         kept = self._kept
-        if kept is not None and (kept.expires_at is None or self._clock() < kept.expires_at - _REFRESH_AHEAD):
+        if kept is not None and (kept.expires_at is None or self._clock() < self._refresh_at):
             return kept
         async with self._lock:
             return await self._refreshed()
@@ -69,27 +84,39 @@ class Kept:
         async with self._lock:
             if self._kept is not None and self._kept != refused:
                 return self._kept
-            if self._clock() >= self._next_look:
-                self._next_look = self._clock() + _REFUSED_PAUSE
-                self._kept = await self._read()
+            if self._clock() >= self._next_look or self._ahead:
+                self._next_look = self._clock() + _REFUSED_PAUSE * (1 + _JITTER * self._jitter())
+                self._ahead = False
+                self._keep(await self._read())
             return self._kept
 
     async def _refreshed(self) -> Credentials:
         now = self._clock()
         kept = self._kept
         valid = kept is not None and (kept.expires_at is None or now < kept.expires_at)
-        if kept is not None and valid and (kept.expires_at is None or now < kept.expires_at - _REFRESH_AHEAD):
+        if kept is not None and valid and (kept.expires_at is None or now < self._refresh_at):
             return kept  # somebody else was faster
         if kept is not None and valid and now < self._next_look:
             return kept
-        self._next_look = now + _REFUSED_PAUSE
+        if kept is not None and kept.expires_at is not None and valid:
+            self._next_look = now + min(_FAILED_PAUSE, (kept.expires_at - now) / 4)
+            self._ahead = True
         try:
-            self._kept = await self._read()
+            found = await self._read()
         except BadCredentials:
             if kept is None or not valid:
                 raise
             return kept
-        return self._kept
+        self._keep(found)
+        return found
+
+    def _keep(self, found: Credentials) -> None:
+        """Use these from now on, until their end comes near."""
+        if found.expires_at is not None and (self._kept is None or found != self._kept):
+            now = self._clock()
+            ahead = min(_REFRESH_AHEAD, max(0.0, found.expires_at - now) * _REFRESH_SHARE)
+            self._refresh_at = found.expires_at - ahead * (1 + _JITTER * self._jitter())
+        self._kept = found
 
     async def _read(self) -> Credentials:
         found = await asyncio.to_thread(self._source)
@@ -107,17 +134,11 @@ def fixed(credentials: Credentials) -> Kept:
 
 
 def credentials_for(location: Location) -> CredentialsProvider:
-    """The provider that a location's settings mean: `anonymous`, the named profile, or the ambient chain.
-
-    Raises SettingsError for a secret's name.
-    """
+    """The provider that a location's settings mean: `anonymous`, the named secret, the named profile, or the ambient chain."""
     if location.credentials == "anonymous":
         return Anonymous()
     if location.credentials:
-        raise SettingsError(
-            f"{location.side.value} credentials name the secret {location.credentials!r}: secrets need AWS Secrets "
-            "Manager, which is not available in this version; use a profile, the environment, or `anonymous`"
-        )
+        return Kept(partial(read_secret, location.credentials))
     return Kept(ambient(location.profile))
 
 
@@ -154,7 +175,8 @@ def _from_chain(profile: str) -> Credentials | None:
         found = botocore.session.Session(profile=profile or None).get_credentials()
         if found is None:
             return None
-        frozen = found.get_frozen_credentials()
+        # What was read just now; asking botocore once more would make it read short-lived ones again.
+        frozen = getattr(found, "_frozen_credentials", None) or found.get_frozen_credentials()
     except botocore.exceptions.ProfileNotFound as exc:
         raise SettingsError(f"the profile {profile!r} is not in the AWS configuration files") from exc
     except botocore.exceptions.BotoCoreError as exc:

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import random
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from .wire import Answer, HttpServer, Request, error, http_date, xml
 
 BLOCK = 1 << 16
 _FILL = random.Random(7).randbytes(BLOCK - 16)
+BURST_SECONDS = 0.25
 _MD5_UP_TO = 64 << 20  # above, an ETag is opaque, as of a multipart upload
 
 
@@ -82,7 +84,8 @@ class Generator:
     """`with Generator({"big.bin": 5 << 30}) as server:`: bucket `source` holds those, any other bucket is the sink.
 
     Signatures are not looked at. `counts` counts requests by operation; `landed` is by bucket and key; `received` counts the
-    bytes of bodies as they come.
+    bytes of bodies as they come. With a `rate`, requests for objects beyond so many a second are answered 503 SlowDown; `taken`
+    has the times of the others.
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
@@ -90,8 +93,11 @@ class Generator:
     counts: Counter[str] = field(default_factory=Counter)
     landed: dict[tuple[str, str], Landed] = field(default_factory=dict)
     received: int = 0
+    rate: float = 0.0
+    taken: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._tokens, self._filled = self.rate * BURST_SECONDS, time.monotonic()
         self._server = HttpServer(self._respond)
         self._uploads: dict[str, _Upload] = {}
         self._ids = itertools.count(1)
@@ -129,11 +135,29 @@ class Generator:
         return self._etags[key]
 
     def _respond(self, request: Request) -> Answer:
+        if self.rate and request.key and not self._takes():
+            for _ in request.chunks():
+                pass
+            with self._lock:
+                self.counts["refused"] += 1
+            return error(503, "SlowDown")
         operation, answer = self._route(request)
         with self._lock:
             self.counts[operation] += 1
         answer.delay = self.latency
         return answer
+
+    def _takes(self) -> bool:
+        """One more request, where the rate allows it: a bucket of tokens that holds those of `BURST_SECONDS`."""
+        with self._lock:
+            now = time.monotonic()
+            self._tokens = min(self._tokens + (now - self._filled) * self.rate, self.rate * BURST_SECONDS)
+            self._filled = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            self.taken.append(now)
+            return True
 
     def _route(self, request: Request) -> tuple[str, Answer]:
         query, method = request.query, request.method

@@ -13,6 +13,7 @@ import pytest
 
 from dth.errors import BadCredentials, SettingsError
 from dth.stores.credentials import Anonymous, Kept, ambient, credentials_for, from_environment
+from dth.stores.secrets import parse_secret, read_secret
 from dth.stores.sign import Credentials
 from tests.unit.store_fakes import LOCATION
 
@@ -31,7 +32,7 @@ class Source:
 
 
 def kept(source: Callable[[], Credentials | None], now: list[float]) -> Kept:
-    return Kept(source, clock=lambda: now[0])
+    return Kept(source, clock=lambda: now[0], jitter=lambda: 0.0)
 
 
 A, B = Credentials("A", "s", "t", expires_at=3600.0), Credentials("B", "s", "t", expires_at=7200.0)
@@ -86,9 +87,91 @@ async def test_none_at_all_is_an_error_that_says_what_to_do() -> None:
         await Kept(lambda: None).get()
 
 
-def test_a_secrets_name_is_an_error_and_no_silent_fall_back() -> None:
-    with pytest.raises(SettingsError, match="'my-secret'"):
-        credentials_for(replace(LOCATION, credentials="my-secret"))
+async def test_credentials_that_live_for_seconds_are_read_once_a_life_and_before_its_end() -> None:
+    now, reads = [1000.0], []
+
+    def source() -> Credentials:
+        reads.append(now[0])
+        return Credentials("A", "s", f"t{len(reads)}", expires_at=now[0] + 20)
+
+    provider = Kept(source, clock=lambda: now[0], jitter=lambda: 1.0)
+    for _ in range(600):  # a minute
+        found = await provider.get()
+        assert found
+        assert found.expires_at
+        assert found.expires_at - now[0] > 4
+        now[0] += 0.1
+    assert len(reads) == 5  # each after 14 seconds: a quarter of the life ahead, and the jitter
+
+
+async def test_a_source_that_has_no_newer_ones_yet_is_not_asked_all_the_time_and_refusals_do_not_wait() -> None:
+    now, source = [0.0], Source(A, A, A, B)
+    provider = kept(source, now)
+    await provider.get()
+    for seconds in range(3001, 3046):
+        now[0] = seconds
+        assert await provider.get() == A
+    assert source.reads == 3
+    now[0] += 0.1
+    assert await provider.renew(A) == B
+
+
+async def test_a_malformed_secret_ahead_of_the_end_leaves_the_old_keys_in_use() -> None:
+    now, texts = [0.0], ['{"access_key_id": "A", "secret_access_key": "s", "expiration": "1970-01-01T01:00:00Z"}', "{"]
+    provider = kept(lambda: parse_secret(texts[min(1, int(now[0] > 0))], "mine"), now)
+    first = await provider.get()
+    now[0] = 3500
+    assert await provider.get() == first
+    now[0] = 3601
+    with pytest.raises(BadCredentials, match="no JSON text"):
+        await provider.get()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "is no JSON text"),
+        ("", "is no JSON text"),
+        ("AKIAVERYSECRET:topsecret", "is no JSON text"),
+        ('["AKIAVERYSECRET", "topsecret"]', "is no JSON object"),
+        ('"topsecret"', "is no JSON object"),
+        ('{"accessKeyId": "AKIAVERYSECRET", "secretAccessKey": "topsecret"}', "has no access_key_id"),
+        ('{"access_key_id": "AKIAVERYSECRET"}', "has no secret_access_key"),
+        ('{"access_key_id": "AKIAVERYSECRET", "secret_access_key": ""}', "is no key"),
+        ('{"access_key_id": 5, "secret_access_key": "topsecret"}', "is no key"),
+        ('{"access_key_id": "AKIAVERYSECRET\\n", "secret_access_key": "topsecret"}', "is no key"),
+        ('{"access_key_id": "AKIAVERYSECRET", "secret_access_key": "topsecret", "session_token": 3}', "is no token"),
+        ('{"access_key_id": "A", "secret_access_key": "topsecret", "expiration": "soon"}', "2026-01-31T12:00:00Z"),
+        ('{"access_key_id": "A", "secret_access_key": "topsecret", "expiration": 12}', "2026-01-31T12:00:00Z"),
+        ('{"access_key_id": "A", "secret_access_key": "topsecret", "expiration": "2026-01-31T12:00:00"}', "zone"),
+    ],
+)
+def test_a_malformed_secret_is_told_with_the_form_it_must_have_and_never_its_value(text: str | None, said: str) -> None:
+    with pytest.raises(BadCredentials) as refused:
+        parse_secret(text, "mine")
+    message = str(refused.value)
+    assert said in message
+    assert '{"access_key_id": "...", "secret_access_key": "..."}' in message
+    assert "'mine'" in message
+    for value in ("AKIAVERYSECRET", "topsecret", "soon"):
+        assert value not in message
+
+
+def test_a_secret_is_understood_with_and_without_an_end() -> None:
+    plain = '{"access_key_id": "A", "secret_access_key": "s/+="}'
+    assert parse_secret(plain, "mine") == Credentials("A", "s/+=")
+    whole = (
+        '{"access_key_id": "A", "secret_access_key": "s", "session_token": "t", "expiration": "1970-01-01T01:00:00Z"}'
+    )
+    assert parse_secret(whole, "mine") == Credentials("A", "s", "t", 3600.0)
+
+
+def test_a_secret_needs_a_region(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="AWS_REGION"):
+        read_secret("my-secret")
 
 
 async def test_anonymous_has_none_and_nothing_to_renew() -> None:
