@@ -12,17 +12,27 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dth import errors
 from dth.errors import DthError, StartFailed
-from dth.events import Emit, WorkerFailed, WorkerStopped, from_json
+from dth.events import Emit, Notice, WorkerFailed, WorkerStopped, from_json
 from dth.zygote import LINE_BYTES, Zygote
 
-REPLACEMENTS = 20  # a child that keeps dying is a defect, not bad luck
+REPLACEMENTS = 20  # deaths in a row, each of a child that had lived for less than STEADY_SECONDS
+STEADY_SECONDS = 60.0
+BACK_OFF_SECONDS = 1.0  # at most, before another one is started, once that many have died in a row:
+PATIENT_DEATHS = 5
+LOOK_SECONDS = (
+    1.0  # of silence are counted at most from one look to the next: this process may have been stopped itself
+)
+HUNG_SECONDS = 15.0  # of silence at least: children say something each second, but a machine may be very busy
+WORDS = "worker_died"  # the code of the notice by which a child tells what it dies of
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,9 @@ class Child:
         self.failure: WorkerFailed | None = None
         self.leaving = False
         """Whether it was asked to end."""
+        self.last_words = ""
+        self.born = time.monotonic()
+        self._silent = 0.0
 
     @classmethod
     async def start(cls, start: Start, task: ChildTask, emit: Emit, lock: int, orders: Sequence[str] = ()) -> Child:
@@ -141,8 +154,11 @@ class Child:
             event = from_json(line.decode("ascii"))
         except (ValueError, KeyError, TypeError):
             return  # the last line of a killed child may be cut
+        self._silent = 0.0
         if isinstance(event, WorkerFailed):
             self.failure = event
+        elif isinstance(event, Notice) and event.code == WORDS:
+            self.last_words = event.text
         else:
             self._emit(event)
 
@@ -158,6 +174,11 @@ class Child:
         if stdin and not stdin.is_closing():
             stdin.write(line.encode("ascii") + b"\n")
 
+    def is_hung(self, passed: float, patience: float) -> bool:
+        """Whether it has said nothing for so long, `passed` more seconds included."""
+        self._silent += passed
+        return self._silent > patience
+
     def kill(self) -> None:
         """End it now."""
         with contextlib.suppress(ProcessLookupError):
@@ -168,6 +189,7 @@ class Children:
     """Keeps up to `most` workers alive until they end by themselves or are drained.
 
     `most` may change while they run: those that are too many are asked to end. `orders` are those that a new one begins with.
+    One that says nothing for `stall_seconds` (and `HUNG_SECONDS` at least) hangs: it is killed, and replaced as any that died.
     """
 
     def __init__(
@@ -179,7 +201,11 @@ class Children:
         emit: Emit,
         bereaved: Callable[[str], Awaitable[None]],
         start: Start = spawn,
+        stall_seconds: float = 300.0,
     ) -> None:
+        self._patience = max(stall_seconds, HUNG_SECONDS)
+        self._looked = time.monotonic()
+        self._not_before = 0.0
         self._make_task = make_task
         self.most = most
         self.orders: Callable[[], Sequence[str]] = tuple
@@ -207,8 +233,11 @@ class Children:
 
     async def ensure(self, wanted: int, group: asyncio.TaskGroup) -> None:
         """Start children until `wanted` (at most `most`) run; they are watched by tasks of `group`."""
+        self._end_hung()
         for child in self.staying[self.most :]:
             child.drain()
+        if time.monotonic() < self._not_before:
+            return
         while not self._draining and len(self.staying) < min(wanted, self.most):
             self._started += 1
             task = self._make_task(self._started)
@@ -218,10 +247,21 @@ class Children:
             self._watches.add(watch)
             watch.add_done_callback(self._watches.discard)
 
+    def _end_hung(self) -> None:
+        """Kill those that hang. Their silence is counted look by look: if this process was stopped, theirs is not to blame."""
+        now = time.monotonic()
+        passed, self._looked = min(now - self._looked, LOOK_SECONDS), now
+        for child in list(self._alive.values()):
+            if child.is_hung(passed, self._patience):
+                text = f"worker {child.name} has said nothing for {self._patience:.0f} s: it is ended and replaced"
+                self._emit(Notice("warning", "worker_hung", text))
+                child.kill()
+
     async def ended(self) -> None:
         """Wait until none runs."""
         while self._watches:
-            await asyncio.wait(self._watches)
+            await asyncio.wait(self._watches, timeout=LOOK_SECONDS)
+            self._end_hung()
 
     async def _watch(self, child: Child) -> None:
         """Wait for its end; what a dead one held is freed at once. A failure that it named is raised here."""
@@ -234,16 +274,33 @@ class Children:
         if code == 0:
             self.finished += 0 if child.leaving else 1
             return
-        self._deaths += 1
+        self._deaths = self._deaths + 1 if time.monotonic() - child.born < STEADY_SECONDS else 1
         await self._bereaved(child.name)
         if self._deaths > REPLACEMENTS:
-            raise StartFailed(f"worker processes died {self._deaths} times, the last with exit code {code}; giving up")
+            raise StartFailed(
+                f"worker processes died {self._deaths} times in a row, each soon after its start; the last "
+                f"{_death(code, child.last_words)}; giving up"
+            )
+        if self._deaths > PATIENT_DEATHS:
+            self._not_before = time.monotonic() + BACK_OFF_SECONDS
 
     def drain(self) -> None:
         """Ask all to finish; none is started any more."""
         self._draining = True
         for child in self._alive.values():
             child.drain()
+
+
+def _death(code: int, last_words: str) -> str:
+    """How a child ended, as the end of a sentence."""
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        memory = " (was the machine short of memory?)" if -code == signal.SIGKILL else ""
+        return f"was ended by {name}{memory}"
+    return f"ended with exit code {code}" + (f": {last_words}" if last_words else "")
 
 
 def _as_error(failure: WorkerFailed) -> DthError:

@@ -118,6 +118,7 @@ class LocalWorkers:
             emit=self._emit,
             bereaved=self._here.free_the_dead,
             start=self._start,
+            stall_seconds=self._job.stall_seconds,
         )
 
     async def run_until_over(self, finder: Finder | None, stop: asyncio.Event) -> bool:

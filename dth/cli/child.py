@@ -15,10 +15,12 @@ from typing import NoReturn
 
 import uvloop
 
+from dth.children import WORDS
 from dth.cli.gc_tuning import collect_less
 from dth.cli.output import streams
 from dth.errors import DthError
-from dth.events import Event, WorkerFailed, to_json
+from dth.events import Event, Notice, WorkerFailed, to_json
+from dth.text import printable
 
 PARENT_GONE = 70
 
@@ -70,6 +72,9 @@ async def _work(task: dict[str, str | bool], orders_so_far: bytes) -> int:
     except DthError as error:
         _tell(WorkerFailed(process, error.code, str(error)))
         return error.exit_code
+    except Exception as error:
+        _tell(Notice("warning", WORDS, printable(f"{type(error).__name__}: {error}", limit=1000)))
+        raise
     finally:
         orders.ended = True
         transport.close()

@@ -123,7 +123,11 @@ class JobBase(BaseModel):
         25.0, "Grace", "Seconds that work in flight has to finish when asked to stop.", ge=0, le=3600
     )
     stall_seconds: float = _limits(
-        300.0, "Stall", "Seconds that an empty queue is watched for a run whose messages got lost.", ge=1, le=43_200
+        300.0,
+        "Stall",
+        "Seconds that an empty queue is watched for a run whose messages got lost, and after which a silent worker is replaced.",
+        ge=1,
+        le=43_200,
     )
     max_attempts: int = _limits(5, "Attempts", "Failures after which an object ends as failed.", ge=1, le=100)
     receive_limit: int = _limits(

@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from .wire import Answer, HttpServer, Request, error, http_date, xml
@@ -85,7 +85,7 @@ class Generator:
 
     Signatures are not looked at. `counts` counts requests by operation; `landed` is by bucket and key; `received` counts the
     bytes of bodies as they come. With a `rate`, requests for objects beyond so many a second are answered 503 SlowDown; `taken`
-    has the times of the others.
+    has the times of the others. `refuse` may answer in the store's place.
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
@@ -95,6 +95,7 @@ class Generator:
     received: int = 0
     rate: float = 0.0
     taken: list[float] = field(default_factory=list)
+    refuse: Callable[[Request], Answer | None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._tokens, self._filled = self.rate * BURST_SECONDS, time.monotonic()
@@ -141,6 +142,12 @@ class Generator:
             with self._lock:
                 self.counts["refused"] += 1
             return error(503, "SlowDown")
+        if refusal := self.refuse(request):
+            for _ in request.chunks():
+                pass
+            with self._lock:
+                self.counts["refused"] += 1
+            return refusal
         operation, answer = self._route(request)
         with self._lock:
             self.counts[operation] += 1
