@@ -175,9 +175,9 @@ class Child:
             stdin.write(line.encode("ascii") + b"\n")
 
     def is_hung(self, passed: float, patience: float) -> bool:
-        """Whether it has said nothing for so long, `passed` more seconds included."""
-        self._silent += passed
-        return self._silent > patience
+        """Whether it has said nothing for so long, `passed` more seconds included. True once."""
+        before, self._silent = self._silent, self._silent + passed
+        return before <= patience < self._silent
 
     def kill(self) -> None:
         """End it now."""

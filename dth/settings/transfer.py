@@ -125,7 +125,7 @@ class JobBase(BaseModel):
     stall_seconds: float = _limits(
         300.0,
         "Stall",
-        "Seconds that an empty queue is watched for a run whose messages got lost, and after which a silent worker is replaced.",
+        "Seconds after which a silent worker is replaced, and an empty queue means that messages got lost.",
         ge=1,
         le=43_200,
     )

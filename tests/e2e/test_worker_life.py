@@ -87,4 +87,4 @@ def test_workers_that_are_killed_as_soon_as_they_start_end_the_command_with_1_an
                 error = event
         assert running.wait(HANG_SECONDS) == 1
         assert killed > 20
-        assert "SIGKILL (was the machine short of memory?)" in error["message"]
+        assert "SIGKILL (was the machine short of memory?)" in json.dumps(error)
