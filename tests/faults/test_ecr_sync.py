@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,25 @@ async def test_an_image_arrives_byte_for_byte_and_a_second_run_writes_nothing(
     assert destination.asked()["HEAD manifests"] == source.asked()["HEAD manifests"] == 2
     assert source.asked()["GET referrers"] == 2
     assert not source.asked()["GET manifests"]
+
+
+async def test_the_metrics_of_images_are_the_summary_and_each_image_is_a_line_of_the_log(
+    source: Registry, destination: Registry, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = source.add_image("team/app", "v1", layers=(b"one", b"shared"))
+    source.add_image("team/app", "v2", layers=(b"two", b"shared"))
+    emf = tmp_path / "emf"
+    ran = await sync_images(tmp_path, source.address, destination.address, metrics_emf=str(emf), log="json")
+    lines = [json.loads(line) for line in emf.read_text().splitlines()]
+    ended = {line["outcome"]: line["dth_objects_total"] for line in lines if "dth_objects_total" in line}
+    assert ended == {"done": ran.summary.done} == {"done": 2}
+    asked = {(line["side"], line["operation"]): line["dth_requests_total"] for line in lines if "operation" in line}
+    assert asked == {
+        (side, name): count for side, counts in ran.summary.requests.items() for name, count in counts.items()
+    }
+    logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [(line["event"], line["outcome"]) for line in logged] == [("transfer", "done")] * 2
+    assert one["digest"] in {line["digest"] for line in logged}
 
 
 async def test_each_blob_is_read_once_and_uploaded_once_where_mounts_work(

@@ -44,6 +44,7 @@ from dth.worker.breakdown import failure_of, of_image
 
 LOCK_PATIENCE_SECONDS = 20.0
 RUNS_LOOKED_AT = 20
+_ASKING = "images"  # who asks, whenever it is said: a command has one process that copies images
 
 
 async def list_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summary:
@@ -90,7 +91,7 @@ async def ecr_sync(job: ImageJob, emit: Emit, stop: asyncio.Event, *, dry_run: b
 
 
 def _requests(opener: Opener) -> Requests:
-    return Requests(process_name(), opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION))
+    return Requests(_ASKING, opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION))
 
 
 def _judged(summary: Summary, *, failed: bool) -> Summary:
