@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dth.metrics.embedded import EmbeddedLines
     from dth.metrics.sink import Sink
 
-LOOK_SECONDS = 15.0  # between two looks at ledger and queue
+LOOK_SECONDS = 10.0  # between two looks at ledger and queue
 EMBEDDED_SECONDS = 60.0  # between two sets of CloudWatch's lines: its metrics have a minute's resolution
 RUNS_SHOWN = 20  # newest first; of them, those that are not over, and the newest
 LAST_LOOK_SECONDS = 5.0
