@@ -16,7 +16,7 @@ from dth.app.live import Live
 from dth.app.object_rows import with_rows
 from dth.app.ports import Ports, is_shared, open_ports
 from dth.app.selection import choice_of
-from dth.app.sides import MOVING_CONNECTIONS, Sides, open_pace, sides_of
+from dth.app.sides import MOVING_CONNECTIONS, Sides, is_here, open_pace, sides_of
 from dth.embedded import StateFolder, is_dead_here, process_name
 from dth.errors import LedgerError, WrongJob
 from dth.events import Emit
@@ -69,6 +69,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         choice=choice_of(job),
         tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
         one_store=OneStore(sides.source, sides.destination) if job.server_side_copy else None,
+        store_is_here=any(is_here(one) for one in (settings.source_location(job), settings.dest_location(job))),
     )
 
 

@@ -93,14 +93,17 @@ def is_allowed(pattern: str, host: str, bucket: str) -> bool:
 
 def is_open_to_readers(location: Location) -> bool:
     """Whether credentials are used over plain HTTP, and not within this machine alone."""
-    parts = urlsplit(location.endpoint)
-    if parts.scheme != "http" or location.credentials == "anonymous":
-        return False
-    host = parts.hostname or ""
+    plain = urlsplit(location.endpoint).scheme == "http"
+    return plain and location.credentials != "anonymous" and not is_here(location)
+
+
+def is_here(location: Location) -> bool:
+    """Whether the endpoint is an address of this machine's own."""
+    host = urlsplit(location.endpoint).hostname or ""
     try:
-        return not ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def open_store(location: Location, job: TransferJob, connections: int, pace: Pace | None = None) -> S3Store:

@@ -2,8 +2,8 @@
 
 The adaptive limit is additive increase, multiplicative decrease (Chiu and Jain, 1989), with three additions: it starts by
 doubling while that pays, it goes back where more in flight moved nothing more, because past that point requests only
-wait for each other, and it doesn't grow while this process could use more of a core than it gets: then they would wait for
-the core, not for the stores.
+wait for each other, and it doesn't grow while more requests would only wait for a processor: because this process could use
+more of a core than it gets, or because a store runs on the same machine and all its cores are taken.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ GAIN_PROBING = 1.02  # an additive step stays where it brings this much
 PAUSE_CAP_SECONDS = 30.0  # a Retry-After is honoured up to here
 WEIGHT_BYTES = 1 << 20  # throughput counts an object as one plus its mebibytes
 
+FULL = 0.1  # of the machine's processor time idle, or less: a store that runs here can do no more
+
 SCHEDSTAT = "/proc/self/schedstat"
+MACHINE_STAT = "/proc/stat"
 
 
 def processor_seconds() -> tuple[float, float]:
@@ -46,6 +49,17 @@ def processor_seconds() -> tuple[float, float]:
     return time.process_time(), waited * 1e-9
 
 
+def machine_ticks() -> tuple[int, int]:
+    """Of all processors of this machine since it started, in the kernel's ticks: those spent idle, and all. Waiting for a
+    disk counts as idle. (0, 0) where the kernel does not tell."""
+    try:
+        with open(MACHINE_STAT, "rb", buffering=0) as file:  # noqa: PTH123 - as above
+            ticks = [int(field) for field in file.read(256).split(b"\n", 1)[0].split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
+    except (OSError, IndexError, ValueError):
+        return 0, 0
+
+
 Turn = asyncio.Future[bool]
 """A place in the line; its result says whether it rides on a slot that is held already."""
 
@@ -57,7 +71,8 @@ class Limiter:
     each; the first of them at any time rides on the object's own, so that nesting can never block itself: with a limit
     of one an object's parts move one after the other.
 
-    `fixed` > 0 holds the limit there; 0 adapts it between 1 and `upper`.
+    `fixed` > 0 holds the limit there; 0 adapts it between 1 and `upper`. Set `store_is_here` where a store runs on this
+    machine: it and this process then share the processors.
     """
 
     def __init__(
@@ -67,6 +82,7 @@ class Limiter:
         upper: int,
         clock: Callable[[], float] = time.monotonic,
         processor: Callable[[], tuple[float, float]] = processor_seconds,
+        machine: Callable[[], tuple[int, int]] = machine_ticks,
     ) -> None:
         if upper < 1 or fixed < 0:
             raise ValueError("a limiter lets at least one through")
@@ -75,6 +91,8 @@ class Limiter:
         self._limit = min(fixed or START, upper)
         self._clock = clock
         self._processor = processor
+        self._machine = machine
+        self.store_is_here = False
         self._in_flight = 0
         self._waiting: deque[Turn] = deque()
         self._paused_until = 0.0
@@ -82,6 +100,7 @@ class Limiter:
         # Judging throughput, window by window.
         self._opened = clock()
         self._processor_opened = processor()
+        self._machine_opened = machine()
         self._ended = 0
         self._work = 0.0
         self._saturated = False
@@ -207,7 +226,10 @@ class Limiter:
     def _is_busy(self, seconds: float) -> bool:
         """Whether more in flight would only wait for the processor, as the window's `seconds` went."""
         ran, waited = (now - then for now, then in zip(self._processor(), self._processor_opened, strict=True))
-        return ran + waited >= CORE_BUSY * seconds or waited >= max(CROWDED * seconds, ran)
+        if ran + waited >= CORE_BUSY * seconds or waited >= max(CROWDED * seconds, ran):
+            return True
+        idle, ticks = (now - then for now, then in zip(self._machine(), self._machine_opened, strict=True))
+        return self.store_is_here and ticks > 0 and idle <= FULL * ticks
 
     def _step(self, rate: float, now: float, *, busy: bool) -> None:
         if self._step_back_to:
@@ -229,6 +251,7 @@ class Limiter:
     def _open_window(self, now: float) -> None:
         self._opened, self._ended, self._work = now, 0, 0.0
         self._processor_opened = self._processor()
+        self._machine_opened = self._machine()
         self._saturated = bool(self._waiting)
 
 

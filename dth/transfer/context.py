@@ -81,8 +81,9 @@ class Choice(Protocol):
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
-    `follows_removals`: events of removals delete at the destination. `deletes`: messages may ask for deletes there. `tags` is None where tags are left behind; `choice`, where
-    all objects are chosen; `one_store`, where no store is to copy by itself."""
+    `follows_removals`: events of removals delete at the destination. `deletes`: messages may ask for deletes there. `tags` is
+    None where tags are left behind; `choice`, where all objects are chosen; `one_store`, where no store is to copy by
+    itself. `store_is_here`: one of the stores runs on this machine."""
 
     job_id: str
     source: ObjectStore
@@ -95,6 +96,7 @@ class Job:
     tags: TagCarrier | None = None
     choice: Choice | None = None
     one_store: OneStore | None = None
+    store_is_here: bool = False
     trust: Trust = field(default_factory=Trust)
 
     async def tags_of(self, key: str, head: ObjectHead) -> Tags:

@@ -124,6 +124,7 @@ class WorkerProcess:
         """The job of a run; None where the ledger knows no such run. Raises as `OpenJob`."""
         job = await self.opened(self.open_job, run_id)
         if job:
+            self.limiter.store_is_here = self.limiter.store_is_here or job.store_is_here
             self.usage.meets(run_id, job.source, job.destination, job.options.storage_class)
         return job
 

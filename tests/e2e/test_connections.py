@@ -15,7 +15,7 @@ from .harness import between, scaled
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="counts in /proc")]
 
-MOST = 256  # both sides are one server here. The aim is 2 * 40; up to 168 were seen where other work competes, 334 and more before
+MOST = 2 * 40  # a side: both are one server here
 ESTABLISHED = "01"
 
 
@@ -48,4 +48,5 @@ def test_a_near_store_gets_no_more_connections_than_move_something(seaweed: S3Se
         over.set()
         watching.join()
     assert finished.summary["done"] == count
+    print("MOST", most)
     assert 0 < most <= MOST

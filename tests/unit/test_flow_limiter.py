@@ -268,3 +268,34 @@ async def test_the_limit_grows_once_the_core_has_time_again() -> None:
     share[0] = 0.1
     await _drive(limiter, clock, lambda limit: limit * 10, 12)
     assert limiter.limit == 1000
+
+
+@pytest.mark.parametrize(("here", "idle", "grows"), [
+    (True, 0.05, False),  # a store that shares the processors, and there is nothing left to share
+    (True, 0.5, True),  # it waits for its disk, perhaps
+    (False, 0.05, True),  # elsewhere: what others do on this machine says nothing of it
+])  # fmt: skip
+async def test_a_store_on_a_machine_that_is_full_gets_no_more_requests(*, here: bool, idle: float, grows: bool) -> None:
+    clock = Clock()
+    limiter = Limiter(
+        fixed=0,
+        upper=1000,
+        clock=clock,
+        processor=lambda: (0.0, 0.0),
+        machine=lambda: (int(idle * clock.now * 200), int(clock.now * 200)),
+    )
+    limiter.store_is_here = here
+    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    assert limiter.limit == (1000 if grows else module.START)
+
+
+@pytest.mark.skipif(not Path(module.MACHINE_STAT).exists(), reason="this kernel does not tell how busy it is")
+def test_the_machine_s_idle_time_is_part_of_all_its_time() -> None:
+    idle, ticks = module.machine_ticks()
+    assert 0 <= idle < ticks
+
+
+def test_where_the_kernel_tells_nothing_of_the_machine_it_counts_as_not_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/nowhere/stat", "/dev/null"):
+        monkeypatch.setattr(module, "MACHINE_STAT", path)
+        assert module.machine_ticks() == (0, 0)

@@ -104,7 +104,7 @@ def test_the_summary_adds_up_what_all_processes_asked_and_says_what_it_costs() -
     assert summary.requests_usd == {"source": pytest.approx(0.012)}
     lines = details(summary, verbose=False)
     assert "requests to the source: GetObject 5,000, ListObjectsV2 2,000" in lines
-    assert "asked the source again: throttled 7, reset 1" in lines
+    assert "asked the source again: asked to slow down 7, connection cut in the middle 1" in lines
     assert "3 objects kept although nothing proves them equal" in lines
     assert any(
         line.startswith("costs about $0.1020: requests to the source $0.0120, bytes that leave") for line in lines

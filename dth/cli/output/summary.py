@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dth.causes import cause_of
+from dth.causes import RETRIES, cause_of
 from dth.cli.output.format import counted, shown_bytes, shown_key, shown_seconds
 from dth.events import Estimated
 from dth.prices import Cost, in_dollars
@@ -73,7 +73,9 @@ def details(summary: Summary, *, verbose: bool) -> list[str]:
     if verbose or summary.noun == "object":
         lines += [f"requests to the {side}: {by_count(counts)}" for side, counts in summary.requests.items() if counts]
     for side, causes in summary.retries.items():
-        lines.append(f"asked the {side} again: {by_count(causes)}")
+        lines.append(
+            f"asked the {side} again: {by_count({RETRIES.get(cause, cause): n for cause, n in causes.items()})}"
+        )
     if summary.estimate and summary.planned:
         lines += _estimated(summary.estimate)
     elif summary.cost and summary.noun == "object":
