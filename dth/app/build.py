@@ -185,10 +185,13 @@ class JobOpener:
                 if not self._strict:
                     stored = settings.reached_as(stored, self._job)
                 sides = sides_of(stored, MOVING_CONNECTIONS, self._pace)
-                if why := sides.beyond(self._job.allow):
+                try:
+                    if why := sides.beyond(self._job.allow):
+                        raise MessageInvalid(f"run {run_id} {why}")
+                    await sides.check(stored)  # also lets a store that names itself take its own profile
+                except BaseException:
                     await sides.close()
-                    raise MessageInvalid(f"run {run_id} {why}")
-                await sides.check(stored)  # also lets a store that names itself take its own profile
+                    raise
                 self._by_settings[run.job_settings] = make_job(stored, sides), sides
             self._by_run[run_id] = self._by_settings[run.job_settings][0]
             return self._by_run[run_id]

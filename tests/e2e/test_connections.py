@@ -48,5 +48,4 @@ def test_a_near_store_gets_no_more_connections_than_move_something(seaweed: S3Se
         over.set()
         watching.join()
     assert finished.summary["done"] == count
-    print("MOST", most)
     assert 0 < most <= MOST

@@ -1,7 +1,8 @@
-"""Which runs a worker process opens: those of its own job, at hosts that it may touch. Nothing here sends a request."""
+"""Which runs a worker process opens: those of its own job, at hosts that it may touch."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from dth import settings
 from dth.app.build import JobOpener
 from dth.app.images.work import ImagesOpener
-from dth.errors import WrongJob
+from dth.errors import AccessDenied, WrongJob
 from dth.ledgers.base import Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.messages import MessageInvalid
@@ -88,3 +89,27 @@ async def test_a_registry_that_the_worker_may_not_touch_is_refused(ledger: Sqlit
             await opener("run")
     finally:
         await opener.close()
+
+
+async def test_a_job_whose_stores_let_nobody_in_leaves_no_connection_open(
+    ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    closed = asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline() not in {b"\r\n", b""}:
+            pass
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()  # until the other side closes
+        closed.set()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        here = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await begin(ledger, "run", "j", settings.run_settings_json(job("j", src_endpoint=here)))
+        with pytest.raises(AccessDenied):
+            await JobOpener(TransferJob(), ledger, strict=False)("run")
+        await asyncio.wait_for(closed.wait(), 30)
