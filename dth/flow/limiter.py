@@ -9,6 +9,7 @@ more of a core than it gets, or because a store runs on the same machine and all
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +31,8 @@ PAUSE_CAP_SECONDS = 30.0  # a Retry-After is honoured up to here
 WEIGHT_BYTES = 1 << 20  # throughput counts an object as one plus its mebibytes
 
 FULL = 0.1  # of the machine's processor time idle, or less: a store that runs here can do no more
+NEAR_SECONDS = 0.1  # if the fastest object of a window took longer, the store itself waits for something else
+QUEUED = 4  # times as long as the fastest took the mean one: most of that it stood in a line
 
 SCHEDSTAT = "/proc/self/schedstat"
 MACHINE_STAT = "/proc/stat"
@@ -89,10 +92,11 @@ class Limiter:
         self._adaptive = fixed == 0
         self._upper = upper
         self._limit = min(fixed or START, upper)
-        self._clock = clock
+        self._clock = self.now = clock
         self._processor = processor
         self._machine = machine
         self.store_is_here = False
+        self._fastest = math.inf  # seconds that the fastest object of the window took
         self._in_flight = 0
         self._waiting: deque[Turn] = deque()
         self._paused_until = 0.0
@@ -104,6 +108,7 @@ class Limiter:
         self._ended = 0
         self._work = 0.0
         self._saturated = False
+        self._warm = False
         self._doubling = True
         self._last_rate = 0.0
         self._step_back_to = 0  # the limit before the last step, 0 where no step is being judged
@@ -180,10 +185,11 @@ class Limiter:
             self._admit()
             raise
 
-    def release(self, size: int = 0, *, succeeded: bool = True) -> None:
-        """Give the slot back; what succeeded counts as throughput."""
+    def release(self, size: int = 0, *, succeeded: bool = True, since: float = -math.inf) -> None:
+        """Give the slot back, held `since` then; what succeeded counts as throughput."""
         self._in_flight -= 1
         if succeeded and self._adaptive:
+            self._fastest = min(self._fastest, self._clock() - since)
             self._ended += 1
             self._work += 1 + size / WEIGHT_BYTES
             self._judge()
@@ -210,7 +216,12 @@ class Limiter:
         self._admit()
 
     def _judge(self) -> None:
-        """Close the window once it is long enough and each slot had its turn; then grow, stand or go back."""
+        """Close the window once it is long enough and each slot had its turn; then grow, stand or go back. The first turn
+        is not judged: connections are opened in it, and stores make what they need for a new bucket."""
+        if not self._warm and self._ended >= self._limit:
+            self._warm = True
+            self._open_window(self._clock())
+            return
         if self._ended < self._limit * (DOUBLING_TURNS if self._doubling else 1):
             return
         now = self._clock()
@@ -228,8 +239,11 @@ class Limiter:
         ran, waited = (now - then for now, then in zip(self._processor(), self._processor_opened, strict=True))
         if ran + waited >= CORE_BUSY * seconds or waited >= max(CROWDED * seconds, ran):
             return True
+        if not self.store_is_here or self._fastest >= NEAR_SECONDS:
+            return False
+        mean = self._limit * seconds / self._ended  # Little's law
         idle, ticks = (now - then for now, then in zip(self._machine(), self._machine_opened, strict=True))
-        return self.store_is_here and ticks > 0 and idle <= FULL * ticks
+        return mean > QUEUED * self._fastest or (ticks > 0 and idle <= FULL * ticks)
 
     def _step(self, rate: float, now: float, *, busy: bool) -> None:
         if self._step_back_to:
@@ -252,6 +266,7 @@ class Limiter:
         self._opened, self._ended, self._work = now, 0, 0.0
         self._processor_opened = self._processor()
         self._machine_opened = self._machine()
+        self._fastest = math.inf
         self._saturated = bool(self._waiting)
 
 
@@ -288,11 +303,12 @@ _rider: ContextVar[Rider | None] = ContextVar("rider", default=None)
 class Slot:
     """One slot, held for the length of an `async with` block."""
 
-    __slots__ = ("_limiter", "_riding", "_size", "_token")
+    __slots__ = ("_limiter", "_riding", "_since", "_size", "_token")
 
     def __init__(self, limiter: Limiter, size: int) -> None:
         self._limiter = limiter
         self._size = size
+        self._since = 0.0
         self._riding: Rider | None = None
         self._token: Token[Rider | None] | None = None
 
@@ -303,6 +319,7 @@ class Slot:
             self._token = _rider.set(Rider(self._limiter))
         elif await self._limiter.acquire(rider):
             self._riding = rider
+        self._since = self._limiter.now()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -312,4 +329,4 @@ class Slot:
             return
         if self._token is not None:
             _rider.reset(self._token)
-        self._limiter.release(self._size, succeeded=error is None)
+        self._limiter.release(self._size, succeeded=error is None, since=self._since)

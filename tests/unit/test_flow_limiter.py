@@ -154,7 +154,7 @@ async def test_retry_after_holds_new_work_back_and_lets_it_go_again() -> None:
     assert limiter.in_flight == 1
 
 
-async def _drive(limiter: Limiter, clock: Clock, rate_at: object, windows: int) -> None:
+async def _drive(limiter: Limiter, clock: Clock, rate_at: object, windows: int, took: float = 0.01) -> None:
     """Let simulated time pass: `rate_at(limit)` objects a second, always more waiting than the limit lets through."""
     assert callable(rate_at)
     for _ in range(windows):
@@ -167,7 +167,7 @@ async def _drive(limiter: Limiter, clock: Clock, rate_at: object, windows: int) 
             if n == count - 1:
                 clock.now += seconds
             limiter._in_flight += 1
-            limiter.release()
+            limiter.release(since=clock.now - took)
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
@@ -270,12 +270,16 @@ async def test_the_limit_grows_once_the_core_has_time_again() -> None:
     assert limiter.limit == 1000
 
 
-@pytest.mark.parametrize(("here", "idle", "grows"), [
-    (True, 0.05, False),  # a store that shares the processors, and there is nothing left to share
-    (True, 0.5, True),  # it waits for its disk, perhaps
-    (False, 0.05, True),  # elsewhere: what others do on this machine says nothing of it
+@pytest.mark.parametrize(("here", "idle", "took", "grows"), [
+    (True, 0.05, 0.05, False),  # a store that shares the processors, and there is nothing left to share
+    (True, 0.5, 0.05, True),  # it waits for its disk, perhaps
+    (True, 0.5, 0.01, False),  # one object takes a tenth of what objects take on average: they stand in a line
+    (True, 0.05, 0.2, True),  # what answers on this machine has to ask elsewhere: a tunnel, a gateway
+    (False, 0.05, 0.01, True),  # elsewhere: what others do on this machine says nothing of it
 ])  # fmt: skip
-async def test_a_store_on_a_machine_that_is_full_gets_no_more_requests(*, here: bool, idle: float, grows: bool) -> None:
+async def test_a_store_on_this_machine_gets_more_requests_only_where_they_move_something(
+    *, here: bool, idle: float, took: float, grows: bool
+) -> None:
     clock = Clock()
     limiter = Limiter(
         fixed=0,
@@ -285,8 +289,18 @@ async def test_a_store_on_a_machine_that_is_full_gets_no_more_requests(*, here: 
         machine=lambda: (int(idle * clock.now * 200), int(clock.now * 200)),
     )
     limiter.store_is_here = here
-    await _drive(limiter, clock, lambda limit: limit * 10, 12)
+    await _drive(limiter, clock, lambda limit: limit * 10, 12, took)
     assert limiter.limit == (1000 if grows else module.START)
+
+
+async def test_a_slot_tells_how_long_it_was_held() -> None:
+    clock = Clock()
+    limiter = Limiter(fixed=0, upper=1000, clock=clock)
+    async with limiter.slot():
+        clock.now += 0.125
+    async with limiter.slot():
+        clock.now += 0.25
+    assert limiter._fastest == 0.125
 
 
 @pytest.mark.skipif(not Path(module.MACHINE_STAT).exists(), reason="this kernel does not tell how busy it is")
