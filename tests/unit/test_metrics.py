@@ -44,13 +44,14 @@ from dth.stats import Breakdown
 
 ROOT = Path(__file__).parents[2]
 
-SCHEMA = {  # of AWS's specification of the embedded metric format, with the limits that it gives in words
+SCHEMA = {  # AWS's specification of the embedded metric format, with the narrowest limits that it ever had
     "type": "object",
     "required": ["_aws"],
     "properties": {
         "_aws": {
             "type": "object",
             "required": ["Timestamp", "CloudWatchMetrics"],
+            "additionalProperties": False,
             "properties": {
                 "Timestamp": {"type": "integer", "minimum": 1},
                 "CloudWatchMetrics": {
@@ -59,16 +60,17 @@ SCHEMA = {  # of AWS's specification of the embedded metric format, with the lim
                     "items": {
                         "type": "object",
                         "required": ["Namespace", "Dimensions", "Metrics"],
+                        "additionalProperties": False,
                         "properties": {
-                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024},
+                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 255},
                             "Dimensions": {
                                 "type": "array",
                                 "minItems": 1,
                                 "items": {
                                     "type": "array",
-                                    "maxItems": 30,
+                                    "maxItems": 9,
                                     "uniqueItems": True,
-                                    "items": {"type": "string", "minLength": 1, "maxLength": 250},
+                                    "items": {"type": "string", "minLength": 1, "maxLength": 255},
                                 },
                             },
                             "Metrics": {
@@ -78,8 +80,9 @@ SCHEMA = {  # of AWS's specification of the embedded metric format, with the lim
                                 "items": {
                                     "type": "object",
                                     "required": ["Name"],
+                                    "additionalProperties": False,
                                     "properties": {
-                                        "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
+                                        "Name": {"type": "string", "minLength": 1, "maxLength": 255},
                                         "Unit": {"enum": ["Seconds", "Bytes", "Count", "None"]},
                                     },
                                 },
@@ -213,7 +216,7 @@ def embedded(lines: list[str]) -> list[tuple[str, tuple[str, ...], float]]:
     found = []
     for line in lines:
         assert line.isascii()
-        assert len(line) < 1_000_000
+        assert len(line) <= 256 << 10
         root: dict[str, Any] = json.loads(line)
         jsonschema.validate(root, SCHEMA)
         for directive in root["_aws"]["CloudWatchMetrics"]:
