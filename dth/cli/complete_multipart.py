@@ -39,9 +39,9 @@ def complete_multipart(
 ) -> None:
     """Finish the uploads that crashes left, and count the dead letters that nobody counted.
 
-    Uploads that all workers share are completed where every part is there; messages of lost parts are sent again; where the
-    source has changed the object is planned anew. Touches no upload of another program, and none that a message may still go
-    on with. It keeps no state of its own: let a scheduler call it every minute, or give it --every.
+    It completes an upload that all workers share once every part is there, sends messages of lost parts again, and plans an
+    object anew if the source has changed. It never touches an upload of another program, nor one that a message may
+    still continue. It keeps no state: let a scheduler call it every minute, or give it --every.
 
     Example: `dth complete-multipart --job-id photos --queue URL --table dth --every 60`
     """

@@ -28,11 +28,11 @@ def ecr_sync(
     verbose: Verbose = False,
     flags: dict[str, Any],
 ) -> None:
-    """Copy container images from registry to registry, as digests say.
+    """Copy container images from registry to registry, by digest.
 
-    Every platform of an image, its signatures and other referrers; nothing that the destination has already. From ECR or
-    any registry to ECR or any registry, across accounts and partitions. Run it again after anything at all. With `--enqueue` it
-    only plans: `dth work --job-id ...` copies.
+    It copies every platform of an image, its signatures and other referrers, and skips what the destination already has.
+    Both sides can be ECR or any other registry, across accounts and partitions. If it is interrupted, run it again.
+    With `--enqueue` it only plans: `dth work --job-id ...` copies.
 
     Example: `dth ecr-sync --src-region us-east-1 --dest-region cn-north-1 --dest-profile china
     --dest-repository-prefix mirror`

@@ -20,8 +20,8 @@ def find(
 ) -> None:
     """List both sides, queue what differs, and end.
 
-    The half of a sync that finds: `dth work` copies what it queued. Ends at once, with exit code 0, while the job's last
-    run is still under way.
+    This is the first half of a sync: `dth work` copies what it queues. While the job's last run is still under way, it ends
+    at once, with exit code 0.
 
     Example: `dth find --src-bucket photos --dest-bucket backup`
     """

@@ -21,7 +21,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="Of the queue (NAME and NAME-dead) and the table. Without it: DTH_QUEUE and DTH_TABLE where they are set, else dth.",
+        help="Name of the queues (NAME and NAME-dead) and the table; without it, DTH_QUEUE and DTH_TABLE if they are set, else dth.",
         show_default=False,
     ),
 ]
@@ -46,9 +46,9 @@ def init(
 ) -> None:
     """Make the queue, the dead-letter queue and the table of a fleet.
 
-    In the account and region of the environment (AWS_REGION, AWS_PROFILE). What is there already is kept. Prints the
-    settings for `dth find` and `dth work`, as lines of a job file. Where DTH_QUEUE or DTH_TABLE is set (a name, a URL or an
-    ARN) and no NAME is given, these are made.
+    It makes them in the account and region of the environment (AWS_REGION, AWS_PROFILE), and keeps what is already there.
+    It prints the settings for `dth find` and `dth work` as lines of a job file. Without NAME, it makes what DTH_QUEUE
+    and DTH_TABLE say (a name, a URL or an ARN).
 
     Example: `dth init photos >> job.toml`
     """

@@ -14,7 +14,7 @@ from dth.cli.output import streams
 
 COMMANDS = {
     "sync": "Copy what differs, verify it, and end.",
-    "ecr-sync": "Copy container images from registry to registry, as digests say.",
+    "ecr-sync": "Copy container images from registry to registry, by digest.",
     "verify": "Compare two locations; write to neither.",
     "find": "List both sides, queue what differs, and end.",
     "work": "Copy what `dth find` or `dth ecr-sync --enqueue` queued, until stopped.",
@@ -24,7 +24,7 @@ COMMANDS = {
     "redrive": "Send dead letters back to work, as a new run.",
     "complete-multipart": "Finish the uploads that crashes left, and count the dead letters that nobody counted.",
     "probe": "Ask an endpoint what it can do, and say which permission is missing.",
-    "policy": "Print the IAM policy that a part of a fleet needs for a job, and nothing beyond it.",
+    "policy": "Print the least IAM policy that a part of a fleet needs for a job.",
     "settings": "Show every setting: what it takes, its default, and what it does.",
     "hub": "Manage transfers in a browser: plan, run, schedule, understand.",
     "completion": "Print the script that lets a shell complete commands and options.",

@@ -30,10 +30,10 @@ def policy(
     verbose: Verbose = False,  # noqa: ARG001 - as every command takes it
     flags: dict[str, Any],
 ) -> None:
-    """Print the IAM policy that a part of a fleet needs for a job, and nothing beyond it.
+    """Print the least IAM policy that a part of a fleet needs for a job.
 
-    ARNs are the job's own: its buckets and prefixes, its queue and its table, in the partition of their regions (aws, aws-cn,
-    aws-us-gov, aws-eusc and the isolated ones). An account or a region that the settings do not tell is `*`.
+    The ARNs name the job's own buckets and prefixes, its queue and its table, in the partition of their regions (aws,
+    aws-cn, aws-us-gov, aws-eusc and the isolated ones). Where the settings name no account or region, it says `*`.
 
     Example: `dth policy worker --job photos.toml`
     """

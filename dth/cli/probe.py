@@ -39,9 +39,10 @@ def probe(
 ) -> None:
     """Ask an endpoint what it can do, and say which permission is missing.
 
-    Reads only, unless `--write` is given: then objects of a few bytes go the way of a copy, below the prefix, and are removed
-    again, also when it is interrupted. One line for each question: yes, no, denied (with the action to allow), unknown or
-    broken, and what dth assumes where that differs. Exit 4: a permission is missing that a job would need.
+    It only reads, unless you give `--write`: then it writes a few small objects below the prefix, as a copy would, and
+    removes them again, even if it is interrupted. Each question gets one line: yes, no, denied (with the action to
+    allow), unknown or broken, and what dth assumes where that differs. Exit code 4: a permission is missing that a job
+    would need.
 
     Example: `dth probe s3://backup/photos --side destination --dest-profile backup --write`
     """

@@ -31,7 +31,7 @@ def redrive(
 ) -> None:
     """Send dead letters back to work, as a new run.
 
-    The totals of the runs that failed them stay as they are. What is no message of dth is left where it is.
+    The runs that failed them keep their totals. Dead letters that are no messages of dth stay where they are.
 
     Example: `dth redrive --job-id photos --reason access_denied --rate 100`
     """

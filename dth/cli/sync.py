@@ -33,7 +33,7 @@ def sync(
     """Copy what differs, verify it, and end.
 
     Compares both sides and copies what is missing or different below DEST, on this machine, with one process per core.
-    Interrupted, it goes on where it was when run again. Without SOURCE and DEST, the job file names both.
+    If it is interrupted, run it again: it goes on where it was. Instead of SOURCE and DEST, a job file can name both.
 
     Example: `dth sync s3://photos/2026 s3://backup/photos/2026 --dest-endpoint https://minio.example:9000
     --dest-profile backup`

@@ -40,9 +40,9 @@ def verify(
 ) -> None:
     """Compare two locations; write to neither.
 
-    By size and ETag, or by checksums where both stores keep them. Objects of one size whose ETags cannot be compared are
-    counted as not verifiable: `--download` reads them. Each difference is named, also in the report, and makes the exit
-    code 3; with `--report-level all` equal objects are in the report too.
+    It compares sizes and ETags, or checksums if both stores keep them. An object whose sizes agree and whose ETags
+    cannot be compared counts as not verifiable; `--download` reads it. Each difference is shown and written to the
+    report, and makes the exit code 3. With `--report-level all` the report holds equal objects too.
 
     Example: `dth verify s3://photos/2026 s3://backup/photos/2026 --download --report differences.jsonl`
     """

@@ -31,8 +31,8 @@ def work(
 ) -> None:
     """Copy what `dth find` or `dth ecr-sync --enqueue` queued, until stopped.
 
-    How to copy comes from the run's own settings, so a worker needs only the job: its id, or its two locations (of images: its
-    id). Ctrl-C or SIGTERM: what is in flight is finished or given back, exit code 0.
+    The run's own settings say how to copy, so a worker needs to know only the job: its id, or its two locations (image
+    jobs: the id). On Ctrl-C or SIGTERM it finishes or gives back what is in flight, and ends with exit code 0.
 
     Example: `dth work --src-bucket photos --dest-bucket backup --until-empty`
     """

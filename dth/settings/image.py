@@ -37,7 +37,7 @@ class ImageJob(JobBase):
         guide="sourceType",
     )  # fmt: skip
     src_registry: str = _source(
-        "", "Registry", "Address of any registry to read from; empty: ECR of account and region, or as images name it."
+        "", "Registry", "Registry to read from; empty: ECR of the account and region, or the one that each image names."
     )
     src_region: str = _source("", "Region", "Region of the source's ECR; empty: the ambient one.", guide="srcRegion")
     src_account_id: str = _source(
@@ -52,9 +52,7 @@ class ImageJob(JobBase):
     )  # fmt: skip
     src_profile: str = _source("", "AWS profile", "Section of the AWS configuration whose credentials to use.")
 
-    dest_registry: str = _destination(
-        "", "Registry", "Address of any registry to write to; empty: ECR of account and region."
-    )
+    dest_registry: str = _destination("", "Registry", "Registry to write to; empty: ECR of the account and region.")
     dest_region: str = _destination(
         "", "Region", "Region of the destination's ECR; empty: the ambient one.", guide="destRegion"
     )
@@ -73,7 +71,7 @@ class ImageJob(JobBase):
         pattern=_PREFIX, allowed="a repository's name: lower-case letters, digits, separators and slashes",
     )  # fmt: skip
     create_repositories: bool = _destination(
-        True, "Create repositories", "Create repositories that the destination's ECR lacks, as the source has them."
+        True, "Create repositories", "Create repositories that the destination's ECR lacks, with the source's settings."
     )
     repository_template: str = _destination(
         "",
@@ -95,14 +93,16 @@ class ImageJob(JobBase):
         guide="includeUntagged",
     )  # fmt: skip
     tag_filter: TextList = _selection(
-        (), "Tag filter", "Of listed tags only these: globs (`v1.*`, `!*-rc*`), `semver:>=1.2 <3`, `latest:N`."
+        (), "Tag filter", "Only tags that match: globs (`v1.*`, `!*-rc*`), `semver:>=1.2 <3`, `latest:N`."
     )
     platforms: TextList = _selection(
-        (), "Platforms", "Only these of multi-platform images (linux/amd64); empty: whole images, byte for byte."
+        (),
+        "Platforms",
+        "Only these platforms of multi-platform images, such as linux/amd64; empty: whole images, byte for byte.",
     )
     referrers: bool = _selection(True, "Referrers", "Copy signatures, attestations and other referrers of images too.")
     prune: bool = _selection(
-        False, "Prune", "Remove tags that the source lacks, and denies when asked; never more than max_delete."
+        False, "Prune", "Remove tags that the source lacks, after asking it for each; never more than max_delete."
     )
     max_delete: int = _selection(100, "Most deletes", "Refuse to remove more tags than this.", ge=0, le=1_000_000)
 
@@ -110,14 +110,14 @@ class ImageJob(JobBase):
     retries: int = _limits(
         3,
         "Retries",
-        "How often an image that failed is tried again (by workers: as often as they are told).",
+        "How often a failed image is tried again (workers: as their max_attempts says).",
         ge=0,
         le=20,
     )
     insecure_registry: TextList = _of_every_process(
         (),
         "Insecure registries",
-        "Registries (host:port) whose TLS certificate is not verified; http:// is written out.",
+        "Registries (host:port) whose TLS certificate is not verified; write http:// for plain HTTP.",
     )
 
 

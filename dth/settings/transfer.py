@@ -85,17 +85,21 @@ class JobBase(BaseModel):
     report_level: Literal["", "all", "failed"] = _state(
         "",
         "Report level",
-        "Report all objects, or only those that failed; not given: all where --report is, else failed.",
+        "Report all objects, or only those that failed; empty: all with --report, else failed.",
     )
     ledger_records: Literal["message", "object"] = _state(
-        "message", "Ledger records", "Keep a ledger row per message, or one per object besides, to be queried."
+        "message",
+        "Ledger records",
+        "Keep a ledger row per message, or also one per object, so that you can query them.",
     )
     metrics: str = _metrics(
         "", "Metrics", "Where Prometheus reads metrics: HOST:PORT, or a PORT of 127.0.0.1; empty: nowhere.",
         pattern=METRICS_PATTERN, allowed=METRICS_RULE,
     )  # fmt: skip
     metrics_open: bool = _metrics(
-        False, "Open metrics", "Let other machines read the metrics: needed where HOST is not this machine alone."
+        False,
+        "Open metrics",
+        "Let other machines read the metrics; needed unless HOST is an address of this machine only.",
     )
     metrics_emf: str = _metrics(
         "", "Embedded metrics",
@@ -110,14 +114,18 @@ class JobBase(BaseModel):
         256 * MiB, "Memory budget", "Bytes of objects that one worker process may hold.", ge=MiB, le=TiB
     )
     bandwidth: Size = _limits(
-        0, "Bandwidth", "Bytes of objects read a second, in equal shares for the worker processes; 0: no limit.",
+        0, "Bandwidth", "Bytes of objects to read a second, shared equally by the worker processes; 0: no limit.",
         ge=0, le=TiB,
     )  # fmt: skip
     lease_seconds: float = _limits(
         120.0, "Lease", "Seconds for which a message, run or upload is held between heartbeats.", ge=1, le=43_200
     )
     lease_cap_seconds: float = _limits(
-        43_200.0, "Lease cap", "Seconds after which work under one lease is handed over.", ge=1, le=43_200
+        43_200.0,
+        "Lease cap",
+        "Seconds after which a worker hands over what it still holds under one lease.",
+        ge=1,
+        le=43_200,
     )
     grace_seconds: float = _limits(
         25.0, "Grace", "Seconds that work in flight has to finish when asked to stop.", ge=0, le=3600
@@ -165,7 +173,7 @@ class TransferJob(JobBase):
         "", "Prefix", "Only keys that start with this text (not a folder: `a` takes `ab` too).", guide="srcPrefix"
     )
     src_type: StoreType = _source(
-        "", "Kind of store", "Provider profile; empty: from the endpoint, AWS where there is none.", guide="srcType"
+        "", "Kind of store", "Provider profile; empty: chosen by the endpoint, AWS without one.", guide="srcType"
     )
     src_endpoint: Endpoint = _source(
         "", "Endpoint", "URL of the store (https:// where no scheme is given); empty: the provider's.",
@@ -190,10 +198,10 @@ class TransferJob(JobBase):
         "", "Bucket", "Bucket to write to.", guide="destBucket", pattern=_BUCKET, allowed=BUCKET_RULE
     )
     dest_prefix: str = _destination(
-        "", "Prefix", "Put before every key, with a `/` between where it has none.", guide="destPrefix"
+        "", "Prefix", "Put before every key, followed by a `/` if it does not end in one.", guide="destPrefix"
     )
     dest_type: StoreType = _destination(
-        "", "Kind of store", "Provider profile; empty: from the endpoint, AWS where there is none."
+        "", "Kind of store", "Provider profile; empty: chosen by the endpoint, AWS without one."
     )
     dest_endpoint: Endpoint = _destination(
         "", "Endpoint", "URL of the store (https:// where no scheme is given); empty: the provider's."
@@ -215,13 +223,15 @@ class TransferJob(JobBase):
     )  # fmt: skip
     dest_acl: Acl = _destination("", "ACL", "Canned ACL of new objects; empty: none is sent.", guide="destAcl")
     dest_sse: Literal["None", "AES256", "AWS_KMS"] = _destination(
-        "None", "Encryption", "Server-side encryption asked for; None: the bucket's own.", guide="destPutObjectSSEType"
+        "None", "Encryption", "Server-side encryption to ask for; None: the bucket's own.", guide="destPutObjectSSEType"
     )
     dest_sse_kms_key_id: str = _destination(
         "", "KMS key", "Id of the key for AWS_KMS; empty: the account's default key.", guide="destPutObjectSSEKmsKeyId"
     )
     strip_src_prefix: bool = _destination(
-        False, "Strip the source prefix", "Replace the source's prefix by the destination's, instead of adding it."
+        False,
+        "Strip the source prefix",
+        "Replace the source's prefix with the destination's, instead of adding it to the key.",
     )
 
     src_prefix_list: str = _selection(
@@ -256,10 +266,10 @@ class TransferJob(JobBase):
     delete: bool = _compare(False, "Delete", "Delete objects of the destination that the source lacks.")
     max_delete: Annotated[str | None, BeforeValidator(_number_as_text)] = _compare(
         None, "Most deletes",
-        "Delete nothing where more would go: a number, or a share of the destination's objects such as 10%.",
+        "Delete nothing if it would be more than this: a number, or a share of the destination's objects such as 10%.",
         pattern=r"^[0-9]{1,18}$|^[0-9]{1,3}(\.[0-9]{1,6})?%$", allowed="a number of objects, or a share such as 10%",
     )  # fmt: skip
-    delete_from_empty: bool = _compare(False, "Delete from empty", "Delete although the source lists no object at all.")
+    delete_from_empty: bool = _compare(False, "Delete from empty", "Delete even if the source lists no object at all.")
     delete_to: str = _compare(
         "", "Delete to", "Folder of the destination's bucket to which objects are moved instead of being deleted."
     )
@@ -267,7 +277,9 @@ class TransferJob(JobBase):
     include_metadata: bool = _copy(True, "Metadata", "Copy content headers and user metadata.", guide="includeMetadata")
     tags: bool = _copy(False, "Tags", "Copy object tags too; a change of tags alone is not noticed.")
     verify: Literal["off", "transfer", "full"] = _copy(
-        "transfer", "Verify", "How much proof of the bytes: lengths, what costs next to nothing, or everything."
+        "transfer",
+        "Verify",
+        "What proves the bytes: lengths (off), whatever costs next to nothing (transfer), or everything (full).",
     )
     no_clobber: bool = _copy(False, "No clobber", "Never overwrite an object that is there.")
     restore: bool = _copy(False, "Restore", "Ask the source to restore archived objects; a run after that copies them.")
@@ -276,7 +288,7 @@ class TransferJob(JobBase):
         "Standard", "Restore tier", "How fast, and at what price, restores are made."
     )
     server_side_copy: bool = _copy(
-        True, "Server-side copy", "Let the store copy by itself where endpoint and credentials are one on both sides."
+        True, "Server-side copy", "Let the store copy by itself if both sides have the same endpoint and credentials."
     )
     multipart_threshold: Size = _copy(
         16 * MiB, "Multipart threshold", "Objects above this many bytes are copied in parts.", ge=1, le=5 * GiB
@@ -295,28 +307,28 @@ class TransferJob(JobBase):
     finder_number: int = _limits(
         0,
         "Listers",
-        "Listing requests in flight per side, where the store lists from any key on; 0: as many as pay.",
+        "Listing requests in flight per side, if the store can start a listing at any key; 0: adaptive.",
         guide="finderNumber",
         ge=0,
         le=256,
     )
     finder_depth: int = _limits(
-        0, "Finder depth", "Hint for the first split of the key space; loses no objects.", guide="finderDepth",
+        0, "Finder depth", "Hint for the first split of the key space; any value finds all objects.", guide="finderDepth",
         ge=0, le=100,
     )  # fmt: skip
     event_silence_seconds: float = _limits(
-        0.0, "Silence", "Seconds without an event of the source after which a worker warns; 0: never.",
+        0.0, "Silence", "A worker warns after this many seconds without an event of the source; 0: never.",
         ge=0, le=31_536_000,
     )  # fmt: skip
     plan_rate: Size = _limits(
         0, "Rate of a plan",
-        "Bytes a second for which a dry run says how long the copy takes; 0: the bandwidth, else 1 Gbit/s.",
+        "Bytes a second from which a dry run estimates the duration; 0: the bandwidth, else 1 Gbit/s.",
         ge=0, le=TiB,
     )  # fmt: skip
     max_cost: float = _limits(
         0.0,
         "Most cost",
-        "US dollars: list first, and copy nothing where the plan costs more; 0: no limit.",
+        "List first, and copy nothing if the plan would cost more than this many US dollars; 0: no limit.",
         ge=0,
         le=1e9,
     )
@@ -325,16 +337,15 @@ class TransferJob(JobBase):
     )
     event_queue: str = _state(
         "", "Event queue",
-        "URL of an SQS queue of its own for object events, whose senders then need no right on the work queue.",
+        "URL of a separate SQS queue for object events; their senders then need no right on the work queue.",
     )  # fmt: skip
     allow: TextList = _limits(
         (), "Allow",
-        "Hosts that workers may send requests to, each with a bucket where wanted (`host/bucket`, `*` for any); "
-        "empty: what the runs say.",
+        "Hosts (or `host/bucket`; `*` matches anything) that workers may send requests to; empty: whatever the runs say.",
     )  # fmt: skip
     pack_objects: int = _limits(100, "Objects a message", "Most small objects in one message.", ge=1, le=1000)
     pack_bytes: Size = _limits(
-        16 * MiB, "Bytes a message", "Most bytes of objects in one message of several.", ge=1, le=GiB
+        16 * MiB, "Bytes a message", "Most bytes of objects in a message that holds several.", ge=1, le=GiB
     )
     sort_memory: Size = _limits(
         256 * MiB, "Sort memory", "Bytes that sorting an unordered listing may hold.", ge=MiB, le=TiB
