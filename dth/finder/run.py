@@ -208,6 +208,7 @@ async def _list_and_send(
             beating = tasks.create_task(heart.run(look, outbox.sent))
             sending = tasks.create_task(outbox.run())
             await plan.run()
+            progress.note(last=True)
             await outbox.put([encode(message) for message in packer.flush()])
             wrong = await _listed_wrongly(suspects, settings, stores, began)
             if deletes and not wrong and not (refusal := deletes.refusal(tally)):

@@ -145,6 +145,7 @@ def test_status_tells_causes_proofs_and_requests_of_a_run_whose_workers_were_kil
         assert one["retriable"] is (one["code"] == "server_fault")
         assert one["hint"]
     assert run["reasons"] == {"missing": run["done"]}
+    assert (run["listed"], run["found_so_far"]) == ({"source": COUNT, "destination": 0}, COUNT)
 
     for side, store in (("source", source), ("destination", destination)):
         told, counted = sum(run["requests"][side].values()), len(store.seen)
