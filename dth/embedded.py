@@ -40,7 +40,7 @@ class StateFolder:
             for folder in (self.path, self.scratch):
                 _make_private(folder)
                 _refuse_writers(folder, {os.geteuid()})
-                folder.chmod(0o700)  # an older version left it to the umask
+                folder.chmod(0o700)  # an older version followed the umask
         except OSError as exc:
             raise SettingsError(
                 f"the state folder {self.path} cannot be made: {exc.strerror}; choose another with --state"
@@ -100,8 +100,7 @@ def _refuse_writers(folder: Path, owners: set[int]) -> None:
         )
     if seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not seen.st_mode & stat.S_ISVTX:
         raise SettingsError(
-            f"others may write to the state folder {folder}: take that from them (chmod go-w {folder}), or choose another "
-            "with --state"
+            f"others may write to the state folder {folder}: run `chmod go-w {folder}`, or choose another with --state"
         )
 
 

@@ -214,7 +214,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True)
 class Buried(Event):
-    """A message was put into the dead letters as it came: it is garbage, or nobody who may ask for work wrote it."""
+    """A message was put into the dead letters as it came: it is garbage, or no run has signed it."""
 
     reason: str
 

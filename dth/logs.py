@@ -1,4 +1,4 @@
-"""Logs as JSON, for who ships them: one object a line on standard error, and one canonical line for each transfer.
+"""Logs as JSON, for log collectors: one object a line on standard error, and one canonical line for each transfer.
 
 Whatever stands in a key or in an error of somebody else, a line is ASCII without control characters, shorter than 4 KiB and
 written at once: lines of several processes that share a pipe stay whole.

@@ -30,7 +30,7 @@ class Reason(StrEnum):
     NEWER = "newer"
     MTIME = "mtime"
     CHECKSUM = "checksum"
-    UNCOMPARED = "uncompared"  # skip_compare: everything is sent
+    UNCOMPARED = "uncompared"  # skip_compare sends everything; or a store denied to be asked about the object
     EXTRA = "extra"  # at the destination only
     EQUAL = "equal"
     ARCHIVED = "archived"  # the source must be restored first

@@ -60,7 +60,7 @@ async def _events(job: TransferJob, here: Embedded, emit: Emit, *, until_empty: 
     if not job.event_queue:
         yield
         return
-    from dth.app.standing_run import StandingRun  # noqa: PLC0415 - for who has events
+    from dth.app.standing_run import StandingRun  # noqa: PLC0415 - only jobs with events need it
 
     async with open_event_queue(job) as queue:
         inbox = EventInbox(

@@ -113,7 +113,7 @@ def _vanish() -> NoReturn:
 
 
 def _show_tasks() -> None:
-    """SIGUSR1: where every task waits, on standard error, for who must find out why nothing moves."""
+    """On SIGUSR1, write to standard error where every task waits. It helps to find out why nothing moves."""
     for task in asyncio.all_tasks():
         task.print_stack(file=sys.stderr)
 

@@ -125,7 +125,7 @@ class Registry:
         return response
 
     async def _exchange(self, ask: Ask, body: Body, length: int | None) -> tuple[Response, str | None, Url]:
-        """The answer, the Authorization that the registry got, and who has answered."""
+        """The answer, the Authorization that the registry got, and the URL that answered."""
         url, sent = ask.url, await self._auth.header(ask.scope) if ask.url.origin == self.base.origin else None
         self.requests[ask.operation] += 1
         authorization = sent

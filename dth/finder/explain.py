@@ -19,7 +19,7 @@ _WORDS = {
     Reason.NEWER: "the sizes are equal, the ETags say nothing, and the source is newer",
     Reason.MTIME: "the sizes are equal, and the source is newer",
     Reason.CHECKSUM: "the sizes are equal, the checksums differ",
-    Reason.UNCOMPARED: "--skip-compare sends everything",
+    Reason.UNCOMPARED: "it was not compared: --skip-compare sends everything, or a store denies questions about it",
     Reason.EQUAL: "nothing that is compared says that it differs",
     Reason.ARCHIVED: "it lies in an archive class and must be restored first",
     Reason.RESTORED: "it lies in an archive class, and a restored copy of it can be read",

@@ -201,7 +201,7 @@ class Ledger(Protocol):
         ...
 
     async def outcome(self, message_id: str) -> OutcomeRow | None:
-        """The row of a message, for who receives it again."""
+        """The row of a message, looked up when the message is received again."""
         ...
 
     async def claim_upload(self, row: UploadRow) -> UploadRow:

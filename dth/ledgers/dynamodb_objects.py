@@ -1,4 +1,4 @@
-"""An item for each object in a fleet's table (`--ledger-records object`), for who wants to query them.
+"""An item for each object in a fleet's table (`--ledger-records object`), so that people can query them.
 
 | pk | sk | attributes | expires |
 |---|---|---|---|

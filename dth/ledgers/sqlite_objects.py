@@ -1,4 +1,4 @@
-"""A row for each object, for who wants to ask SQL about them (`--ledger-records object`): `objects.db` beside the ledger.
+"""A row for each object, so that people can query them in SQL (`--ledger-records object`): `objects.db` beside the ledger.
 
 A file of its own, which nothing in dth reads: it may be queried while work goes on, and deleted to forget. One row a key,
 the last word about it, so it grows with the objects and not with the runs.

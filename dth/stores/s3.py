@@ -288,6 +288,6 @@ class S3Store:
 
 
 def _beside(source: Reader) -> Bucket:
-    """Its bucket, for who has asked `copies_from` before."""
+    """Its bucket. Ask `copies_from` first."""
     assert isinstance(source, S3Store)
     return source.bucket

@@ -141,7 +141,7 @@ class _Hashes:
 
 
 async def _hash_stream(stream: ObjectStream, before: _Hashes) -> _Hashes:
-    """What the hashes are after the stream; those before it stay as they are, for who has to read it again."""
+    """What the hashes are after the stream. The earlier ones stay as they are, in case the stream has to be read again."""
     after = _Hashes(before.crc.copy(), before.md5.copy())
     waiting = bytearray()
     try:

@@ -43,7 +43,7 @@ class Images(Protocol):
 
     @property
     def sides(self) -> tuple[Asked, Asked]:
-        """Source and destination, for who counts what is asked of them."""
+        """Source and destination; their requests are counted."""
         ...
 
     def refusal(self, message: ImageMessage) -> str:

@@ -196,7 +196,7 @@ class Redrive:
         try:
             await self._ledger.extend_run(again.run.run_id, self._process, time.time() + self._lease_seconds)
         except LeaseLost:
-            return  # ABANDONED by who thought this process dead: what was sent is worked all the same
+            return  # somebody took this process for dead and abandoned the run: what was sent is worked all the same
 
     @staticmethod
     def _messages(again: _Again) -> Iterator[Message]:

@@ -115,6 +115,35 @@ async def test_stores_that_keep_no_checksums_are_not_asked() -> None:
     assert (ours.asked, theirs.asked, tally.undecided) == ([], [], 1)
 
 
+def open_pairs(count: int) -> list[Change]:
+    return [Change(entry(f"k{n:02}", 1, A, OLD), Reason.OPEN, entry(f"k{n:02}", 1, B, NEW)) for n in range(count)]
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize("denied", [1, 9, 15])
+async def test_an_object_that_a_store_denies_is_sent_and_the_others_are_compared(side: str, denied: int) -> None:
+    """The worker finds out what may be done with it. One object's refusal is not the whole store's."""
+    pairs = open_pairs(16)
+    some: dict[str, ObjectHead | DthError] = {one.entry.key: head("x") for one in pairs}
+    refused = some | {one.entry.key: AccessDenied("no") for one in pairs[-denied:]}
+    stores = both(*[Asked(refused if side == name else some) for name in ("source", "destination")])
+    said = await ByChecksum(stores, Tally())(pairs)
+    assert [(one.entry.key, one.reason) for one in said] == [
+        (one.entry.key, Reason.UNCOMPARED) for one in pairs[-denied:]
+    ]
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+async def test_a_store_that_denies_every_object_ends_the_listing_in_words(side: str) -> None:
+    pairs = open_pairs(16)
+    some: dict[str, ObjectHead | DthError] = {one.entry.key: head("x") for one in pairs}
+    none: dict[str, ObjectHead | DthError] = {one.entry.key: AccessDenied("no") for one in pairs}
+    stores = both(*[Asked(none if side == name else some) for name in ("source", "destination")])
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await ByChecksum(stores, Tally())(pairs)
+    assert raised.group_contains(AccessDenied)
+
+
 async def test_only_pairs_whose_etags_leave_it_open_are_asked_for_and_few_at_once() -> None:
     count = 4 * HEADS
     source = [entry(f"k{n:04}", 1, A if n % 2 else f"{n:032x}-2", OLD) for n in range(2 * count)]

@@ -45,7 +45,7 @@ async def open_sources(job: ImageJob, opener: Opener) -> list[Source]:
     homes = _by_home(job, references)
     if job.src_credentials not in {"", "anonymous"} and not any(opener.owns(registry) for registry in homes):
         raise SettingsError(
-            f"src_credentials belong to one registry, of which the list names no image: set src_registry, or let docker log in "
+            f"src_credentials belong to one registry, but the list names no image of it: set src_registry, or let docker log in "
             f"to {', '.join(sorted(homes))}"
         )
     for registry, ones in homes.items():

@@ -45,7 +45,7 @@ class Output(Protocol):
         ...
 
     def trace(self, text: str) -> None:
-        """Show a traceback, for who asked for it."""
+        """Show a traceback, because the user asked for it."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The output for who ships logs (`--log json`): what would be said to people on standard error is one JSON object a line."""
+"""The output for log collectors (`--log json`): each message on standard error is one JSON object on one line."""
 
 from __future__ import annotations
 

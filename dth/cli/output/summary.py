@@ -105,8 +105,7 @@ def _failures(summary: Summary) -> list[str]:
             lines.append(f"  and {summary.failed - len(summary.failures):,} more; all are in the report")
     if summary.buried:
         lines.append(
-            f"{counted(summary.buried, 'message')} buried among the dead letters: garbage, or written by nobody who may ask "
-            "for work"
+            f"{counted(summary.buried, 'message')} moved to the dead letters: they are garbage, or not signed by a run"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Moves parts of uploads that all workers share: a stretch of parts, its row, and, for who sees all rows, the end.
+"""Moves parts of uploads that all workers share: a stretch of parts, then its row. The worker that sees all rows completes.
 
 What a death leaves is mended by whoever receives the message again: before its row, its parts are moved again; after it, the
 upload is looked at again, because the dead one may have been the last who would.
