@@ -1,6 +1,6 @@
 """Every command for those who read rather than run: the page of commands, and the manual page.
 
-`python -m dth.cli.reference` writes `docs/commands.md` and `docs/dth.1` anew; a test holds both to what the commands say of
+`python -m dth.cli.reference` writes `docs/commands.md` and `dth/cli/dth.1` anew; a test holds both to what the commands say of
 themselves.
 """
 
@@ -141,4 +141,4 @@ def _roff(text: str) -> str:
 
 if __name__ == "__main__":
     Path("docs/commands.md").write_text(page(), encoding="utf-8")
-    Path("docs/dth.1").write_text(manual(), encoding="utf-8")
+    Path("dth/cli/dth.1").write_text(manual(), encoding="utf-8")

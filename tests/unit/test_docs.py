@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -35,7 +37,7 @@ def test_every_command_in_the_documentation_is_one(line: str) -> None:
         assert verb is not None
         verb.make_context(words[1], words[2:])  # raises where an option or argument does not exist
     else:
-        assert words[0] in {"pip", "docker", "podman", "aws", "skopeo"}
+        assert words[0] in {"pip", "pipx", "uvx", "man", "docker", "podman", "aws", "skopeo"}
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:
@@ -62,9 +64,17 @@ def test_options_named_in_prose_exist() -> None:
             assert option in known, f"{page.name}: {option}"
 
 
-@pytest.mark.parametrize(("name", "made"), [("commands.md", reference.page), ("dth.1", reference.manual)])
-def test_what_is_made_from_the_commands_is_what_they_say_of_themselves(name: str, made: Callable[[], str]) -> None:
-    assert (ROOT / "docs" / name).read_text() == made(), "python -m dth.cli.reference makes it anew"
+BESIDE = Path(reference.__file__).with_name("dth.1")  # of a checkout; installed, it is where manual pages are
+MANUAL = BESIDE if BESIDE.exists() else Path(sys.prefix) / "share/man/man1/dth.1"
+
+
+@pytest.mark.parametrize(
+    ("page", "made"),
+    [(ROOT / "docs/commands.md", reference.page), (MANUAL, reference.manual)],
+    ids=["commands", "manual"],
+)
+def test_what_is_made_from_the_commands_is_what_they_say_of_themselves(page: Path, made: Callable[[], str]) -> None:
+    assert page.read_text() == made(), "python -m dth.cli.reference makes it anew"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
