@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.quirky import Quirky
 from tests.servers.s3server import S3Server
 
 from .harness import Dth, between
@@ -18,18 +19,18 @@ PAGE = Path(__file__).parents[2] / "docs" / "logs.md"
 KEYS = {"plain": 10, "dir/ümlaut": 0, "esc\x1b[2Jape": 3, "new\nline": 4, "quote\"'": 5}
 
 
-def test_every_transfer_is_one_line_as_the_page_shows_it_and_nothing_else_is_said(
-    seaweed: S3Server, tmp_path: Path
-) -> None:
-    source, destination = seaweed.make_bucket("a"), seaweed.make_bucket("b")
-    client = seaweed.client("a")
-    for key, size in KEYS.items():
-        client.put_object(Bucket=source, Key=key, Body=b"x" * size)
-    client.put_object(Bucket=source, Key="large", Body=b"y" * (18 << 20))  # in parts
-    dth = between(tmp_path, seaweed, seaweed, "--processes", "2")
+def test_every_transfer_is_one_line_as_the_page_shows_it_and_nothing_else_is_said(tmp_path: Path) -> None:
+    with Quirky() as reading, Quirky() as writing:
+        for key, size in KEYS.items():
+            reading.hold("from-here", key, b"x" * size)
+        reading.hold("from-here", "large", b"y" * (18 << 20))  # in parts
+        check(between(tmp_path, reading.server, writing.server, "--processes", "2"), reading.server)
+
+
+def check(dth: Dth, server: S3Server) -> None:
     plain = Dth(dth.env, [flag for flag in dth.flags if flag != "--json"])
     (command,) = re.findall(r"^dth (.*)$", PAGE.read_text(), re.MULTILINE)
-    words = command.replace("s3://photos", f"s3://{source}").replace("s3://backup", f"s3://{destination}").split()
+    words = command.replace("s3://photos", "s3://from-here").replace("s3://backup", "s3://to-there").split()
     done = plain(*words)
     lines: list[dict[str, Any]] = [json.loads(line) for line in done.stderr.splitlines()]
     shown = json.loads(re.findall(r"```json\n(.*?)\n```", PAGE.read_text(), re.DOTALL)[0])
@@ -45,8 +46,7 @@ def test_every_transfer_is_one_line_as_the_page_shows_it_and_nothing_else_is_sai
     assert all(one["verified_by"] and one["seconds"] > 0 and one["attempts"] == 1 for one in transfers)
     (summary,) = [one for one in lines if one["event"] == "summary"]
     assert (summary["done"], summary["bytes"], summary["complete"]) == (len(sizes), sum(sizes.values()), True)
-    keys = [account.secret_key for account in (seaweed.account("a"), seaweed.account("b"))]
-    assert not any(key in done.stderr for key in keys)
+    assert server.account("a").secret_key not in done.stderr
     assert "\x1b" not in done.stderr
     assert done.stdout.startswith("Complete: 6 objects copied")  # the summary for people is as ever
 
