@@ -88,11 +88,13 @@ class Attributes:
 
     `headers` are content headers by lower-case name (content-type, content-encoding, content-disposition,
     content-language, cache-control, expires, x-amz-website-redirect-location); `metadata` is the user's, names without
-    the `x-amz-meta-` prefix. Values are kept as the source sent them.
+    the `x-amz-meta-` prefix. Values are kept as the source sent them. `withheld` is true if the source says that it has more
+    metadata than it can send in headers.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
     metadata: tuple[tuple[str, str], ...] = ()
+    withheld: bool = False
 
 
 Tags = tuple[tuple[str, str], ...]

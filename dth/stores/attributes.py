@@ -29,6 +29,7 @@ _CONTENT = frozenset(
 CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 
 _META = "x-amz-meta-"
+_WITHHELD = "x-amz-missing-meta"  # how many metadata entries cannot stand in headers
 _CHECKSUM = "x-amz-checksum-"
 _CHECKSUM_HEADERS = tuple((name, _CHECKSUM + name) for name in CHECKSUMS)
 _md5 = re.compile(r"[0-9a-f]{32}").fullmatch
@@ -55,7 +56,7 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
     return ObjectHead(
         generation=Generation(etag, size, headers.get("x-amz-version-id") or None),
         last_modified=headers.get("last-modified", ""),
-        attributes=Attributes(tuple(content), tuple(metadata)),
+        attributes=Attributes(tuple(content), tuple(metadata), headers.get(_WITHHELD, "0") != "0"),
         md5=etag if md5_etag and _md5(etag) and not opaque and not is_impossible(etag, size) else "",
         checksums=tuple(checksums),
         checksum_type=_checksum_type(headers, checksums, etag),
@@ -70,6 +71,11 @@ def write_headers(options: PutOptions, *, raw_metadata: bool = False) -> list[He
     """What PutObject and CreateMultipartUpload share. Values go out as they came, except that metadata which is not ASCII is
     written as RFC 2047 says, unless the store keeps it raw. The coding `aws-chunked` describes a request, not an object, so
     stores that kept it are not followed."""
+    if options.attributes.withheld:
+        raise RequestRefused(
+            "the object has user metadata that S3 cannot send in headers (x-amz-missing-meta), so a copy would lose it; "
+            "--no-include-metadata copies the object without any metadata"
+        )
     headers = []
     for name, text in options.attributes.headers:
         if name != "content-encoding":
