@@ -11,6 +11,7 @@ from typing import Any
 from dth import settings
 from dth.app.build import Embedded, Lock, open_embedded, open_report
 from dth.app.heartbeat import beating
+from dth.app.instance import heeding_notices
 from dth.app.live_limits import LiveLimits
 from dth.app.measured import measured
 from dth.app.ports import LONG_POLL_SECONDS, open_event_queue
@@ -35,15 +36,18 @@ async def work(
     *,
     until_empty: bool,
     health_file: str = "",
+    instance_notices: str = "off",
     start: Start = spawn,
 ) -> Summary:
     """Consume the queue with one process a core until stopped, or until all runs of the job are over. Signs of life go to
-    `health_file` and to systemd (see `app.heartbeat`); `start` makes worker processes."""
+    `health_file` and to systemd (see `app.heartbeat`); `start` makes worker processes. With `instance_notices` (see
+    `app.instance`) EC2's notices of this machine's end stop it as well."""
     async with measured(job, settings.job_id(job), emit) as measures:
         record = Record(measures.emit)
         async with (
             open_embedded(job, lock=Lock.SHARED) as here,
             beating(health_file, stop),
+            heeding_notices(instance_notices, stop, record.note),
             measures.watching(here.ledger, here.queue),
         ):
             open_report(job, here.folder).check()

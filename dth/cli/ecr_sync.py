@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import AsJson, Common, DryRun, JobFile, Verbose, with_settings
+from dth.cli.options import AsJson, Common, DryRun, JobFile, OnFailure, Verbose, with_settings
 from dth.cli.run import Verb, execute
 from dth.settings import IMAGE_NOT_YET, ImageJob, load_image_settings
 
@@ -23,6 +23,7 @@ def ecr_sync(
     list_only: List = False,
     enqueue: Enqueue = False,
     dry_run: DryRun = False,
+    on_failure: OnFailure = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -37,7 +38,7 @@ def ecr_sync(
     Example: `dth ecr-sync --src-region us-east-1 --dest-region cn-north-1 --dest-profile china
     --dest-repository-prefix mirror`
     """
-    common = Common(job, json, verbose)
+    common = Common(job, json, verbose, on_failure=on_failure)
 
     def make() -> Verb:
         settings = load_image_settings(flags, os.environ, job, notes=common.notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dth.cli.options import AsJson, Common, DryRun, Explain, JobFile, Verbose, with_settings
+from dth.cli.options import AsJson, Common, DryRun, Explain, JobFile, OnFailure, Verbose, with_settings
 from dth.cli.run import Verb, execute, load
 
 
@@ -13,6 +13,7 @@ def find(
     *,
     dry_run: DryRun = False,
     explain: Explain = None,
+    on_failure: OnFailure = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -25,7 +26,7 @@ def find(
 
     Example: `dth find --src-bucket photos --dest-bucket backup`
     """
-    common = Common(job, json, verbose)
+    common = Common(job, json, verbose, on_failure=on_failure)
 
     def make() -> Verb:
         settings = load(common, flags)

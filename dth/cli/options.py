@@ -33,6 +33,7 @@ class Common:
     notes: list[str] = field(default_factory=list)
     """What loading the settings found out that its user should see."""
     log: str = "text"
+    on_failure: str = ""
 
 
 JobFile = Annotated[
@@ -45,6 +46,16 @@ JobFile = Annotated[
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object a line on standard output, and nothing else there.")
+]
+OnFailure = Annotated[
+    str,
+    typer.Option(
+        "--on-failure",
+        metavar="COMMAND|TOPIC",
+        help="When this ends with a failure: run this command with the result as JSON on its standard input, or publish the result "
+        "to this SNS topic (its ARN).",
+        show_default=False,
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")]
 Explain = Annotated[

@@ -6,11 +6,12 @@ import asyncio
 import atexit
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
@@ -25,6 +26,9 @@ from dth.settings import BUCKETS, TransferJob, load_settings
 from dth.summary import ExitCode, Summary, Verified
 from dth.text import printable
 from dth.zygote import Zygote
+
+if TYPE_CHECKING:
+    from dth.app.on_failure import OnFailure
 
 T = TypeVar("T")
 Verb = Callable[[Emit, asyncio.Event], Awaitable[Summary | Verified]]
@@ -74,17 +78,41 @@ def execute(common: Common, make: Callable[[], Verb], *, drains: bool = False) -
     complete exits 130.
     """
     made: list[Verb] = []
+    alarms: list[OnFailure] = []
+
+    def before() -> None:
+        if common.on_failure:
+            from dth.app.on_failure import OnFailure  # noqa: PLC0415 - for who wants it
+
+            alarms.append(OnFailure.parse(common.on_failure))
+        made.append(make())
 
     async def verb(output: Output, stop: asyncio.Event) -> int:
         for note in common.notes:
             output.event(Notice("info", "settings", note))
-        summary = await made[0](output.event, stop)
+        try:
+            summary = await made[0](output.event, stop)
+        except Exception as error:
+            for alarm in alarms:
+                await alarm.tell(_as_result(error), output.event)
+            raise
         if stop.is_set() and not drains and not summary.complete:
             summary = dataclasses.replace(summary, exit_code=ExitCode.INTERRUPTED)
+        if summary.exit_code not in {ExitCode.COMPLETE, ExitCode.INTERRUPTED}:
+            for alarm in alarms:
+                await alarm.tell({"command": running_name(), **json.loads(summary.to_json())}, output.event)
         output.summary(summary)
         return summary.exit_code
 
-    guarded(common, verb, before=lambda: made.append(make()))
+    guarded(common, verb, before=before)
+
+
+def _as_result(error: Exception) -> dict[str, Any]:
+    """For whoever is told of a command that ended without a summary."""
+    ours = _first(error, DthError)
+    code, exit_code = (ours.code, ours.exit_code) if ours else ("internal", ExitCode.BROKEN)
+    text = printable(str(ours or _first(error, Exception) or error))
+    return {"command": running_name(), "event": "Error", "code": code, "error": text, "exit_code": int(exit_code)}
 
 
 def guarded(

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 import typer
 
 from dth.children import fork_or_spawn, spawn
-from dth.cli.options import LOCATION, AsJson, Common, DryRun, Explain, JobFile, Verbose, named_sides, with_settings
+from dth.cli.options import (
+    LOCATION,
+    AsJson,
+    Common,
+    DryRun,
+    Explain,
+    JobFile,
+    OnFailure,
+    Verbose,
+    named_sides,
+    with_settings,
+)
 from dth.cli.run import Verb, execute, load, warm_zygote
 
 Source = Annotated[
@@ -25,6 +36,7 @@ def sync(
     *,
     dry_run: DryRun = False,
     explain: Explain = None,
+    on_failure: OnFailure = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -38,7 +50,7 @@ def sync(
     Example: `dth sync s3://photos/2026 s3://backup/photos/2026 --dest-endpoint https://minio.example:9000
     --dest-profile backup`
     """
-    common = Common(job, json, verbose)
+    common = Common(job, json, verbose, on_failure=on_failure)
 
     def make() -> Verb:
         places, origins = named_sides(common, source, dest)

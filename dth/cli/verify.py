@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from dth.cli.options import LOCATION, METRICS, AsJson, Common, JobFile, Verbose, named_sides, with_settings
+from dth.cli.options import (
+    LOCATION,
+    METRICS,
+    AsJson,
+    Common,
+    JobFile,
+    OnFailure,
+    Verbose,
+    named_sides,
+    with_settings,
+)
 from dth.cli.run import Verb, execute, load
 
 _NOT_ASKED = (
@@ -33,6 +43,7 @@ def verify(
     download: Download = False,
     metadata: Metadata = False,
     tags: Tags = False,
+    on_failure: OnFailure = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -46,7 +57,7 @@ def verify(
 
     Example: `dth verify s3://photos/2026 s3://backup/photos/2026 --download --report differences.jsonl`
     """
-    common = Common(job, json, verbose)
+    common = Common(job, json, verbose, on_failure=on_failure)
 
     def make() -> Verb:
         places, origins = named_sides(common, source, dest)

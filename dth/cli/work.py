@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dth.children import fork_or_spawn
-from dth.cli.options import AsJson, Common, JobFile, Verbose, with_settings
+from dth.cli.options import AsJson, Common, JobFile, OnFailure, Verbose, with_settings
 from dth.cli.run import Verb, execute, load, warm_zygote
 
 UntilEmpty = Annotated[bool, typer.Option("--until-empty", help="End when all runs of the job are over.")]
@@ -18,12 +18,23 @@ HealthFile = Annotated[
     ),
 ]
 
+InstanceNotices = Annotated[
+    str,
+    typer.Option(
+        "--instance-notices",
+        metavar="TEXT",
+        help="Stop gracefully when EC2 announces the end of this machine (spot interruption, scale-in): auto (on EC2), on, off.",
+    ),
+]
+
 
 @with_settings()
 def work(
     *,
     until_empty: UntilEmpty = False,
     health_file: HealthFile = "",
+    instance_notices: InstanceNotices = "auto",
+    on_failure: OnFailure = "",
     job: JobFile = None,
     json: AsJson = False,
     verbose: Verbose = False,
@@ -36,7 +47,7 @@ def work(
 
     Example: `dth work --src-bucket photos --dest-bucket backup --until-empty`
     """
-    common = Common(job, json, verbose)
+    common = Common(job, json, verbose, on_failure=on_failure)
 
     def make() -> Verb:
         settings = load(common, flags, locations_required=False)
@@ -45,7 +56,13 @@ def work(
         run = verbs.work
         starter = fork_or_spawn(warm_zygote())
         return lambda emit, stop: run(
-            settings, emit, stop, until_empty=until_empty, health_file=health_file, start=starter
+            settings,
+            emit,
+            stop,
+            until_empty=until_empty,
+            health_file=health_file,
+            instance_notices=instance_notices,
+            start=starter,
         )
 
     execute(common, make, drains=True)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.servers.generator import Generator
+from tests.servers.wire import Answer, HttpServer, Request
 
 from .harness import HANG_SECONDS, Dth, environment
 
@@ -88,3 +89,39 @@ def test_workers_that_are_killed_as_soon_as_they_start_end_the_command_with_1_an
         assert running.wait(HANG_SECONDS) == 1
         assert killed > 20
         assert "SIGKILL (was the machine short of memory?)" in json.dumps(error)
+
+
+def test_a_spot_interruption_drains_a_worker_and_another_machine_does_the_rest(tmp_path: Path) -> None:
+    ends = False
+
+    def metadata(request: Request) -> Answer:
+        if request.method == "PUT":
+            return Answer(200, b"token")
+        if request.path.endswith("/instance-action") and ends:
+            return Answer(200, b'{"action": "terminate", "time": "2026-11-28T08:22:00Z"}')
+        return Answer(404)
+
+    with Generator({f"k{number:04}": 64 << 10 for number in range(COUNT)}) as store, HttpServer(metadata) as imds:
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        reach = ("--src-endpoint", store.endpoint, "--src-region", "us-east-1", "--dest-endpoint", store.endpoint)
+        where = ("--dest-region", "us-east-1", "--state", str(tmp_path / "state"), "--json", "--processes", "1")
+        flags = [*reach, *where, "--src-bucket", "source", "--dest-bucket", "sink"]
+        dth = Dth({**environment(tmp_path, {}), **keys}, flags)
+        dth("find", "--pack-objects", "4", "--no-server-side-copy")
+        told = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": imds.endpoint, "AWS_EC2_METADATA_DISABLED": "false"}
+        slow = ("--bandwidth", "256KiB", "--worker-number", "4", "--instance-notices", "on")
+        running = subprocess.Popen(
+            dth.argv("work", *slow), env={**dth.env, **told}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert running.stdout
+        codes = []
+        with running.stdout:
+            for event in map(json.loads, running.stdout):
+                ends = ends or event["event"] == "Moved"
+                codes += [event["code"]] if event["event"] == "Notice" else []
+        assert running.wait(HANG_SECONDS) == 0
+        assert codes.count("instance_ending") == 1
+        assert 0 < len(store.landed) < COUNT
+        assert dth("work", "--until-empty").summary["failed"] == 0
+        assert len(store.landed) == COUNT
+        assert store.counts["put"] == COUNT, "something was sent twice"
