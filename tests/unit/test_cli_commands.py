@@ -64,7 +64,15 @@ class Engine:
         return await self._verb("find", job, emit, stop, dry_run=dry_run)
 
     async def work(
-        self, job: TransferJob, emit: Emit, stop: asyncio.Event, *, until_empty: bool, health_file: str, start: Any
+        self,
+        job: TransferJob,
+        emit: Emit,
+        stop: asyncio.Event,
+        *,
+        until_empty: bool,
+        health_file: str,
+        instance_notices: str,
+        start: Any,
     ) -> Summary:
         return await self._verb("work", job, emit, stop, until_empty=until_empty)
 
