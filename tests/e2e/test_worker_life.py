@@ -84,7 +84,7 @@ def test_workers_that_are_killed_as_soon_as_they_start_end_the_command_with_1_an
             if event["event"] == "WorkerStarted":
                 killed += 1
                 os.kill(event["pid"], signal.SIGKILL)
-            if event["event"] == "Error":
+            if event["event"] == "error":
                 error = event
         assert running.wait(HANG_SECONDS) == 1
         assert killed > 20
