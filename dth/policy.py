@@ -44,7 +44,7 @@ TABLE = {
     Role.FINDER: _WRITES,
     Role.WORKER: _WRITES,
     Role.MULTIPART: _WRITES,
-    Role.OPERATOR: ("DescribeTable", "Query"),
+    Role.OPERATOR: ("DescribeTable", "GetItem", "Query"),
 }
 _UPLOADS = ("AbortMultipartUpload", "ListMultipartUploadParts", "PutObject")
 _WRITERS = (Role.WORKER, Role.MULTIPART, Role.HUB)
