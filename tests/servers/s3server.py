@@ -58,7 +58,7 @@ class S3Server:
                     retries={"mode": "standard", "max_attempts": 6},
                     max_pool_connections=64,
                     connect_timeout=10,
-                    read_timeout=120,
+                    read_timeout=20,  # SeaweedFS 4.48 leaves a PUT without an answer now and then while a bucket grows; tried again, it has one
                     request_checksum_calculation="when_required",  # else boto3 sends aws-chunked trailers
                     response_checksum_validation="when_required",
                 ),
