@@ -13,21 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobDest, JobFile, JobSource, Verbose, with_settings
 from dth.cli.output.base import Output
-from dth.cli.run import guarded, load
+from dth.cli.run import guarded, load_named
 from dth.errors import SettingsError
 from dth.flow.limits import Limits
 from dth.flow.timetable import OFF, zone_of
-from dth.settings import TransferJob, format_size
+from dth.settings import format_size
 from dth.summary import ExitCode
 from dth.text import printable
 
 if TYPE_CHECKING:
     from dth.app.limit import LimitsNow
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `dth sync`.", show_default=False)]
-Dest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
 Bandwidth = Annotated[
     str | None,
     typer.Option(
@@ -64,8 +62,8 @@ Reset = Annotated[bool, typer.Option("--reset", help="Forget all limits: what ea
 
 @with_settings(only=(*LOCATION, *IDENTITY))
 def limit(
-    source: Source = "",
-    dest: Dest = "",
+    source: JobSource = "",
+    dest: JobDest = "",
     *,
     bandwidth: Bandwidth = None,
     time_zone: Zone = None,
@@ -98,7 +96,7 @@ def limit(
     async def verb(_output: Output, _stop: asyncio.Event) -> int:
         if pause and resume:
             raise SettingsError("--pause and --resume are opposites: give one of them")
-        settings = _settings(common, source, dest, flags)
+        settings = load_named(common, source, dest, flags)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         def change(limits: Limits) -> Limits:
@@ -113,13 +111,6 @@ def limit(
         return ExitCode.SOME_FAILED if now.unreadable else ExitCode.COMPLETE
 
     guarded(common, verb)
-
-
-def _settings(common: Common, source: str, dest: str, flags: dict[str, Any]) -> TransferJob:
-    if bool(source) != bool(dest):
-        raise SettingsError("limit takes both SOURCE and DEST, as dth sync does, or neither")
-    places, origins = url_flags(source, dest) if source else ({}, {})
-    return load(common, {**flags, **places}, origins=origins, locations_required=False)
 
 
 def _changed(limits: Limits, given: dict[str, str | None], *, paused: bool | None) -> Limits:

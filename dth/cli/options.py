@@ -36,6 +36,9 @@ class Common:
     on_failure: str = ""
 
 
+JobSource = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `dth sync`.", show_default=False)]
+JobDest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
+"""The two by which a command names a job that exists."""
 JobFile = Annotated[
     Path | None,
     typer.Option(

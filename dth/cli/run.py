@@ -17,7 +17,7 @@ import typer
 
 from dth.cli.gc_tuning import collect_less
 from dth.cli.help import running_name
-from dth.cli.options import Common
+from dth.cli.options import Common, url_flags
 from dth.cli.output import streams
 from dth.cli.output.base import Output, choose
 from dth.errors import DthError, SettingsError
@@ -56,6 +56,14 @@ def load(
     )
     common.log = settings.log
     return settings
+
+
+def load_named(common: Common, source: str, dest: str, flags: dict[str, object]) -> TransferJob:
+    """The job of a command that asks about one: named by both of its URLs, or, without them, by settings."""
+    if bool(source) != bool(dest):
+        raise SettingsError(f"{running_name()} takes both SOURCE and DEST, as dth sync does, or neither")
+    places, origins = url_flags(source, dest) if source else ({}, {})
+    return load(common, {**flags, **places}, origins=origins, locations_required=False)
 
 
 def warm_zygote() -> Zygote | None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobFile, Verbose, url_flags, with_settings
+from dth.cli.options import IDENTITY, LOCATION, AsJson, Common, JobDest, JobFile, JobSource, Verbose, with_settings
 from dth.cli.output.base import Output
-from dth.cli.run import guarded, load
+from dth.cli.run import guarded, load_named
 from dth.errors import SettingsError
-from dth.settings import TransferJob
 from dth.states import RunState
 from dth.summary import ExitCode
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 2.0
 _NO_RUN = "there is no run of this job to wait for: check its locations or --job-id, and --state or --queue and --table"
 
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The source of a `dth sync`.", show_default=False)]
-Dest = Annotated[str, typer.Argument(metavar="DEST", help="And its destination.", show_default=False)]
 Watch = Annotated[bool, typer.Option("--watch", help="Show it again every two seconds, until Ctrl-C.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until all runs of the job are over; 3 if something failed.")]
 Failed = Annotated[bool, typer.Option("--failed", help="List the objects that failed instead, each with its error.")]
@@ -31,8 +28,8 @@ Failed = Annotated[bool, typer.Option("--failed", help="List the objects that fa
 
 @with_settings(only=(*LOCATION, *IDENTITY))
 def status(
-    source: Source = "",
-    dest: Dest = "",
+    source: JobSource = "",
+    dest: JobDest = "",
     *,
     watch: Watch = False,
     wait: Wait = False,
@@ -53,7 +50,7 @@ def status(
     common = Common(job, json, verbose)
 
     async def verb(output: Output, stop: asyncio.Event) -> int:
-        settings = _settings(common, source, dest, flags)
+        settings = load_named(common, source, dest, flags)
         from dth.app import verbs  # noqa: PLC0415 - the engine is loaded once its settings are known to be right
 
         if failed:
@@ -74,13 +71,6 @@ def status(
                 return ExitCode.COMPLETE if watch and not wait else ExitCode.INTERRUPTED
 
     guarded(common, verb)
-
-
-def _settings(common: Common, source: str, dest: str, flags: dict[str, Any]) -> TransferJob:
-    if bool(source) != bool(dest):
-        raise SettingsError("status takes both SOURCE and DEST, as dth sync does, or neither")
-    places, origins = url_flags(source, dest) if source else ({}, {})
-    return load(common, {**flags, **places}, origins=origins, locations_required=False)
 
 
 def _over(now: Status) -> bool:
