@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from dth.events import Event, Notice
-from dth.ledgers.base import OutcomeRow, Run
+from dth.ledgers.base import OutcomeRow
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
-from dth.states import RunState
 from dth.stats import Lag, ProcessRow, ProcessState
 from dth.transfer.context import Job
 from dth.worker.events import EventRules
 from dth.worker.process import WorkerProcess
 from dth.worker.silence import Silence
-from tests.faults.worker_stage import JOB, RUN, Kept, settings
+from tests.faults.worker_stage import JOB, RUN, Kept, settings, standing_run
 
 LONGEST = 3600.0
 
@@ -63,15 +61,7 @@ class Heard:
 
 @pytest.fixture
 async def heard(tmp_path: Path) -> AsyncIterator[Heard]:
-    async with AsyncExitStack() as stack:
-        queue = await SqliteQueue.open(
-            tmp_path / "queue", owner="t", lease_seconds=60, message_bytes=100_000, receive_limit=20
-        )
-        stack.push_async_callback(queue.close)
-        ledger = await SqliteLedger.open(tmp_path / "ledger")
-        stack.push_async_callback(ledger.close)
-        now = time.time()
-        await ledger.start_run(Run(RUN, JOB, RunState.STANDING, "{}", "events", 0.0, now, None, 0, {}, Counts()))
+    async with standing_run(tmp_path, RUN) as (queue, ledger):
         yield Heard(ledger, queue)
 
 

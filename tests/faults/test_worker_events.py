@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from dth.app.selection import Chosen, choice_of
-from dth.ledgers.base import Run
 from dth.ledgers.sqlite import SqliteLedger
 from dth.model import Counts
 from dth.queues.sqlite import SqliteQueue
@@ -26,7 +23,7 @@ from dth.worker.run import work
 from tests.servers.copying import Surroundings
 from tests.unit.test_bucket_events import s3_record
 
-from .worker_stage import AT_ONCE, Kept, no_images, settings
+from .worker_stage import AT_ONCE, Kept, no_images, settings, standing_run
 
 RUN = "events-job"
 
@@ -90,16 +87,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with AsyncExitStack() as stack:
-        queue = await SqliteQueue.open(
-            tmp_path / "queue", owner="t", lease_seconds=60, message_bytes=100_000, receive_limit=20
-        )
-        stack.push_async_callback(queue.close)
-        ledger = await SqliteLedger.open(tmp_path / "ledger")
-        stack.push_async_callback(ledger.close)
-        now = time.time()
-        standing = Run(RUN, "job", RunState.STANDING, "{}", "events", 0.0, now, None, 0, {}, Counts())
-        await ledger.start_run(standing)
+    async with standing_run(tmp_path, RUN) as (queue, ledger):
         yield Desk(Surroundings(ledger), queue, ledger)
 
 

@@ -56,6 +56,21 @@ def done(size: int = 1) -> Copied:
     return Copied(Outcome.DONE, size, "e", "e", None)
 
 
+@contextlib.asynccontextmanager
+async def standing_run(folder: Path, run_id: str) -> AsyncIterator[tuple[SqliteQueue, SqliteLedger]]:
+    """Queue and ledger of `JOB`, whose run of events stands open."""
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await SqliteQueue.open(
+            folder / "queue", owner="t", lease_seconds=60, message_bytes=100_000, receive_limit=20
+        )
+        stack.push_async_callback(queue.close)
+        ledger = await SqliteLedger.open(folder / "ledger")
+        stack.push_async_callback(ledger.close)
+        now = time.time()
+        await ledger.start_run(Run(run_id, JOB, RunState.STANDING, "{}", "events", 0.0, now, None, 0, {}, Counts()))
+        yield queue, ledger
+
+
 class Died(BaseException):
     """The process is gone."""
 
