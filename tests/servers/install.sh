@@ -19,6 +19,8 @@ else
   command -v ceph-mon >/dev/null 2>&1 || missing="$missing ceph-mon"
   command -v ceph-mgr >/dev/null 2>&1 || missing="$missing ceph-mgr"
   command -v ceph-osd >/dev/null 2>&1 || missing="$missing ceph-osd"
+  command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
+  [ -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc ] || missing="$missing fonts-noto-cjk"
   command -v podman >/dev/null 2>&1 || missing="$missing podman"
   command -v runc >/dev/null 2>&1 || missing="$missing runc"
   command -v debootstrap >/dev/null 2>&1 || missing="$missing debootstrap"
