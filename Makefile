@@ -5,14 +5,14 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP = -m pip --disable-pip-version-check --quiet --quiet install
-SOURCES := $(shell find dth -name '*.py') pyproject.toml
+SOURCES := $(shell find dth -type f -not -name '*.pyc' -not -path 'dth/hub/console/assets/*') pyproject.toml
 CONSOLE := $(shell find console/src console/public -type f 2>/dev/null) console/index.html console/vite.config.ts console/tsconfig.json
 NODE = $(CURDIR)/build/node/wheel
 NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: docs console console-check demo test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs console console-check demo hub test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ help:  ## This list
 
 demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result
 	.venv/bin/dth demo
+
+# Where the console cannot be built (no Node, no network), the hub starts all the same, and says so.
+hub: .venv/demo.installed  ## The hub with its console and two stores to try it on: one click makes a first task
+	@$(MAKE) --no-print-directory console || echo "the console was not built; going on without it"
+	@$(MAKE) --no-print-directory .venv/dth.installed
+	.venv/bin/dth hub --demo $(HUB)
 
 # The tests run against the built wheel, in an environment and a folder that hold no checkout of dth.
 build/env.installed: locks/test.txt

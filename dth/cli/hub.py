@@ -41,10 +41,11 @@ Name = Annotated[
     list[str] | None,
     typer.Option("--name", metavar="HOST:PORT", help="A name by which browsers reach it.", show_default=False),
 ]
+Demo = Annotated[bool, typer.Option("--demo", help="Start two stores to try things on (extra dth[demo]).")]
 Certificate = Annotated[
-    str, typer.Option("--certificate", metavar="FILE", help="TLS certificate, PEM.", show_default=False)
+    str, typer.Option("--tls-cert", metavar="FILE", help="TLS certificate and its chain, PEM.", show_default=False)
 ]
-Key = Annotated[str, typer.Option("--key", metavar="FILE", help="Its private key, PEM.", show_default=False)]
+Key = Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.", show_default=False)]
 Issuer = Annotated[
     str, typer.Option("--oidc-issuer", metavar="URL", help="Identity provider (OpenID Connect).", show_default=False)
 ]
@@ -81,6 +82,7 @@ def hub(
     host: Host = "127.0.0.1",
     read_only: ReadOnly = False,
     no_browser: NoBrowser = False,
+    demo: Demo = False,
     state: State = "",
     name: Name = None,
     certificate: Certificate = "",
@@ -129,6 +131,7 @@ def hub(
             port=port,
             read_only=read_only,
             browser=not no_browser,
+            demo=demo,
             names=tuple(name or ()),
             certificate=certificate,
             key=key,

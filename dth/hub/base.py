@@ -197,7 +197,8 @@ class Launcher(Protocol):
     """Starts and ends what moves objects. Never two runs of one task: the second is Refused `under_way`."""
 
     async def start(self, task: TaskRow, kind: RunKind, options: Mapping[str, Any]) -> RunRow:
-        """Begin a run. `options`: `download` of VERIFY; `codes` and `run_id` of REDRIVE; `plan` of SYNC."""
+        """Begin a run. `options`: `download` of VERIFY; `codes` and `run` of REDRIVE; `plan` of SYNC, and `verify`, which
+        compares both sides when it has moved everything."""
         ...
 
     async def pause(self, task: TaskRow) -> TaskRow:
@@ -275,6 +276,18 @@ class Credentials(Protocol):
         ...
 
 
+class Demo(Protocol):
+    """Two stores to try things on."""
+
+    def there(self) -> bool:
+        """Whether they can be started here."""
+        ...
+
+    async def settings(self) -> Mapping[str, str]:
+        """The settings of a task from the first, which holds some objects, to the second; started where they do not run yet."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Hub:
     """Everything that the API stands on. `kind` is LOCAL or AWS; `confined` refuses files and profiles to everybody."""
@@ -288,5 +301,6 @@ class Hub:
     logs: Logs
     records: Records
     credentials: Credentials
+    demo: Demo | None = None
     region: str = ""
     confined: bool = False

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dth.hub import serve
 from dth.hub.base import Refused
 from dth.hub.guards import MAX_BODY
 from dth.hub.login import Login
+from dth.hub.pages import Console
 from dth.hub.serve import Table
-
-_NO_CONSOLE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>dth hub</title>
-<body style="font-family: sans-serif; max-width: 40em; margin: 4em auto; line-height: 1.5">
-<h1>dth hub</h1>
-<p>The hub is running, but this copy of dth was built without its console.</p>
-<p>In a checkout, <code>make hub</code> builds the console and starts the hub with it. Wheels from a release hold it.</p>
-<p>The API is at <code>/graphql</code>; see <code>docs/hub.md</code>.</p>
-</body></html>"""
 
 
 class Site:
@@ -34,7 +25,7 @@ class Site:
     def __init__(self, table: Table, login: Login) -> None:
         self._table = table
         self._login = login
-        self._console = _console()
+        self._console = Console.of_package()
 
     def app(self) -> Starlette:
         """All routes."""
@@ -102,26 +93,9 @@ class Site:
         return response
 
     async def file(self, request: Request) -> Response:
-        """A file of the console; its first page for every other path, because pages are made in the browser."""
-        if self._console is None:
-            return HTMLResponse(_NO_CONSOLE, headers={"cache-control": "no-store"})
-        path = request.path_params["path"]
-        found = self._console.get(path)
-        if found is None:
-            if path.startswith("assets/"):
-                return _error(404, "not_found", "there is no such file")
-            return FileResponse(self._console["index.html"], headers={"cache-control": "no-cache"})
-        lasting = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
-        return FileResponse(found, headers={"cache-control": lasting})
-
-
-def _console() -> Mapping[str, Path] | None:
-    """The console's files by path, as they are now: nothing outside of them can be named."""
-    folder = files("dth.hub").joinpath("console")
-    with as_file(folder) as real:
-        if not (real / "index.html").is_file():
-            return None
-        return {str(path.relative_to(real)): path for path in real.rglob("*") if path.is_file()}
+        """A file of the console, or one of its pages, which are made in the browser."""
+        found = self._console.answer(request.path_params["path"], request.headers)
+        return found or _error(404, "not_found", "there is no such file")
 
 
 async def _body(request: Request) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from dth.hub.wanted import Wanted
 from dth.stores.providers import PROFILES
 
 Args = Mapping[str, Any]
+DEMO_TASK = "00000000-0000-4000-8000-64746864656d"
 MAX_NAME = 200
 MAX_DESCRIPTION = 250
 REGIONS = (
@@ -80,6 +81,7 @@ class Questions(_Part):
             "version": self._hub.version,
             "user": who.name,
             "canWrite": who.can_write,
+            "demo": self._hub.demo is not None and self._hub.demo.there(),
             "region": self._hub.region or None,
             "regions": list(REGIONS) if provider in {"Amazon_S3", "Amazon_ECR"} else [],
             "providers": [
@@ -177,6 +179,7 @@ class Changes(_Part):
             ("Mutation", "planTask"): self.plan,
             ("Mutation", "saveTask"): self.save,
             ("Mutation", "runTask"): self.run,
+            ("Mutation", "startDemo"): self.demo,
             ("Mutation", "pauseTask"): self.pause,
             ("Mutation", "resumeTask"): self.resume,
             ("Mutation", "limitTask"): self.limit,
@@ -242,7 +245,20 @@ class Changes(_Part):
     async def run(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """Start it now."""
         row = await self._task(args["id"])
-        return shapes.run(await self._hub.launcher.start(row, RunKind.SYNC, {"plan": args.get("planId") or ""}))
+        options = {"plan": args.get("planId") or "", "verify": bool(args.get("verify"))}
+        return shapes.run(await self._hub.launcher.start(row, RunKind.SYNC, options))
+
+    async def demo(self, _args: Args, _who: Who, wanted: Wanted) -> dict[str, Any]:
+        """Make and run a first task, or run it again."""
+        if self._hub.demo is None:
+            raise Refused("no_demo", "there are no stores to try things on here")
+        settings = await self._hub.demo.settings()
+        there = await self._hub.tasks.get(DEMO_TASK)
+        row = replace(there or TaskRow(id=DEMO_TASK, type=TaskType.S3EC2, name="First task"), settings=settings)
+        if row != there:
+            row = await self._hub.tasks.save(row, None)
+        await self._hub.launcher.start(row, RunKind.SYNC, {"verify": True, "download": True})
+        return await self._shown(await self._task(DEMO_TASK), wanted)
 
     async def pause(self, args: Args, _who: Who, wanted: Wanted) -> dict[str, Any]:
         """Finish what is in flight, then rest."""

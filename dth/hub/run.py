@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from uvicorn import Config, Server
 
 from dth.errors import SettingsError
-from dth.hub.base import Hub
+from dth.hub.base import Demo, Hub, Refused
 from dth.hub.guards import Guards
 from dth.hub.here.folder import HubFolder, write_private
 from dth.hub.here.keep import SqliteKeep
@@ -39,6 +40,7 @@ class Options:
     port: int = 0
     read_only: bool = False
     browser: bool = True
+    demo: bool = False
     names: Sequence[str] = ()
     certificate: str = ""
     key: str = ""
@@ -64,7 +66,7 @@ async def hub(options: Options, say: Say, stop: asyncio.Event) -> None:
     folder = HubFolder(options.state)
     if not options.local and not options.certificate:
         raise SettingsError(
-            f"--host {options.host} is reached from other machines: that needs TLS (--certificate and --key), and a password "
+            f"--host {options.host} is reached from other machines: that needs TLS (--tls-cert and --tls-key), and a password "
             "(dth hub password) or --oidc-issuer"
         )
     notifier = Notifier(options.notify)
@@ -96,6 +98,7 @@ async def _serve(
         raise SettingsError(
             f"--host {options.host} is reached from other machines: set a password first (dth hub password), or --oidc-issuer"
         )
+    _check_tls(options)
     bound = _bind(options)
     port = bound.getsockname()[1]
     scheme = "https" if options.certificate else "http"
@@ -111,7 +114,7 @@ async def _serve(
         ssl_certfile=options.certificate or None, ssl_keyfile=options.key or None,
     )  # fmt: skip
     server = _Server(config)
-    async with _stopping(server, stop):
+    async with _stopping(server, stop), _with_demo(options, hub, say):
         serving = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.02)
@@ -121,6 +124,24 @@ async def _serve(
             say("hub_link", link)
             _browse(options, link)
         await serving
+
+
+def _check_tls(options: Options) -> None:
+    """Certificate and key are there, can be read, and belong together."""
+    if bool(options.certificate) != bool(options.key):
+        raise SettingsError(
+            "--tls-cert and --tls-key come together: the certificate's file, and that of its private key"
+        )
+    if not options.certificate:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.certificate, options.key)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else error.__class__.__name__
+        raise SettingsError(
+            f"{options.certificate} and {options.key} cannot be used for TLS ({reason}): the first holds a certificate in PEM, "
+            "the second its private key without a passphrase"
+        ) from error
 
 
 class _Server(Server):
@@ -143,6 +164,30 @@ async def _stopping(server: Server, stop: asyncio.Event) -> AsyncIterator[None]:
         yield
     finally:
         waiting.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _with_demo(options: Options, hub: Hub, say: Say) -> AsyncIterator[None]:
+    """The stores for a first task come up beside the hub, if they were asked for."""
+
+    async def start(demo: Demo) -> None:
+        try:
+            await demo.settings()
+        except Refused as error:
+            say("hub_demo", str(error))
+        else:
+            say("hub_demo", "two stores for a first task are ready")
+
+    if not options.demo or hub.demo is None:
+        yield
+        return
+    starting = asyncio.create_task(start(hub.demo))
+    try:
+        yield
+    finally:
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
 
 
 def _login(options: Options, keep: SqliteKeep, base: str, password: str, oidc: Oidc | None) -> Login:

@@ -81,13 +81,15 @@ class LocalLauncher:
         records = str(self._folder.run(task.id, run_id) / "records.jsonl")
         common = ["--job", job, "--json"]
         report = ["--report", records, *([] if "report_level" in task.settings else ["--report-level", "all"])]
+        reading = ["--download"] if options.get("download") else []
         match kind:
             case RunKind.SYNC:
-                return [["sync", *common, *report, *pinned]]
+                proof = [["verify", *common, *reading]] if options.get("verify") else []
+                return [["sync", *common, *report, *pinned], *proof]
             case RunKind.IMAGES:
                 return [["ecr-sync", *common, *report]]
             case RunKind.VERIFY:
-                return [["verify", *common, *report, *(["--download"] if options.get("download") else [])]]
+                return [["verify", *common, *report, *reading]]
             case RunKind.REDRIVE:
                 again = [f"--run={options['run']}"] if options.get("run") else []
                 reasons = options.get("codes") or [""]

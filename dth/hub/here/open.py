@@ -17,6 +17,7 @@ from dth.errors import DthError
 from dth.hub.base import Hub
 from dth.hub.here.answers import Answers
 from dth.hub.here.credentials import NamedCredentials
+from dth.hub.here.demo import DemoStores
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.keep import SqliteKeep
 from dth.hub.here.launcher import LocalLauncher
@@ -76,6 +77,7 @@ async def open_here(
             supervisor = Supervisor(database, folder, at_once=at_once, read_totals=LedgerTotals(folder), tell=tell)
             launcher = LocalLauncher(database, folder, answers, supervisor.wake)
             scheduler = Scheduler(database, launcher)
+            demo = DemoStores(folder)
             hub = Hub(
                 kind="LOCAL",
                 version=__version__,
@@ -86,6 +88,7 @@ async def open_here(
                 logs=FileLogs(database, folder),
                 records=ReportRecords(database, folder),
                 credentials=NamedCredentials(),
+                demo=None if confined else demo,
                 confined=confined,
             )
             terminal = TerminalJobs(database, folder)
@@ -98,6 +101,7 @@ async def open_here(
                 working.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await working
+                await demo.close()
 
 
 async def _work(supervisor: Supervisor, ticks: Sequence[Callable[[], Awaitable[None]]]) -> None:
