@@ -100,8 +100,8 @@ console-check: build/packages.installed  ## Formatter, linter, types and unit te
 test: servers lint docs build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider \
-		-n $(STREAMS) --dist loadgroup $(PYTEST)
+		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m tests.again \
+		$(STREAMS) $(PYTEST)
 
 scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree

@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from . import streams
 from .servers import aws, ceph, running, tools
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
@@ -51,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
         leaks = name.startswith(_LEAKS) and not name.startswith("DTH_TEST_")
         if leaks or name.lower() in _PROXIES:
             del os.environ[name]
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(streams)
     home = tempfile.mkdtemp(prefix="dth-home-")
     os.environ.update(HOME=home, AWS_EC2_METADATA_DISABLED="true")
     config.stash[_home] = home
@@ -61,16 +64,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses a server's fixture carries its marker, so that `-m "not rgw"` means what it says.
-
-    Where tests run in several processes, a file's tests stay together, and so do all that need the system's image.
-    """
+    """Whoever uses a server's fixture carries its marker, so that `-m "not rgw"` means what it says."""
     for item in items:
         for kind in SERVERS:
             if kind in getattr(item, "fixturenames", ()):
                 item.add_marker(kind)
-        group = "systems" if "systems" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
