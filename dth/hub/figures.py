@@ -27,7 +27,9 @@ class Cause:
 @dataclass(slots=True)
 class Figures:
     """All that is known of a run. Sizes are bytes, rates a second, money US dollars. `engine_runs` holds the totals of each
-    run of the engine that it consists of, because one that was interrupted is gone on with by another."""
+    run of the engine that it consists of, because one that was interrupted is gone on with by another. `throttles` counts by
+    process the requests that a store asked to slow down, `throttled` all of them; `lags` are seconds from an event to
+    the end of its object, by process, `waits` how long the oldest message waited that a process got lately."""
 
     source_listed: int = 0
     destination_listed: int = 0
@@ -49,10 +51,18 @@ class Figures:
     workers: dict[str, dict[str, Any]] = field(default_factory=dict)
     differences: dict[str, int] = field(default_factory=dict)
     throttled: int = 0
+    throttles: dict[str, int] = field(default_factory=dict)
+    lags: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
     written: list[int] = field(default_factory=list)
     exit_code: int | None = None
     error_code: str = ""
     error: str = ""
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """How far the slowest worker is behind the events that it works on; None where there are none."""
+        return max(self.lags.values(), default=None)
 
     def sum(self, name: str) -> int:
         """The sum of a total over all runs of the engine."""
@@ -107,6 +117,8 @@ class Figures:
     def begin_attempt(self) -> None:
         """Another process goes on with the run: what the one before had in its hands it has no more."""
         self.workers.clear()
+        self.lags.clear()
+        self.waits.clear()
         self.in_hand = self.in_hand_bytes = self.under_way = 0
         self.exit_code, self.error_code, self.error = None, "", ""
 
@@ -165,13 +177,14 @@ def _bytes_moved(figures: Figures, event: Mapping[str, Any]) -> None:
 
 def _in_flight(figures: Figures, event: Mapping[str, Any]) -> None:
     worker = figures.workers.setdefault(event["process"], {"pid": None})
-    worker.update(objects=event["objects"], bytes=event["bytes"])
+    worker.update(objects=event["objects"], bytes=event["bytes"], seen=event.get("at"))
     figures.in_hand = sum(one.get("objects", 0) for one in figures.workers.values())
     figures.in_hand_bytes = sum(one.get("bytes", 0) for one in figures.workers.values())
 
 
 def _worker_started(figures: Figures, event: Mapping[str, Any]) -> None:
-    figures.workers[event["process"]] = {"pid": event["pid"], "objects": 0, "bytes": 0, "since": event.get("at")}
+    at = event.get("at")
+    figures.workers[event["process"]] = {"pid": event["pid"], "objects": 0, "bytes": 0, "since": at, "seen": at}
 
 
 def _worker_stopped(figures: Figures, event: Mapping[str, Any]) -> None:
@@ -200,6 +213,20 @@ def _requests(figures: Figures, event: Mapping[str, Any]) -> None:
                 counts[operation] = counts.get(operation, 0) + count
     cost = figures.cost
     figures.usd = cost.usd if cost else None
+    slowed = {side: int(causes.get("throttled", 0)) for side, causes in (event.get("retries") or {}).items()}
+    figures.throttles[event["process"]] = sum(slowed.values())
+    figures.throttled = sum(figures.throttles.values())
+
+
+def _vitals(figures: Figures, event: Mapping[str, Any]) -> None:
+    """How a process does; what it does not know is forgotten."""
+    process, lag, waited = event["process"], event.get("lag"), event.get("oldest_seconds")
+    for values, value in ((figures.lags, lag and lag["last_seconds"]), (figures.waits, waited)):
+        values.pop(process, None)
+        if value is not None:
+            values[process] = float(value)
+    if process in figures.workers:
+        figures.workers[process].update(limit=event["limit"], seen=event.get("at"))
 
 
 def _over(figures: Figures, event: Mapping[str, Any]) -> None:
@@ -242,6 +269,7 @@ _HANDLERS = {
     "WorkerStopped": _worker_stopped,
     "ObjectFailed": _object_failed,
     "Requests": _requests,
+    "Vitals": _vitals,
     "RunOver": _over,
     "Summary": _summary,
     "Verified": _summary,

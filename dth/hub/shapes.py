@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from dth.hub.figures import Cause, Figures
 from dth.hub.schedule import is_repeated
 from dth.hub.states import PROGRESS, RunKind, RunState, TaskState
 from dth.hub.wanted import Wanted
+
+SILENT_SECONDS = 60.0  # workers say something every few seconds
 
 
 def when(seconds: float | None) -> str | None:
@@ -51,7 +54,7 @@ def task(
         "destination": destination,
         "schedule": row.schedule or None,
         "nextRunAt": when(row.next_run_at),
-        "lagSeconds": None,
+        "lagSeconds": figures.lag_seconds,
         "stackOutputs": [],
     }
     if f"{above}parameters" in wanted:
@@ -84,31 +87,45 @@ def _queue(figures: Figures, latest: RunRow | None) -> dict[str, Any] | None:
         return None
     ended = figures.sum("done") + figures.sum("skipped") + figures.sum("failed")
     waiting = max((figures.found or 0) - ended - figures.in_hand, 0)
-    return {"waiting": waiting, "inHand": figures.in_hand, "deadLetters": figures.sum("failed"), "oldestSeconds": None}
+    return {
+        "waiting": waiting,
+        "inHand": figures.in_hand,
+        "deadLetters": figures.sum("failed"),
+        "oldestSeconds": max(figures.waits.values(), default=None),
+    }
 
 
 def workers(figures: Figures) -> list[dict[str, Any]]:
-    """The schema's `Worker`s: processes that are working now."""
-    now = when(datetime.now(UTC).timestamp())
+    """The schema's `Worker`s: processes that are working now. Rates are known of all together, and told in equal shares."""
+    now = datetime.now(UTC).timestamp()
     count = max(len(figures.workers), 1)
     return [
         {
             "name": name.rpartition("/")[2] or name,
             "host": socket.gethostname(),
             "pid": one.get("pid"),
-            "state": "WORKING" if one.get("objects") else "IDLE",
+            "state": _worker_state(one, now),
             "objectsInFlight": one.get("objects", 0),
             "bytesInFlight": one.get("bytes", 0),
             "bytesPerSecond": figures.bytes_per_second / count,
             "objectsPerSecond": figures.objects_per_second / count,
             "cpu": one.get("cpu"),
             "memory": one.get("memory"),
-            "since": when(one.get("since")) or now,
-            "seenAt": now,
+            "since": when(one.get("since") or now),
+            "seenAt": when(one.get("seen") or now),
             "instanceId": None,
         }
         for name, one in figures.workers.items()
     ]
+
+
+def _worker_state(one: Mapping[str, Any], now: float) -> str:
+    """One of the schema's `WorkerState`."""
+    if now - (one.get("seen") or now) > SILENT_SECONDS:
+        return "LOST"
+    if one.get("objects"):
+        return "WORKING"
+    return "IDLE" if "limit" in one or one.get("cpu") is not None else "STARTING"
 
 
 def problems(row: TaskRow, latest: RunRow | None) -> list[dict[str, Any]]:
@@ -231,17 +248,21 @@ def failures(figures: Figures, *, over: bool) -> list[dict[str, Any]]:
 def cost(figures: Figures) -> dict[str, Any] | None:
     """The schema's `Cost` so far; None where nothing is priced."""
     found = figures.cost
-    if found is None:
-        return None
+    return priced(dataclasses.asdict(found)) if found else None
+
+
+def priced(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema's `Cost`, from the fields of a `prices.Cost`."""
     return {
-        "usd": found.usd,
-        "requestsUsd": round(sum(found.requests_usd.values()), 6),
-        "egressUsd": found.egress_usd,
+        "usd": found["usd"],
+        "requestsUsd": round(sum(found["requests_usd"].values()), 6),
+        "egressUsd": found["egress_usd"],
         "computeUsd": None,
         "storageUsd": None,
         "estimate": True,
-        "pricesOf": f"{found.prices_of}T00:00:00Z",
-        "notPriced": list(found.not_priced),
+        "pricesOf": f"{found['prices_of']}T00:00:00Z",
+        "regions": [{"name": side, "value": region} for side, region in found["regions"].items() if region],
+        "notPriced": list(found["not_priced"]),
     }
 
 

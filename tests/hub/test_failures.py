@@ -22,14 +22,17 @@ from .test_life import contents, filled, new_bucket
 
 pytestmark = pytest.mark.seaweed
 
+SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>not so fast</Message></Error>'
 REFUSAL = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>not this one</Message></Error>'
 
 
 class Refusing:
-    """Stands before a store and refuses to hand out some keys."""
+    """Stands before a store, refuses to hand out some keys or to tell of others, and asks to slow down so many times."""
 
     def __init__(self, server: S3Server) -> None:
         self.keys: set[str] = set()
+        self.heads: set[str] = set()
+        self.slow = 0
         where = urlsplit(server.endpoint)
         refusing = self
 
@@ -41,9 +44,9 @@ class Refusing:
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                key = unquote(urlsplit(self.path).path).split("/", 2)[-1]
-                if self.command == "GET" and key in refusing.keys:
-                    self._send(403, [("Content-Type", "application/xml")], REFUSAL)
+                if refusal := refusing.refusal(self.command, unquote(urlsplit(self.path).path)):
+                    status, text = refusal
+                    self._send(status, [("Content-Type", "application/xml")], text)
                     return
                 connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
                 try:
@@ -75,6 +78,18 @@ class Refusing:
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
+
+    def refusal(self, method: str, path: str) -> tuple[int, bytes] | None:
+        """Status and body of what is refused."""
+        key = path.partition("/")[2].partition("/")[2]
+        if method == "GET" and key in self.keys:
+            return 403, REFUSAL
+        if method == "HEAD" and key in self.heads:
+            return 403, b""
+        if method == "GET" and key and self.slow > 0:
+            self.slow -= 1
+            return 503, SLOW_DOWN
+        return None
 
     def close(self) -> None:
         self._server.shutdown()

@@ -18,6 +18,7 @@ from dth.errors import SettingsError
 from dth.hub.base import TaskRow
 from dth.hub.figures import Figures
 from dth.hub.here.notify import Notifier, Notify, message_of
+from dth.hub.here.reckoning import PlanReckoning
 from dth.hub.here.runs import Active
 from dth.hub.here.supervisor import Ended
 from dth.hub.states import RunKind, TaskState, TaskType
@@ -221,3 +222,35 @@ def test_notifications_that_cannot_be_sent_are_refused_at_the_start(how: dict[st
 
 async def test_a_webhook_that_fails_harms_nobody() -> None:
     await sent(Notify(webhook="http://127.0.0.1:9/"))
+
+
+def test_lag_waiting_and_throttling_are_what_the_processes_say_now() -> None:
+    figures = Figures()
+    lag = {"last_seconds": 7.5, "last_at": 1.0, "sketch": {"3": 1}}
+    vitals = {"event": "Vitals", "limit": 8, "throttles": 1}
+    asked = {"event": "Requests", "source": {}, "destination": {}}
+    for process, behind in (("a", lag), ("b", {**lag, "last_seconds": 2.0})):
+        figures.take({**vitals, "process": process, "lag": behind, "oldest_seconds": 4.0})
+    for process, count in (("a", 3), ("b", 2), ("a", 5)):  # each says all of its own so far
+        figures.take({**asked, "process": process, "retries": {"source": {"throttled": count, "other": 9}}})
+    assert (figures.lag_seconds, max(figures.waits.values()), figures.throttled) == (7.5, 4.0, 7)
+    figures.take({**vitals, "process": "a", "lag": None, "oldest_seconds": None})
+    assert (figures.lag_seconds, set(figures.waits)) == (2.0, {"b"})
+    figures.begin_attempt()
+    assert (figures.lag_seconds, figures.throttled) == (None, 7)
+
+
+def test_a_plan_tells_cost_and_time_as_the_engine_estimates_them() -> None:
+    plan = PlanReckoning()
+    assert plan.fields()["cost"] is None
+    cost = {
+        "usd": 1.5, "requests_usd": {"source": 0.5}, "egress_usd": 1.0, "prices_of": "2026-11-28",
+        "regions": {"source": "eu-west-1", "destination": ""}, "not_priced": ["storage"],
+    }  # fmt: skip
+    estimated = {"event": "Estimated", "sizes": [], "requests": {"source": {"GetObject": 3}}, "cost": cost}
+    plan.take({**estimated, "rate": 100, "seconds": 4.0})
+    shown = PlanReckoning.from_json(json.loads(json.dumps(plan.to_json()))).fields()
+    assert (shown["cost"]["usd"], shown["cost"]["egressUsd"], shown["cost"]["notPriced"]) == (1.5, 1.0, ["storage"])
+    assert shown["cost"]["regions"] == [{"name": "source", "value": "eu-west-1"}]
+    assert (shown["rate"], shown["secondsAtRate"]) == (100, 4.0)
+    assert shown["requests"] == [{"side": "source", "operation": "GetObject", "count": 3}]

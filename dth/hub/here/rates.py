@@ -94,6 +94,7 @@ class Rates:
             SeriesName.WAITING: max((figures.found or 0) - now[1] - figures.in_hand, 0),
             SeriesName.IN_HAND: figures.in_hand,
             SeriesName.WORKERS: len(figures.workers),
+            SeriesName.LAG: figures.lag_seconds,
             SeriesName.COST: figures.usd,
             SeriesName.CPU: max(cpu - before[1], 0) / max(stop - before[0], 0.1) if before else None,
             SeriesName.MEMORY: memory,

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from dth.hub.shapes import priced
+
 SAMPLES_KEPT = 100
 _SIZES = (("0 bytes", 0), ("up to 10 KiB", 10 << 10), ("up to 1 MiB", 1 << 20), ("up to 16 MiB", 16 << 20),
           ("up to 1 GiB", 1 << 30), ("up to 100 GiB", 100 << 30))  # fmt: skip
@@ -58,7 +60,7 @@ class PlanReckoning:
     sizes: dict[str, list[int]] = field(default_factory=dict)
     samples: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[dict[str, Any]] = field(default_factory=list)
-    usd: float | None = None
+    estimate: dict[str, Any] = field(default_factory=dict)
     error: str = ""
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -72,6 +74,8 @@ class PlanReckoning:
                 self.source_listed = max(self.source_listed, event["compared"])
             case "Notice" if event.get("level") == "warning" and len(self.warnings) < SAMPLES_KEPT:
                 self.warnings.append({"code": event["code"], "text": event["text"]})
+            case "Estimated":
+                self.estimate = {name: event.get(name) for name in ("cost", "rate", "seconds", "requests")}
             case "error":
                 self.error = event["message"]
             case _:
@@ -107,8 +111,14 @@ class PlanReckoning:
             "sizes": [_tally(name, *self.sizes[name]) for name in order if name in self.sizes],
             "samples": samples,
             "warnings": [_warning(one) for one in self.warnings],
-            "cost": None,
-            "secondsAtRate": self.bytes / self.bandwidth if self.bandwidth else None,
+            "cost": priced(self.estimate["cost"]) if self.estimate.get("cost") else None,
+            "requests": [
+                {"side": side, "operation": operation, "count": count}
+                for side, counts in (self.estimate.get("requests") or {}).items()
+                for operation, count in counts.items()
+            ],
+            "rate": self.bandwidth or self.estimate.get("rate"),
+            "secondsAtRate": self.bytes / self.bandwidth if self.bandwidth else self.estimate.get("seconds"),
             "parallelism": None,
             "error": self.error or None,
         }
@@ -119,8 +129,8 @@ class PlanReckoning:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """See `Reckoning`."""
-        return cls(**fields)
+        """See `Reckoning`. Fields of other versions are left out."""
+        return cls(**{one.name: fields[one.name] for one in dataclasses.fields(cls) if one.name in fields})
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from dth.hub.base import Page, RecordQuery, TaskRow
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.story import Story
 from dth.hub.here.tasks import get_task, read_cursor, write_cursor
-from dth.hub.shapes import when
 
 MAX_RECORDS = 1000
+STORY_RUNS = 20  # the newest ones that a key's story looks at
+STORY_BYTES = 64 << 20  # of their reports, in one request
 READ_BYTES = 8 << 20  # a request looks through so much at most; then its cursor says where to look on
 CHUNK_BYTES = 1 << 20
 
@@ -55,17 +56,25 @@ class ReportRecords:
         return sum(int(one[name]) for one in runs for name in ("done", "skipped", "failed"))
 
     async def story(self, task: TaskRow, key: str) -> Mapping[str, Any]:
-        """See `base.Records`."""
+        """See `base.Records`. Its records are those of the newest runs, as far as a request's share of reading goes."""
         told = await self._story.explain(task, key)
-        query = RecordQuery(task.id, prefix=key, limit=20)
+        whole = str(told["key"])
+        runs = await self._database.read(
+            lambda db: db.execute(
+                "SELECT id FROM runs WHERE task_id = ? ORDER BY started_at DESC LIMIT ?", (task.id, STORY_RUNS)
+            ).fetchall()
+        )
         found: list[Any] = []
-        after = ""
-        for _ in range(4):
-            page = await self.page(RecordQuery(task.id, prefix=key, limit=20, after=after) if after else query)
-            found += [one for one in page.items if one["key"] == key]
-            after = page.after
-            if not after:
-                break
+        left = STORY_BYTES
+        for (run_id,) in runs:
+            position, more = 0, True
+            query = RecordQuery(task.id, run_id, prefix=whole, limit=20)
+            path = self._folder.run(task.id, run_id) / "records.jsonl"
+            while more and left > 0:
+                items, end, more = await asyncio.to_thread(_records, path, position, query, run_id)
+                found += [one for one in items if one["key"] == whole]
+                left -= end - position
+                position = end
         return {**told, "records": found}
 
 
@@ -74,7 +83,7 @@ def _records(path: Path, position: int, query: RecordQuery, run_id: str) -> tupl
     limit = max(1, min(query.limit, MAX_RECORDS))
     found: list[dict[str, Any]] = []
     outcomes = {one.lower() for one in query.outcomes}
-    needle = json.dumps(query.prefix)[1:-1].encode("ascii") if query.prefix else b""
+    needles = _needles(query)
     end = position
     try:
         with path.open("rb") as file:
@@ -84,20 +93,39 @@ def _records(path: Path, position: int, query: RecordQuery, run_id: str) -> tupl
                 whole = data.rfind(b"\n") + 1
                 if not whole:
                     return found, end, False
-                for raw in data[:whole].splitlines(keepends=True):
-                    end += len(raw)
-                    if needle and needle not in raw:  # most lines need no parsing
-                        continue
-                    record = _record(raw, run_id)
-                    if record and _wanted(record, query, outcomes):
-                        found.append(record)
-                        if len(found) >= limit:
-                            return found, end, True
+                if not _may_hold(data, needles):
+                    end += whole
+                else:
+                    for raw in data[:whole].splitlines(keepends=True):
+                        end += len(raw)
+                        if not _may_hold(raw, needles):  # most lines need no parsing
+                            continue
+                        record = _record(raw, run_id)
+                        if record and _wanted(record, query, outcomes):
+                            found.append(record)
+                            if len(found) >= limit:
+                                return found, end, True
                 if len(data) < CHUNK_BYTES:
                     return found, end, False
     except FileNotFoundError:
         return [], 0, False
     return found, end, True
+
+
+def _needles(query: RecordQuery) -> list[tuple[bytes, ...]]:
+    """What a wanted line holds: one text of each group. A line that does is parsed and looked at closely. Reports are ASCII JSON;
+    those of `dth verify` have a comparison where others have an outcome."""
+    groups: list[tuple[bytes, ...]] = [
+        (json.dumps(text)[1:-1].encode("ascii"),) for text in (query.prefix, query.code) if text
+    ]
+    if query.outcomes:
+        said = [json.dumps(one.lower()).encode("ascii") for one in query.outcomes]
+        groups.append((*said, b'"comparison"'))
+    return groups
+
+
+def _may_hold(data: bytes, needles: Sequence[tuple[bytes, ...]]) -> bool:
+    return all(any(one in data for one in group) for group in needles)
 
 
 def _wanted(record: Mapping[str, Any], query: RecordQuery, outcomes: set[str]) -> bool:
@@ -114,16 +142,16 @@ def _record(raw: bytes, run_id: str) -> dict[str, Any] | None:
         line = json.loads(raw)
     except ValueError:
         return None
-    outcome = str(line.get("outcome") or ("done" if line.get("kind") in {"equal", "not_verifiable"} else "failed"))
+    comparison = line.get("comparison")
+    outcome = str(line.get("outcome") or ("done" if comparison in {"equal", "not_verifiable"} else "failed"))
     image = "digest" in line
-    key = line.get("key") or line.get("source") or line.get("image") or ""
-    at = line.get("at") or line.get("time") or 0.0
+    key = line.get("key") or line.get("source") or ""
     return {
         "key": key,
         "destKey": line.get("dest_key") or line.get("destination"),
         "outcome": outcome.upper(),
-        "reason": line.get("reason") or line.get("kind") or None,
-        "size": line.get("size"),
+        "reason": line.get("reason") or comparison or None,
+        "size": line["moved_bytes"] + line["skipped_bytes"] if image else line.get("size"),
         "verifiedBy": line.get("verified_by") or None,
         "sourceEtag": line.get("source_etag") or None,
         "destEtag": line.get("dest_etag") or None,
@@ -131,18 +159,24 @@ def _record(raw: bytes, run_id: str) -> dict[str, Any] | None:
         "code": line.get("error_code") or None,
         "error": line.get("error") or line.get("detail") or None,
         "runId": run_id,
-        "at": at if isinstance(at, str) else when(at),
+        "at": None,
         "image": _image(line) if image else None,
     }
 
 
 def _image(line: Mapping[str, Any]) -> dict[str, Any]:
+    name = str(line.get("source") or "")
+    repository, tag = name.partition("@")[0], None
+    if ":" in repository.rpartition("/")[2]:
+        repository, _, tag = repository.rpartition(":")
     return {
-        "repository": line.get("repository") or line.get("source") or "",
-        "tag": line.get("tag") or None,
+        "repository": repository,
+        "tag": tag,
         "digest": line["digest"],
-        "platforms": list(line.get("platforms") or ()),
-        "referrers": line.get("referrers") or 0,
-        "bytes": line.get("bytes") or line.get("size") or 0,
-        "mounted": line.get("mounted") or 0,
+        "platforms": [],
+        "referrers": 0,
+        "bytes": line.get("moved_bytes") or 0,
+        "mounted": line.get("skipped_bytes") or 0,
+        "referrerOf": line.get("referrer_of") or None,
+        "removed": bool(line.get("removed")),
     }

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 from dth.errors import DthError
-from dth.events import Event, Explained
 from dth.hub import forms
 from dth.hub.base import Refused, TaskRow
 from dth.hub.here.folder import HubFolder
+from dth.hub.shapes import when
 from dth.settings import TransferJob
+
+if TYPE_CHECKING:
+    from dth.app.explain import Head
 
 
 class Story:
@@ -21,29 +24,58 @@ class Story:
         self._folder = folder
 
     async def explain(self, task: TaskRow, key: str) -> Mapping[str, Any]:
-        """Key, rule and action; what both sides know of it."""
-        from dth.app.explain import explain_key  # noqa: PLC0415 - a hub that only shows needs no engine
+        """The schema's `Story` without its records. A side that could not be asked says why: that is no absence."""
+        from dth.app.explain import story_of_key  # noqa: PLC0415 - a hub that only shows needs no engine
 
         job = forms.job_of(task.type, task.settings)
         if not isinstance(job, TransferJob):
             raise Refused("not_for_images", "one image's story is in its record")
-        told: list[Explained] = []
-
-        def take(event: Event) -> None:
-            if isinstance(event, Explained):
-                told.append(event)
-
         here = job.model_copy(update={"state": self._folder.root})
         try:
-            await explain_key(here, key, take, asyncio.Event())
+            told = await story_of_key(here, key)
         except DthError as error:
-            return {"key": key, "rule": str(error), "action": "unknown", "source": None, "destination": None}
-        if not told:
             return {
                 "key": key,
-                "rule": "nothing is known of it",
-                "action": "nothing",
-                "source": None,
-                "destination": None,
+                "rule": str(error),
+                "action": "unknown",
+                **_side("source", error),
+                **_side("destination", error),
             }
-        return {"key": key, "rule": told[0].rule, "action": told[0].action, "source": None, "destination": None}
+        one = told.explained
+        return {
+            "key": one.key,
+            "destKey": one.dest_key,
+            "rule": one.rule,
+            "action": one.action,
+            **_side("source", told.source),
+            **_side("destination", told.destination),
+        }
+
+
+def _side(name: str, head: Head) -> dict[str, Any]:
+    """What one side says of the object."""
+    if head is None or isinstance(head, DthError):
+        return {name: None, f"{name}Error": str(head) if head else None}
+    facts = {
+        "size": head.generation.size,
+        "etag": head.generation.etag,
+        "modifiedAt": _moment(head.last_modified),
+        "storageClass": head.storage_class or "STANDARD",
+        "versionId": head.generation.version_id or None,
+        "checksum": next((f"{algorithm} {value}" for algorithm, value in head.checksums), None),
+        "headers": _pairs(head.attributes.headers),
+        "metadata": _pairs(head.attributes.metadata),
+    }
+    return {name: facts, f"{name}Error": None}
+
+
+def _moment(text: str) -> str | None:
+    """HTTP's date as the schema has dates; None for what is none."""
+    try:
+        return when(parsedate_to_datetime(text).timestamp())
+    except ValueError:
+        return None
+
+
+def _pairs(values: Any) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values]

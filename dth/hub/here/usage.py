@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def usage(workers: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
-    """CPU seconds and resident bytes of all workers together; what is known of each is noted with it."""
+def usage(workers: Mapping[str, dict[str, Any]]) -> tuple[float, float]:
+    """CPU seconds and resident bytes of all workers together; what each uses (`cpu`: cores since the last look) is noted with
+    it."""
     seconds = memory = 0.0
+    now = time.time()
     for worker in workers.values():
         used = of_process(worker.get("pid") or 0)
-        if used and isinstance(worker, dict):
-            worker["cpu_seconds"], worker["memory"] = used
-        if used:
-            seconds += used[0]
-            memory += used[1]
+        if used is None:
+            continue
+        before, looked = worker.get("cpu_seconds"), worker.get("cpu_at")
+        if before is not None and looked is not None and now > looked:
+            worker["cpu"] = round(max(used[0] - before, 0.0) / (now - looked), 3)
+        worker["cpu_seconds"], worker["memory"] = used
+        worker["cpu_at"] = now
+        seconds += used[0]
+        memory += used[1]
     return seconds, memory
 
 
