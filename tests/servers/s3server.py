@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.handlers import add_expect_header
 
 _numbers = itertools.count(1)
 _session = secrets.token_hex(3)  # a kept server holds buckets of earlier runs
@@ -47,7 +48,7 @@ class S3Server:
         """A boto3 client, path style, with retries, safe to share between threads; the same one for each account."""
         if account not in self._clients:
             who = self.account(account)
-            self._clients[account] = boto3.session.Session().client(
+            client = boto3.session.Session().client(
                 "s3",
                 endpoint_url=self.endpoint,
                 region_name=self.region,
@@ -58,11 +59,14 @@ class S3Server:
                     retries={"mode": "standard", "max_attempts": 6},
                     max_pool_connections=64,
                     connect_timeout=10,
-                    read_timeout=20,  # SeaweedFS 4.48 leaves a PUT without an answer now and then while a bucket grows; tried again, it has one
+                    read_timeout=20,
                     request_checksum_calculation="when_required",  # else boto3 sends aws-chunked trailers
                     response_checksum_validation="when_required",
                 ),
             )
+            # SeaweedFS 4.48 now and then never answers a PUT that came with `Expect: 100-continue`.
+            client.meta.events.unregister("before-call.s3", add_expect_header)
+            self._clients[account] = client
         return self._clients[account]
 
     def make_bucket(self, account: str = "a", label: str = "t") -> str:
