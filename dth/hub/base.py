@@ -184,6 +184,10 @@ class Tasks(Protocol):
         """The task's runs, the newest first."""
         ...
 
+    async def revisions(self, task_id: str, limit: int, after: str) -> Page:
+        """The task as it was saved, `Revision`s, the newest first."""
+        ...
+
     async def command(self, task: TaskRow) -> str:
         """What does the same in a terminal of the hub's machine; "" where nothing does."""
         ...
@@ -264,6 +268,35 @@ class Records(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A task as it was saved once. `before` is the same of the revision before it, None of the first one that is kept."""
+
+    number: int
+    at: float
+    fields: Mapping[str, Any]
+    before: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A location that tasks use. `side` is `src` or `dest`, `settings` are those of that side; `check` has the last one's `id`,
+    `state`, `at` and `ok`, None where there was none."""
+
+    side: str
+    settings: Mapping[str, str]
+    tasks: Sequence[str]
+    check: Mapping[str, Any] | None
+
+
+class Locations(Protocol):
+    """Where tasks read and write."""
+
+    async def all(self) -> Sequence[Saved]:
+        """Each once, those of tasks that were changed last first."""
+        ...
+
+
 class Credentials(Protocol):
     """Names of what opens stores; never what is behind them."""
 
@@ -301,6 +334,7 @@ class Hub:
     logs: Logs
     records: Records
     credentials: Credentials
+    locations: Locations
     demo: Demo | None = None
     region: str = ""
     confined: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from dth.errors import SettingsError
 from dth.hub.base import Refused, Who
 from dth.hub.states import TaskType
+from dth.policy import Role, policy
 from dth.settings import (
     ImageJob,
     JobBase,
@@ -35,6 +37,8 @@ DEPLOYMENT = frozenset({
 _CURRENT = {"srcInCurrentAccount": "src_credentials", "destInCurrentAccount": "dest_credentials"}
 _FILES = ("from_file", "ca_bundle", "repository_template")
 _PROFILES = ("src_profile", "dest_profile")
+PLACE = ("type", "endpoint", "region", "bucket", "credentials", "profile")
+"""What names a location, of the settings of a side."""
 _MAX_VALUE = 65_536  # characters; the longest is an image list
 
 
@@ -136,6 +140,21 @@ def checked_place(side: str, settings: Mapping[str, str], who: Who, *, confined:
         load_settings(given, {}, None, origins=dict.fromkeys(given, "the form"), required=(f"{spelt}_bucket",))
     except SettingsError as error:
         raise Refused("settings", str(error)) from None
+
+
+def policy_of(settings: Mapping[str, str]) -> str:
+    """The least IAM policy with which this machine can do what the settings say, to be pasted; "" where nothing is on AWS."""
+    try:
+        job = load_settings(dict(settings), {}, None, locations_required=False, required=())
+    except SettingsError:
+        return ""
+    document = policy(Role.HUB, job)
+    return json.dumps(document, indent=2) if document["Statement"] else ""
+
+
+def place_of(side: str, settings: Mapping[str, str]) -> tuple[str, ...]:
+    """What makes a location one and the same for whoever keeps a list of them: its prefix does not."""
+    return tuple(settings.get(f"{side}_{name}", "") for name in PLACE)
 
 
 def _confine(settings: Mapping[str, str], who: Who, *, confined: bool) -> None:

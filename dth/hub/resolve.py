@@ -12,6 +12,7 @@ from typing import Any
 
 from dth.hub import forms, shapes
 from dth.hub.base import Answer, Hub, LogQuery, RecordQuery, Refused, RunRow, TaskQuery, TaskRow, Who
+from dth.hub.kept import Kept
 from dth.hub.original import Original
 from dth.hub.schedule import parse_schedule
 from dth.hub.serve import Table
@@ -35,7 +36,7 @@ REGIONS = (
 
 def table(hub: Hub) -> Table:
     """All of them."""
-    return {**Questions(hub).table(), **Changes(hub).table(), **Original(hub).table()}
+    return {**Questions(hub).table(), **Kept(hub).table(), **Changes(hub).table(), **Original(hub).table()}
 
 
 class _Part:

@@ -14,6 +14,7 @@ from typing import Any
 from dth.errors import BadCredentials, SettingsError
 from dth.stores.sign import Credentials
 
+MOST_SECRETS = 1000  # in a list for people
 FORM = '{"access_key_id": "...", "secret_access_key": "..."}, and for temporary keys "session_token" and "expiration"'
 
 
@@ -44,6 +45,34 @@ def read_secret(name: str) -> Credentials:
     except botocore.exceptions.BotoCoreError as exc:
         raise BadCredentials(f"the secret {name!r} could not be read: {type(exc).__name__}") from exc
     return parse_secret(answer.get("SecretString"), name)
+
+
+def list_secrets() -> list[tuple[str, str]]:
+    """Names and descriptions of the account's secrets; blocks. Raises BadCredentials where they cannot be listed, SettingsError where
+    nobody says in which region they are."""
+    import botocore.exceptions  # noqa: PLC0415 - costly, and needed only here
+    import botocore.session  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    patience = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 2})
+    try:
+        client = botocore.session.Session().create_client(
+            "secretsmanager", region_name=os.environ.get("AWS_REGION"), config=patience
+        )
+        try:
+            pages = client.get_paginator("list_secrets").paginate(PaginationConfig={"MaxItems": MOST_SECRETS})
+            found = [
+                (str(one["Name"]), str(one.get("Description", ""))) for page in pages for one in page["SecretList"]
+            ]
+        finally:
+            client.close()
+    except botocore.exceptions.NoRegionError as exc:
+        raise SettingsError("secrets: set AWS_REGION") from exc
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError, KeyError) as exc:
+        raise BadCredentials(
+            f"secrets could not be listed: {type(exc).__name__}; allow secretsmanager:ListSecrets"
+        ) from exc
+    return sorted(found)
 
 
 def _advice(code: str) -> str:

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "app", "flow.limits", "flow.timetable", "children", "zygote", "embedded", "demo", "hub", "logs", "__main__", *BASES,
     },
-    "hub": {"app", "demo", "flow.limits", "database", "stores.providers", "ledgers.base"},
+    "hub": {"app", "demo", "flow.limits", "database", "stores.providers", "stores.secrets", "ledgers.base"},
     "probe": {"multipart", "stores", "transport", *BASES},
     "demo": {"app", "stores", "transport", *BASES},
     "app": {

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dth.database import Database
+from dth.hub import forms
 from dth.hub.base import Answer, TaskRow
 from dth.hub.here import processes
 from dth.hub.here.folder import HubFolder, remove
@@ -18,7 +19,7 @@ from dth.hub.here.reckoning import KINDS, Reckoning
 from dth.hub.states import PlanState, TaskType
 
 KEPT_SECONDS = 24 * 3600.0
-AT_ONCE = 8
+CHECKED = "checked:"  # begins the names of notes about the last check of a place
 LONGEST_SECONDS = 6 * 3600.0
 
 
@@ -49,7 +50,12 @@ class Answers:
         own = {name: value for name, value in settings.items() if name.partition("_")[2] not in names}
         self._folder.write_job(job, own)
         arguments = ["probe", "--side", side, "--job", str(job), "--json", *(["--write"] if write else []), "--", place]
-        reckoning = KINDS["check"](side=spelt, bucket=settings.get(f"{spelt}_bucket", ""))
+        reckoning = KINDS["check"](
+            side=spelt,
+            bucket=settings.get(f"{spelt}_bucket", ""),
+            policy=forms.policy_of(settings),
+            place=json.dumps([spelt, *forms.place_of(spelt, settings)]),
+        )
         return await self._begin(answer_id, "check", reckoning, arguments)
 
     async def _begin(self, answer_id: str, kind: str, reckoning: Reckoning, arguments: list[str]) -> Answer:
@@ -108,13 +114,16 @@ class Answers:
             if state is PlanState.FAILED and not reckoning.error:
                 reckoning.error = "it ended without a reason; see the hub's folder"
         text = json.dumps(reckoning.to_json())
-        await self._database.write(
-            lambda db: db.execute(
-                "UPDATE answers SET state = ?, position = ?, fields = ? WHERE id = ?",
-                (state.value, position, text, answer_id),
-            ),
-            durable=False,
-        )
+        place = getattr(reckoning, "place", "") if over else ""
+        check = json.dumps({"id": answer_id, "state": state.value, "at": time.time(), "ok": is_fine(reckoning)})
+
+        def work(db: Any) -> None:
+            change = "UPDATE answers SET state = ?, position = ?, fields = ? WHERE id = ?"
+            db.execute(change, (state.value, position, text, answer_id))
+            if place:  # kept for longer than the answer
+                db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (CHECKED + place, check))
+
+        await self._database.write(work, durable=False)
 
     async def _forget(self) -> None:
         oldest = time.time() - KEPT_SECONDS
@@ -129,6 +138,12 @@ class Answers:
         )
         for answer_id in await self._database.write(work, durable=False) if old else []:
             remove(self._folder.answer(answer_id))
+
+
+def is_fine(reckoning: Reckoning) -> bool:
+    """Whether a check found nothing that is missing."""
+    findings = reckoning.fields().get("findings", ())
+    return not reckoning.error and all(one["ok"] for one in findings)
 
 
 def _size(text: str) -> int:

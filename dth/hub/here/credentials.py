@@ -4,20 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import logging
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dth.errors import DthError
 from dth.hub.base import Refused
+from dth.stores.secrets import list_secrets
+
+PROFILE = "AWS profile"
+
+
+SECONDS = 60.0  # for which a list of secrets is good
+_log = logging.getLogger("dth.hub")
 
 
 class NamedCredentials:
-    """See `base.Credentials`: sections of the AWS configuration, and unsigned requests."""
+    """See `base.Credentials`: sections of the AWS configuration, secrets of its Secrets Manager, and unsigned requests."""
+
+    def __init__(self) -> None:
+        self._secrets: list[tuple[str, str]] = []
+        self._listed_at = -SECONDS
+        self._one_at_a_time = asyncio.Lock()
 
     async def names(self) -> Sequence[tuple[str, str]]:
         """See `base.Credentials`."""
         profiles = await asyncio.to_thread(_profiles)
-        return [("anonymous", "unsigned requests, for public buckets"), *((name, "AWS profile") for name in profiles)]
+        anonymous = ("anonymous", "unsigned requests, for public buckets")
+        return [anonymous, *((name, PROFILE) for name in profiles), *await self._of_aws()]
+
+    async def _of_aws(self) -> Sequence[tuple[str, str]]:
+        """Secrets, where this machine may list them. Where it may not, a form still takes their names."""
+        async with self._one_at_a_time:
+            if time.monotonic() - self._listed_at > SECONDS:
+                try:
+                    self._secrets = await asyncio.to_thread(list_secrets)
+                except DthError as error:
+                    _log.info("no secrets are shown: %s", error)
+                    self._secrets = []
+                self._listed_at = time.monotonic()
+            return self._secrets
 
     async def save(self, name: str, description: str, access_key_id: str, secret_access_key: str) -> None:
         """Refused: keys stay where the AWS tools keep them."""

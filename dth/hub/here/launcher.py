@@ -15,7 +15,7 @@ from dth.hub.here.answers import Answers
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.live import change_live, forget_live
 from dth.hub.here.runs import AGAIN, PAUSE, RUN, STOP
-from dth.hub.here.tasks import change_task, engine_job_id, get_task
+from dth.hub.here.tasks import change_task, engine_job_id, get_task, keep_revision
 from dth.hub.schedule import parse_schedule
 from dth.hub.states import RunKind, TaskState, TaskType
 
@@ -165,6 +165,7 @@ class LocalLauncher:
                 runs.want(db, task.id, AGAIN)
             changed = get_task(db, task.id)
             assert changed
+            keep_revision(db, changed)
             return changed
 
         changed = await self._database.write(work, durable=True)

@@ -21,6 +21,7 @@ from dth.hub.here.demo import DemoStores
 from dth.hub.here.folder import HubFolder
 from dth.hub.here.keep import SqliteKeep
 from dth.hub.here.launcher import LocalLauncher
+from dth.hub.here.locations import SqliteLocations
 from dth.hub.here.logs import FileLogs
 from dth.hub.here.rates import SqliteSamples
 from dth.hub.here.records import ReportRecords
@@ -88,6 +89,7 @@ async def open_here(
                 logs=FileLogs(database, folder),
                 records=ReportRecords(database, folder),
                 credentials=NamedCredentials(),
+                locations=SqliteLocations(database),
                 demo=None if confined else demo,
                 confined=confined,
             )

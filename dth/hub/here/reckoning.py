@@ -135,10 +135,12 @@ class PlanReckoning:
 
 @dataclass
 class CheckReckoning:
-    """A probe."""
+    """A probe. `policy` is what AWS has to allow, "" elsewhere; `place` names what was asked."""
 
     side: str = "src"
     bucket: str = ""
+    policy: str = ""
+    place: str = ""
     findings: list[dict[str, Any]] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     error: str = ""
@@ -175,7 +177,7 @@ class CheckReckoning:
                 for one in self.findings
             ],
             "missingPermissions": self.denied,
-            "policy": _policy(self.bucket, self.denied) if self.denied else None,
+            "policy": self.policy or (_policy(self.bucket, self.denied) if self.denied else None),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -184,8 +186,8 @@ class CheckReckoning:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Self:
-        """See `Reckoning`."""
-        return cls(**fields)
+        """See `Reckoning`. Fields of other versions are left out."""
+        return cls(**{one.name: fields[one.name] for one in dataclasses.fields(cls) if one.name in fields})
 
 
 KINDS: dict[str, Any] = {"plan": PlanReckoning, "check": CheckReckoning}

@@ -13,7 +13,7 @@ from typing import Any
 
 from dth.database import Database
 from dth.hub import forms
-from dth.hub.base import Page, Refused, RunRow, TaskQuery, TaskRow
+from dth.hub.base import Page, Refused, Revision, RunRow, TaskQuery, TaskRow
 from dth.hub.figures import Figures
 from dth.hub.here.folder import HubFolder, remove
 from dth.hub.states import RunKind, TaskSort, TaskState, TaskType
@@ -83,6 +83,25 @@ class SqliteTasks:
             ).fetchall()
             items = [run_of(row) for row in rows[:limit]]
             return Page(items, write_cursor(items[-1].started_at, "") if len(rows) > limit else "")
+
+        return await self._database.read(work)
+
+    async def revisions(self, task_id: str, limit: int, after: str) -> Page:
+        """See `base.Tasks`."""
+        limit = max(1, min(limit, MAX_PAGE))
+        below = _float(read_cursor(after)[0]) if after else float("inf")
+
+        def work(db: sqlite3.Connection) -> Page:
+            rows = db.execute(
+                "SELECT revision, at, row FROM revisions WHERE task_id = ? AND revision < ? ORDER BY revision DESC LIMIT ?",
+                (task_id, below, limit + 1),
+            ).fetchall()
+            kept = [(number, at, json.loads(row)) for number, at, row in rows]
+            items = [
+                Revision(number, at, fields, kept[place + 1][2] if place + 1 < len(kept) else None)
+                for place, (number, at, fields) in enumerate(kept[:limit])
+            ]
+            return Page(items, write_cursor(items[-1].number, "") if len(kept) > limit else "")
 
         return await self._database.read(work)
 
@@ -189,9 +208,17 @@ def save_task(db: sqlite3.Connection, task: TaskRow, revision: int | None, job: 
             f"INSERT INTO tasks ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608 - names are ours
             tuple(values.values()),
         )
-    row = {"name": new.name, "description": new.description, "settings": dict(settings), "schedule": new.schedule}
-    db.execute("INSERT INTO revisions VALUES (?, ?, ?, ?)", (new.id, new.revision, now, json.dumps(row)))
+    keep_revision(db, new)
     return new
+
+
+def keep_revision(db: sqlite3.Connection, task: TaskRow) -> None:
+    """Keep the task as it is now."""
+    row = {
+        "name": task.name, "description": task.description, "settings": dict(task.settings), "schedule": task.schedule,
+    }  # fmt: skip
+    values = (task.id, task.revision, task.updated_at, json.dumps(row))
+    db.execute("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?)", values)
 
 
 def _delete(db: sqlite3.Connection, task_id: str) -> str:
