@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +93,13 @@ def _records(path: Path, position: int, query: RecordQuery, run_id: str) -> tupl
                 whole = data.rfind(b"\n") + 1
                 if not whole:
                     return found, end, False
-                if not _may_hold(data, needles):
-                    end += whole
-                else:
-                    for raw in data[:whole].splitlines(keepends=True):
-                        end += len(raw)
-                        if not _may_hold(raw, needles):  # most lines need no parsing
-                            continue
-                        record = _record(raw, run_id)
-                        if record and _wanted(record, query, outcomes):
-                            found.append(record)
-                            if len(found) >= limit:
-                                return found, end, True
+                for raw, behind in _lines(data[:whole], needles):
+                    record = _record(raw, run_id) if _may_hold(raw, needles) else None
+                    if record and _wanted(record, query, outcomes):
+                        found.append(record)
+                        if len(found) >= limit:
+                            return found, end + behind, True
+                end += whole
                 if len(data) < CHUNK_BYTES:
                     return found, end, False
     except FileNotFoundError:
@@ -122,6 +117,22 @@ def _needles(query: RecordQuery) -> list[tuple[bytes, ...]]:
         said = [json.dumps(one.lower()).encode("ascii") for one in query.outcomes]
         groups.append((*said, b'"comparison"'))
     return groups
+
+
+def _lines(data: bytes, needles: Sequence[tuple[bytes, ...]]) -> Iterator[tuple[bytes, int]]:
+    """Lines of `data`, which ends with one, each with the offset behind it; with needles only those that hold one of the first
+    group. Most lines of a long report are never cut out, let alone parsed."""
+    at = 0
+    if not needles:
+        for raw in data.splitlines(keepends=True):
+            at += len(raw)
+            yield raw, at
+        return
+    there = [one for one in needles[0] if one in data]
+    while hits := [hit for one in there if (hit := data.find(one, at)) >= 0]:
+        start = data.rfind(b"\n", at, min(hits)) + 1 or at
+        at = data.find(b"\n", min(hits)) + 1
+        yield data[start:at], at
 
 
 def _may_hold(data: bytes, needles: Sequence[tuple[bytes, ...]]) -> bool:
