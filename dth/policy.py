@@ -22,7 +22,7 @@ class Role(StrEnum):
     FINDER = "finder"
     WORKER = "worker"
     MULTIPART = "multipart"  # complete-multipart and redrive
-    OPERATOR = "operator"  # status
+    OPERATOR = "operator"  # status and limit
     IMAGES = "images"  # ecr-sync
     HUB = "hub"  # on one machine: sync, verify and probe, without a queue or a table
 
@@ -44,20 +44,28 @@ TABLE = {
     Role.FINDER: _WRITES,
     Role.WORKER: _WRITES,
     Role.MULTIPART: _WRITES,
-    Role.OPERATOR: ("DescribeTable", "GetItem", "Query"),
+    Role.OPERATOR: ("DescribeTable", "GetItem", "PutItem", "Query"),
 }
 _UPLOADS = ("AbortMultipartUpload", "ListMultipartUploadParts", "PutObject")
 _WRITERS = (Role.WORKER, Role.MULTIPART, Role.HUB)
-_ECR_READ = (
-    "BatchCheckLayerAvailability", "BatchGetImage", "DescribeImages", "DescribeRepositories", "GetDownloadUrlForLayer",
-)  # fmt: skip
-_ECR_WRITE = ("CompleteLayerUpload", "CreateRepository", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
+_PULL = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
+_PUSH = ("CompleteLayerUpload", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
+_ECR_SOURCE = (*_PULL, "DescribeImages", "DescribeRepositories", "GetLifecyclePolicy", "ListTagsForResource")
+_ECR_DEST = (
+    *_PULL,
+    *_PUSH,
+    "CreateRepository",
+    "DescribeImages",
+    "DescribeRepositories",
+    "PutLifecyclePolicy",
+    "TagResource",
+)
 
 
 def policy(role: Role, job: TransferJob) -> dict[str, Any]:
     """The document for `role`: an IAM policy of version 2012-10-17. What is not on AWS gets no statement; what the settings
-    leave open (an account, say) is `*` in its ARN. Secrets that the job names are left to who keeps them."""
-    statements = [*_services(role, job), *_buckets(role, job), *_keys(role, job)]
+    leave open (an account, say) is `*` in its ARN. A key of yours that a secret is encrypted with is left to who keeps it."""
+    statements = [*_services(role, job), *_buckets(role, job), *_keys(role, job), *_secrets(role, job)]
     if role is Role.IMAGES:
         statements += _images(job)
     return {"Version": "2012-10-17", "Statement": [one for one in statements if one["Action"]]}
@@ -170,6 +178,19 @@ def _keys(role: Role, job: TransferJob) -> list[dict[str, Any]]:
     return [_statement("DestinationKey", "kms", ("Decrypt", "GenerateDataKey"), arn)]
 
 
+def _secrets(role: Role, job: TransferJob) -> list[dict[str, Any]]:
+    """Those of Secrets Manager that hold a side's keys. A secret's ARN ends in six characters that its name does not tell."""
+    names = sorted({job.src_credentials, job.dest_credentials} - {"", "anonymous"})
+    if role is Role.OPERATOR or not names:
+        return []
+    partition = queue_parts(job.queue)[0] or partition_of(job.src_region or job.dest_region).id
+    arns = [
+        name if name.startswith("arn:") else f"arn:{partition}:secretsmanager:{ANY}:{ANY}:secret:{name}-??????"
+        for name in names
+    ]
+    return [_statement("Secrets", "secretsmanager", ("GetSecretValue",), *arns)]
+
+
 def _images(job: TransferJob) -> list[dict[str, Any]]:
     """Private repositories of both sides; logging in is a right on none of them."""
     source, dest = partition_of(job.src_region), partition_of(job.dest_region)
@@ -177,6 +198,6 @@ def _images(job: TransferJob) -> list[dict[str, Any]]:
     there = dest.arn("ecr", "repository/*", region=job.dest_region or ANY, account=ANY)
     return [
         _statement("Login", "ecr", ("GetAuthorizationToken",), ANY),
-        _statement("SourceImages", "ecr", _ECR_READ, everywhere),
-        _statement("DestinationImages", "ecr", (*_ECR_READ, *_ECR_WRITE), there),
+        _statement("SourceImages", "ecr", _ECR_SOURCE, everywhere),
+        _statement("DestinationImages", "ecr", (*_ECR_DEST, *(("BatchDeleteImage",) if job.delete else ())), there),
     ]

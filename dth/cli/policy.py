@@ -15,8 +15,8 @@ from dth.policy import policy as made
 
 Which = Annotated[Role, typer.Argument(metavar="ROLE", help=f"Who gets it: {', '.join(Role)}.", show_default=False)]
 SETTINGS = (
-    *LOCATION, "queue", "table", "ledger_records", "src_region", "src_type", "src_endpoint", "dest_region", "dest_type",
-    "dest_endpoint", "dest_acl", "dest_sse", "dest_sse_kms_key_id", "compare", "verify", "tags", "restore", "delete",
+    *LOCATION, "queue", "table", "ledger_records", "src_region", "src_type", "src_endpoint", "src_credentials",
+    "dest_region", "dest_type", "dest_endpoint", "dest_credentials", "dest_acl", "dest_sse", "dest_sse_kms_key_id", "compare", "verify", "tags", "restore", "delete",
     "max_delete", "delete_to", "src_event",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ import pytest
 
 from dth.app import verbs
 from dth.app.build import Lock, open_embedded
+from dth.app.limit import change_limits
 from dth.app.sides import open_store
 from dth.errors import DthError
 from dth.events import BytesMoved, Event
@@ -112,6 +113,7 @@ async def _work(place: Place, events: list[Event]) -> str:
 
 async def _status(place: Place, events: list[Event]) -> str:
     (run,) = (await verbs.status(place.job)).runs
+    await change_limits(place.job, lambda limits: replace(limits, paused=True))
     return "" if run.found else f"{events}"
 
 
