@@ -165,8 +165,8 @@ image-root:  ## The file system of the image `dth` as a tar file, with its diges
 
 lock:  ## Pin all dependencies anew (needs uv)
 	for set in "dth" "build --group build" "demo --extra demo --extra hub --group build" "test --extra demo --extra hub --group test --group lint --group build" \
-		"services --group services" "bench --group bench" "tools --group tools" "docs --group docs" "console --group console"; do set -- $$set; name=$$1; shift; \
-		case $$name in services|bench|build|tools|docs|console) from=; ;; *) from=pyproject.toml;; esac; \
+		"services --group services" "bench --group bench" "tools --group tools" "docs --group docs" "console --group console" "deploy --group deploy"; do set -- $$set; name=$$1; shift; \
+		case $$name in services|bench|build|tools|docs|console|deploy) from=; ;; *) from=pyproject.toml;; esac; \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links $$from "$$@" -o locks/$$name.txt || exit 1; done
 

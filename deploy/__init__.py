@@ -1,0 +1,1 @@
+"""The CloudFormation templates of dth: one for objects (S3Plugin), one for images (EcrPlugin)."""
