@@ -12,7 +12,7 @@ NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: docs console console-check demo hub test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs templates publish console console-check demo hub test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,22 @@ build/docs.installed: locks/docs.txt
 	build/docs/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
 	@touch $@
 
+# What makes the templates, in an environment of its own: 460 MB, Node among them.
+build/deploy.installed: locks/deploy.txt
+	rm -rf build/deploy && $(PYTHON) -m venv build/deploy
+	build/deploy/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	@touch $@
+
+dist/templates: build/deploy.installed $(shell find deploy -type f -not -name '*.pyc') dth/policy.py
+	rm -rf $@ && mkdir -p $@
+	build/deploy/bin/python -m deploy.synth $@ || { rm -rf $@; exit 1; }
+	@touch $@
+
+templates: dist/templates  ## The CloudFormation templates, checked by cdk-nag, into dist/templates; needs no network
+
+publish: dist/templates  ## Templates and artefact into a bucket (BUCKET=name ARTEFACT=dist/dth-root-aarch64.tar.gz IMAGE=...)
+	build/deploy/bin/python -m deploy.publish dist/templates "$(BUCKET)" --artefact "$(ARTEFACT)" --image "$(IMAGE)"
+
 docs: build/docs.installed  ## The documentation as a site, into dist/docs
 	NO_MKDOCS_2_WARNING=true build/docs/bin/mkdocs build
 
@@ -97,15 +113,16 @@ console: build/console.installed  ## The console, built into dth/hub/console
 console-check: build/packages.installed  ## Formatter, linter, types and unit tests of the console
 	cd console && $(NPM) run --silent check && $(NPM) test --silent
 
-test: servers lint docs build/wheel.installed build/services.installed build/tools.installed  ## All tests, of the built wheel, on real servers
+test: servers lint docs build/wheel.installed build/services.installed build/tools.installed dist/templates  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m tests.again \
+		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \
+		DTH_TEST_DEPLOY=$(CURDIR)/build/deploy/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m tests.again \
 		$(STREAMS) $(PYTEST)
 
-scenarios: servers build/wheel.installed build/services.installed  ## The end-to-end scenarios at full size: hours on two cores
+scenarios: servers build/wheel.installed build/services.installed dist/templates  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree
-	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults $(PYTEST)
 
 quick: build/env.installed  ## Unit tests of the checkout, in a minute

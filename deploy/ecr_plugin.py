@@ -43,7 +43,7 @@ class EcrPlugin(Stack):
             ("QueueName", "Queue Name", queue.name),
             ("DeadLetterQueueName", "Dead Letter Queue Name", queue.dead.attr_queue_name),
             ("AlarmTopicName", "Alarm Topic Name", topic.name),
-            ("StackName", "Stack Name", self.stack_name),
+            ("StackName", "Stack Name", ref("AWS::StackName")),
             ("StateMachineArn", "SFN ARN", sync.machine.arn),
             ("WorkerLogGroup", "Worker Log Group Name", sync.logs.ref),
         ):

@@ -60,7 +60,7 @@ class S3Plugin(Stack):
             ("QueueName", "Queue Name", queue.name),
             ("DeadLetterQueueName", "Dead Letter Queue Name", queue.dead.attr_queue_name),
             ("AlarmTopicName", "Alarm Topic Name", topic.name),
-            ("StackName", "Stack Name", self.stack_name),
+            ("StackName", "Stack Name", ref("AWS::StackName")),
             ("StateMachineArn", "SFN ARN", finder.machine.arn),
             ("FinderLogGroup", "Finder Log Group Name", finder.logs.ref),
             ("WorkerLogGroup", "Worker Log Group Name", workers.logs.ref),

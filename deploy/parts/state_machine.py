@@ -19,7 +19,7 @@ _DELIVERY = (
     "logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
 )  # fmt: skip
 _TRACES = ("xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments")
-TRY_AGAIN = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 10, "MaxAttempts": 5, "BackoffRate": 2}]
+TRY_AGAIN = [{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 10, "MaxAttempts": 5, "BackoffRate": 2.0}]
 
 
 class StateMachine(Construct):
@@ -89,7 +89,7 @@ def run_task(task: str, following: str, failed: str, again: list[str], **more: A
             **more,
         },
         "ResultPath": None,
-        "Retry": [{"ErrorEquals": again, "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2}],
+        "Retry": [{"ErrorEquals": again, "IntervalSeconds": 60, "MaxAttempts": 2, "BackoffRate": 2.0}],
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": failed}],
         "Next": following,
     }
