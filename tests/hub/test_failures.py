@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_a_job_of_a_terminal_is_shown_and_not_doubled(
     source, destination = filled(seaweed, 60, 20_000), new_bucket(seaweed)
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in base.items() if name != "server_side_copy"]
     argv = [
-        *command(), "sync", f"s3://{source}", f"s3://{destination}", "--state", str(api.state), "--bandwidth", "60000",
+        *command(), "sync", f"s3://{source}", f"s3://{destination}", "--state", str(api.state), "--bandwidth", "20000",
         "--no-server-side-copy", *flags,
     ]  # fmt: skip
     terminal = subprocess.Popen(argv, env=dict(api.env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -173,14 +174,29 @@ def test_a_job_of_a_terminal_is_shown_and_not_doubled(
             with pytest.raises(Told) as told:
                 api.change("runTask", task_id)
             assert told.value.code == "under_way"
+        assert api.change("pauseTask", task["id"])["state"] == "PAUSED"
+        moved = [len(contents(seaweed, destination))]
+
+        def rests() -> bool:  # three looks, four seconds from each to the next: objects go by one a second
+            time.sleep(4)
+            moved.append(len(contents(seaweed, destination)))
+            return len(moved) > 3 and moved[-1] == moved[-2] == moved[-3]
+
+        until(rests, lambda: f"{moved} {terminal.poll()}")
+        assert moved[-1] < 60
+        assert terminal.poll() is None, "its processes stay"
+        assert api.wait(task["id"], "PAUSED", "RUNNING", "DONE")["state"] == "PAUSED"
+        assert api.change("resumeTask", task["id"])["state"] == "RUNNING"
+        until(lambda: len(contents(seaweed, destination)) > moved[-1], lambda: f"{moved} {terminal.poll()}")
         with pytest.raises(Told) as told:
-            api.change("pauseTask", task["id"])
+            api.change("stopTask", task["id"])
         assert told.value.code == "outside"
         assert terminal.poll() is None
     finally:
         terminal.terminate()
         terminal.wait(60)
     api.wait(task["id"], "STOPPED", "FAILED", "DONE")
+    api.ask("mutation($id: ID!) { limitTask(id: $id, bandwidth: 0) { id } }", id=task["id"])
     api.change("runTask", task["id"])
     done = api.wait(task["id"], "DONE", "FAILED")
     assert done["state"] == "DONE", done

@@ -13,7 +13,7 @@ from dth.hub.base import Answer, Refused, RunRow, TaskRow
 from dth.hub.here import outside, processes, runs
 from dth.hub.here.answers import Answers
 from dth.hub.here.folder import HubFolder
-from dth.hub.here.live import change_live, forget_live
+from dth.hub.here.live import change_live, forget_live, pause_live
 from dth.hub.here.runs import AGAIN, PAUSE, RUN, STOP
 from dth.hub.here.tasks import change_task, engine_job_id, get_task, keep_revision
 from dth.hub.schedule import parse_schedule
@@ -137,9 +137,25 @@ class LocalLauncher:
         return await self._want(task, STOP)
 
     async def _want(self, task: TaskRow, wanted: str) -> TaskRow:
+        if task.outside and task.pid and wanted != STOP:
+            return await self._tell_outside(task, wanted)
         changed = await self._database.write(lambda db: _wish(db, task.id, wanted), durable=True)
         self._wake()
         return changed
+
+    async def _tell_outside(self, task: TaskRow, wanted: str) -> TaskRow:
+        """A job of a terminal keeps its processes: they are told to begin nothing new, or to go on."""
+        state = TaskState.PAUSED if wanted == PAUSE else TaskState.RUNNING
+        if not await pause_live(self._folder, task, paused=wanted == PAUSE):
+            raise Refused("outside", f"pid {task.pid} cannot be told to do so", "end it where it was started")
+
+        def work(db: Any) -> TaskRow:
+            change_task(db, task.id, state=state.value, updated_at=time.time())
+            changed = get_task(db, task.id)
+            assert changed
+            return changed
+
+        return await self._database.write(work, durable=True)
 
     async def limit(self, task: TaskRow, bandwidth: int | None, workers: int | None) -> TaskRow:
         """See `base.Launcher`. The workers of a run that is under way are told, and go on within the new limits; a run of images,

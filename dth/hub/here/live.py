@@ -31,6 +31,20 @@ async def change_live(folder: HubFolder, task: TaskRow, bandwidth: int | None, w
     return await _write(folder, task, lambda job: change_limits(job, change))
 
 
+async def pause_live(folder: HubFolder, task: TaskRow, *, paused: bool) -> bool:
+    """Tell the processes of a job to finish what is in flight and begin nothing new, or to go on. False where they cannot be told."""
+    from dth.app.limit import change_limits  # noqa: PLC0415 - as above
+
+    return await _write(folder, task, lambda job: change_limits(job, lambda limits: replace(limits, paused=paused)))
+
+
+async def is_paused(job: TransferJob) -> bool:
+    """Whether a job's processes have been told to pause."""
+    from dth.app.limit import limits_now  # noqa: PLC0415 - as above
+
+    return (await limits_now(job)).limits.paused
+
+
 async def forget_live(folder: HubFolder, task: TaskRow) -> None:
     """A new run begins: what its task's settings say holds again."""
     from dth.app.limit import forget_limits  # noqa: PLC0415 - as above

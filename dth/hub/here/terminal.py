@@ -25,6 +25,7 @@ from dth.hub.base import TaskRow
 from dth.hub.figures import Figures
 from dth.hub.here import outside
 from dth.hub.here.folder import HubFolder
+from dth.hub.here.live import is_paused
 from dth.hub.here.runs import OUTSIDE, new_run_id
 from dth.hub.here.tasks import change_task, save_task
 from dth.hub.here.totals import take_breakdowns
@@ -73,10 +74,12 @@ class TerminalJobs:
         """Take over what the ledger of a job says."""
         try:
             named = {"job_id": job, "state": str(self._folder.root)}
-            found = await look(load_settings(named, {}, None, locations_required=False))
+            here = load_settings(named, {}, None, locations_required=False)
+            found = await look(here)
+            paused = bool(pid) and await is_paused(here)
             runs = [run for run in found.runs if run.state is not RunState.STANDING]
             if runs and noun_of(runs[0].job_settings) == "object":
-                await self._database.write(lambda db: _keep(db, job, pid, runs[0], found), durable=False)
+                await self._database.write(lambda db: _keep(db, job, pid, runs[0], found, paused=paused), durable=False)
         except (DthError, ValueError) as error:
             _log.info("the state of job %s cannot be read: %s", job, error)
 
@@ -108,12 +111,14 @@ def _hold(db: sqlite3.Connection, *, job: str, pid: int) -> None:
     db.execute("UPDATE tasks SET pid = ? WHERE job_id = ?", (pid, job))
 
 
-def _keep(db: sqlite3.Connection, job: str, pid: int, newest: Run, found: Status) -> None:
+def _keep(db: sqlite3.Connection, job: str, pid: int, newest: Run, found: Status, *, paused: bool) -> None:
     task_id = str(uuid.uuid5(_SPACE, job))
     failed = newest.counts.failed
     left = found.depth.visible + found.depth.leased
     state = (
-        TaskState.RUNNING
+        TaskState.PAUSED
+        if paused
+        else TaskState.RUNNING
         if pid
         else TaskState.FAILED
         if failed or newest.state is RunState.ABANDONED
