@@ -1,0 +1,343 @@
+import { useState } from "react";
+import { Link } from "react-router";
+import { SERIES } from "../../api/questions";
+import type { Problem, Run, Series, Task } from "../../api/types";
+import { useAsk } from "../../api/use";
+import { useText } from "../../i18n";
+import { Bars, Chart } from "../../ui/chart";
+import { Count, Progress, RunBadge, Size, When } from "../../ui/numbers";
+import { Alert, Badge, Card, Empty } from "../../ui/parts";
+
+const SPANS = [0, 3600, 12 * 3600, 86_400, 7 * 86_400];
+
+/** How the task fares: problems, the newest run, figures over time, and the runs before. */
+export function Overview({ task }: { task: Task }) {
+  const { t } = useText();
+  const run = task.latest;
+  return (
+    <>
+      {task.problems.map((problem) => (
+        <ProblemAlert key={problem.code} task={task} problem={problem} />
+      ))}
+      {run ? (
+        <Newest task={task} run={run} />
+      ) : (
+        <Card>
+          <Empty title={t("overview.never")}>{t("overview.neverText")}</Empty>
+        </Card>
+      )}
+      {run && <Figures task={task} />}
+      {run && <Details run={run} />}
+      {task.runs.items.length > 0 && <Runs task={task} />}
+    </>
+  );
+}
+
+function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
+  const { t, cause } = useText();
+  const [title, hint] = cause(problem.code, problem.title, problem.hint ?? "");
+  const tone = problem.level === "ERROR" ? "bad" : problem.level === "WARNING" ? "warn" : "info";
+  return (
+    <Alert
+      tone={tone}
+      title={title}
+      action={
+        problem.link === "failures" || problem.link === "logs" ? (
+          <Link className="btn" to={`/tasks/${task.id}/${problem.link}`}>
+            {t(`tab.${problem.link}`)}
+          </Link>
+        ) : undefined
+      }
+    >
+      {problem.detail}
+      {hint && <div className="muted">{hint}</div>}
+    </Alert>
+  );
+}
+
+function Newest({ task, run }: { task: Task; run: Run }) {
+  const { t, duration, money, exact } = useText();
+  const ended = run.done + run.skipped + run.failed;
+  const verify = run.kind === "VERIFY";
+  return (
+    <Card
+      title={
+        <span className="row">
+          {t(`kind.${run.kind}`)} <RunBadge run={run} />
+          {run.reconciles === true && (
+            <span title={t("overview.reconcilesText")}>
+              <Badge tone="ok">{t("overview.reconciles")}</Badge>
+            </span>
+          )}
+          {run.reconciles === false && <Badge tone="bad">{t("overview.reconcilesNot")}</Badge>}
+        </span>
+      }
+      actions={
+        <span className="muted">
+          <When at={run.startedAt} />
+          {run.endedAt && ` · ${duration((Date.parse(run.endedAt) - Date.parse(run.startedAt)) / 1000)}`}
+        </span>
+      }
+    >
+      <div className="stack">
+        {!verify && (
+          <div className="stack tight">
+            <div className="row between">
+              <strong style={{ fontSize: "1.2em" }}>
+                {t("overview.of", { done: exact(ended), total: run.found == null ? "?" : exact(run.found) })}
+              </strong>
+              <span className="muted">
+                {run.state === "LISTING" ? t("overview.listing", { n: run.listed.source }) : ""}
+              </span>
+            </div>
+            <Progress run={run} big />
+            <div className="row small muted" style={{ gap: 18 }}>
+              {(["done", "skipped", "failed"] as const).map((name) => (
+                <span key={name}>
+                  <span className={`swatch fill-${name}`} />
+                  {t(`outcome.${name}`)} <strong style={{ color: "var(--text)" }}>{exact(run[name])}</strong>
+                </span>
+              ))}
+              <span>
+                <span className="swatch fill-left" />
+                {t("outcome.left")}{" "}
+                <strong style={{ color: "var(--text)" }}>
+                  {run.found == null ? "–" : exact(Math.max(run.found - ended, 0))}
+                </strong>
+              </span>
+            </div>
+          </div>
+        )}
+        <dl className="stats">
+          <Stat name={t("overview.moved")}>
+            <Size value={run.bytes} />
+          </Stat>
+          <Stat name={t("overview.rate")}>
+            <Size value={run.bytesPerSecond} rate />
+          </Stat>
+          <Stat name={t("overview.left")}>{duration(run.etaSeconds)}</Stat>
+          <Stat name={t("overview.workers")}>{run.endedAt ? "–" : exact(task.workers.length)}</Stat>
+          <Stat name={t("overview.waiting")}>
+            <Count value={task.queue?.waiting} />
+          </Stat>
+          {task.lagSeconds != null && <Stat name={t("overview.lag")}>{duration(task.lagSeconds)}</Stat>}
+          <Stat name={t("overview.cost")}>
+            <span
+              title={
+                run.cost?.notPriced.length ? t("cost.notPriced", { what: run.cost.notPriced.join(", ") }) : undefined
+              }
+            >
+              {money(run.cost?.usd)}
+            </span>
+          </Stat>
+          {task.nextRunAt && (
+            <div>
+              <dt>{t("overview.next")}</dt>
+              <dd style={{ fontSize: "1em", lineHeight: 1.75 }}>
+                <When at={task.nextRunAt} />
+              </dd>
+            </div>
+          )}
+        </dl>
+      </div>
+    </Card>
+  );
+}
+
+function Stat({ name, children }: { name: string; children: React.ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Figures({ task }: { task: Task }) {
+  const { t, rate, count } = useText();
+  const [span, setSpan] = useState(0);
+  const [now] = useState(() => Date.now());
+  const names = ["BYTES", "OBJECTS", "FAILED", "THROTTLED", "WAITING", "IN_HAND"];
+  const from = span ? new Date(now - span * 1000).toISOString() : null;
+  const asked = useAsk<{ series: Series[] }>(SERIES, { taskId: task.id, names, from }, { poll: true, keep: true });
+  const of = (name: string) => asked.data?.series.find((one) => one.name === name)?.v ?? [];
+  const times = asked.data?.series[0]?.t ?? [];
+  const objects = (value: number) => count(Math.round(value * 10) / 10);
+  const throttled = of("THROTTLED");
+  const marks = throttled.some((one) => one) ? { marks: { label: t("chart.throttled"), values: throttled } } : {};
+  return (
+    <Card
+      title={t("chart.title")}
+      actions={
+        <select
+          aria-label={t("chart.span")}
+          style={{ width: "auto" }}
+          value={span}
+          onChange={(event) => setSpan(Number(event.target.value))}
+        >
+          {SPANS.map((one) => (
+            <option key={one} value={one}>
+              {t(`span.${one as 0}`)}
+            </option>
+          ))}
+        </select>
+      }
+    >
+      <div className="grid2">
+        <Chart
+          title={t("chart.bytes")}
+          t={times}
+          scale="bytes"
+          show={(value) => rate(value)}
+          lines={[{ label: t("chart.rate"), color: "var(--accent-fill)", values: of("BYTES"), area: true }]}
+          {...marks}
+        />
+        <Chart
+          title={t("chart.objects")}
+          t={times}
+          show={(value) => `${objects(value)}/s`}
+          lines={[{ label: t("chart.ended"), color: "var(--ok-fill)", values: of("OBJECTS"), area: true }]}
+          marks={{ label: t("chart.failed"), values: of("FAILED") }}
+        />
+        <Chart
+          title={t("chart.queue")}
+          t={times}
+          scale="whole"
+          show={objects}
+          lines={[
+            { label: t("chart.waiting"), color: "var(--accent-fill)", values: of("WAITING") },
+            { label: t("chart.inHand"), color: "var(--teal-fill)", values: of("IN_HAND") },
+          ]}
+        />
+        <Outcomes run={task.latest} />
+      </div>
+    </Card>
+  );
+}
+
+function Outcomes({ run }: { run: Run | null }) {
+  const { t, exact, phrase } = useText();
+  if (!run) return null;
+  const rows = run.reasons.map((one) => ({ label: phrase(one.label), value: one.count }));
+  return (
+    <div className="stack tight">
+      <h3>{t("overview.reasons")}</h3>
+      {rows.length > 0 ? (
+        <Bars rows={rows.slice(0, 6)} show={exact} />
+      ) : (
+        <p className="muted">{t("overview.noReasons")}</p>
+      )}
+    </div>
+  );
+}
+
+function Details({ run }: { run: Run }) {
+  const { t, exact, money, moment } = useText();
+  const cost = run.cost;
+  return (
+    <div className="grid2">
+      <Card title={t("overview.counts")}>
+        <dl className="facts">
+          <dt>{t("overview.listedSource")}</dt>
+          <dd>{exact(run.listed.source)}</dd>
+          <dt>{t("overview.listedDestination")}</dt>
+          <dd>{exact(run.listed.destination)}</dd>
+          <dt>{t("overview.notSelected")}</dt>
+          <dd>{exact(run.notSelected)}</dd>
+          <dt>{t("overview.found")}</dt>
+          <dd>
+            {run.found == null ? "–" : exact(run.found)} (<Size value={run.foundBytes} />)
+          </dd>
+          <dt>{t("overview.deleted")}</dt>
+          <dd>{exact(run.deleted)}</dd>
+          <dt>{t("overview.undecided")}</dt>
+          <dd>{exact(run.undecided)}</dd>
+        </dl>
+      </Card>
+      <Card title={t("overview.requests")}>
+        {run.requests.length === 0 ? (
+          <p className="muted">{t("overview.noRequests")}</p>
+        ) : (
+          <dl className="facts">
+            {run.requests.map((one) => (
+              <div key={`${one.side} ${one.operation}`} style={{ display: "contents" }}>
+                <dt>
+                  {t(one.side === "source" ? "source" : "destination")} · <code>{one.operation}</code>
+                </dt>
+                <dd>{exact(one.count)}</dd>
+              </div>
+            ))}
+          </dl>
+        )}
+        {cost && (
+          <p className="small muted" style={{ marginTop: 12 }}>
+            {t("cost.line", {
+              requests: money(cost.requestsUsd),
+              egress: money(cost.egressUsd),
+              of: moment(cost.pricesOf),
+            })}{" "}
+            {cost.notPriced.length > 0 && t("cost.notPriced", { what: cost.notPriced.join(", ") })}
+          </p>
+        )}
+      </Card>
+    </div>
+  );
+}
+
+function Runs({ task }: { task: Task }) {
+  const { t, duration } = useText();
+  return (
+    <Card title={t("runs.title")} bare>
+      <div className="table-wrap">
+        <table>
+          <thead>
+            <tr>
+              <th>{t("runs.started")}</th>
+              <th>{t("runs.kind")}</th>
+              <th>{t("runs.state")}</th>
+              <th className="num">{t("runs.took")}</th>
+              <th className="num">{t("outcome.done")}</th>
+              <th className="num">{t("outcome.skipped")}</th>
+              <th className="num">{t("outcome.failed")}</th>
+              <th className="num">{t("overview.moved")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {task.runs.items.map((run) => (
+              <tr key={run.id}>
+                <td>
+                  <When at={run.startedAt} seconds />
+                </td>
+                <td>{t(`kind.${run.kind}`)}</td>
+                <td>
+                  <RunBadge run={run} />
+                </td>
+                <td className="num">
+                  {run.endedAt ? duration((Date.parse(run.endedAt) - Date.parse(run.startedAt)) / 1000) : "–"}
+                </td>
+                <td className="num">
+                  <Count value={run.done} />
+                </td>
+                <td className="num">
+                  <Count value={run.skipped} />
+                </td>
+                <td className="num">
+                  {run.failed > 0 ? (
+                    <Link to={`/tasks/${task.id}/objects?run=${run.id}&outcome=FAILED`}>
+                      <Count value={run.failed} />
+                    </Link>
+                  ) : (
+                    0
+                  )}
+                </td>
+                <td className="num">
+                  <Size value={run.bytes} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
