@@ -45,7 +45,7 @@ build/env.installed: locks/test.txt
 	build/venv/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-build/wheel.installed: $(SOURCES) build/env.installed
+build/wheel.installed: $(SOURCES) build/env.installed build/console.installed
 	rm -rf build/dist
 	build/venv/bin/python -m hatchling build -t wheel -d build/dist
 	build/venv/bin/python $(PIP) --no-deps --force-reinstall build/dist/*.whl
@@ -113,7 +113,7 @@ console: build/console.installed  ## The console, built into dth/hub/console
 console-check: build/packages.installed  ## Formatter, linter, types and unit tests of the console
 	cd console && $(NPM) run --silent check && $(NPM) test --silent
 
-test: servers lint docs build/wheel.installed build/services.installed build/tools.installed dist/templates  ## All tests, of the built wheel, on real servers
+test: servers lint console-check docs build/wheel.installed build/services.installed build/tools.installed dist/templates  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \

@@ -6,5 +6,5 @@ export default defineConfig({
   plugins: [react()],
   build: { outDir: "../dth/hub/console", emptyOutDir: true, target: "es2023", chunkSizeWarningLimit: 250 },
   server: { proxy: { "/graphql": "http://127.0.0.1:8642", "/login": "http://127.0.0.1:8642" } },
-  test: { include: ["tests/**/*.test.ts"] },
+  test: { include: ["tests/**/*.test.ts"], isolate: false },
 });

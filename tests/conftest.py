@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from . import streams
-from .servers import aws, ceph, running, templates, tools
+from .servers import aws, ceph, chromium, running, templates, tools
 from .servers import docker_registry as docker_registry_server
 from .servers import ministack as ministack_server
 from .servers import nspawn as nspawn_server
@@ -36,6 +36,7 @@ SERVERS = {
     "nspawn": nspawn_server.missing,
     "tools": tools.missing,
     "templates": templates.missing,
+    "browser": chromium.missing,
 }
 _LEAKS = ("AWS_", "DTH_", "BOTO", "XDG_", "RCLONE_")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

@@ -1,5 +1,5 @@
 import { lazy, Suspense, useEffect } from "react";
-import { Link, NavLink, Route, Routes, useLocation } from "react-router";
+import { Link, Route, Routes, useLocation } from "react-router";
 import { useHub } from "./api/use";
 import { type Key, useText } from "./i18n";
 import { Tasks } from "./pages/tasks";
@@ -17,7 +17,9 @@ export function App() {
   const { pathname } = useLocation();
   const hub = useHub();
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new page begins at its top
-  useEffect(() => window.scrollTo(0, 0), [pathname]);
+  useEffect(() => {
+    window.scrollTo(0, 0); // its result is a promise in newer browsers, and no clean-up
+  }, [pathname]);
   return (
     <>
       <a className="skip" href="#content">
@@ -29,10 +31,12 @@ export function App() {
           {t("brand")}
         </Link>
         <nav aria-label={t("nav")}>
-          <NavLink to="/" aria-current={pathname === "/" || pathname.startsWith("/tasks") ? "page" : undefined}>
+          <Link to="/" aria-current={pathname === "/" || pathname.startsWith("/tasks") ? "page" : undefined}>
             {t("nav.tasks")}
-          </NavLink>
-          <NavLink to="/stores">{t("nav.stores")}</NavLink>
+          </Link>
+          <Link to="/stores" aria-current={pathname.startsWith("/stores") ? "page" : undefined}>
+            {t("nav.stores")}
+          </Link>
         </nav>
         <span className="space" />
         {hub && !hub.canWrite && <Badge tone="warn">{t("readOnly")}</Badge>}
@@ -69,6 +73,7 @@ function Nowhere() {
     <div className="page">
       <section className="card">
         <Empty
+          page
           title={t("nowhere.title")}
           actions={
             <Link className="btn" to="/">

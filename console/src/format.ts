@@ -90,10 +90,11 @@ export function moment(text: string | number | null | undefined, lang: Lang, zon
 }
 
 /** Hours and minutes for the axis of a chart. */
-export function clock(seconds: number, lang: Lang, zone: Zone): string {
+export function clock(seconds: number, lang: Lang, zone: Zone, fine = false): string {
   return new Date(seconds * 1000).toLocaleTimeString(LOCALE[lang], {
     hour: "2-digit",
     minute: "2-digit",
+    ...(fine ? { second: "2-digit" } : {}),
     hourCycle: "h23",
     ...(zone === "utc" ? { timeZone: "UTC" } : {}),
   });

@@ -2,7 +2,7 @@ import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from "@ta
 import { type FormEvent, type ReactNode, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { type Door, door, HubError, post } from "./api/ask";
 import { useText } from "./i18n";
-import { Alert, Button, Loading } from "./ui/parts";
+import { Alert, Button, Loading, Rich } from "./ui/parts";
 
 /** What is between the browser and the hub now: nothing, a lost session, or no answer. */
 type Way = { signedOut: boolean; offline: boolean };
@@ -101,7 +101,9 @@ export function Session({ children }: { children: ReactNode }) {
 function Again({ ways, onDone }: { ways: string[]; onDone: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const { t } = useText();
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
   return (
     <dialog ref={dialog} aria-label={t("signin.again")} onCancel={(event) => event.preventDefault()}>
       <div className="body">
@@ -134,11 +136,13 @@ function SignIn({ ways, problem, onDone }: { ways: string[]; problem: HubError |
                     : problem.message
               }
             >
-              {problem.code === "offline"
-                ? t("offline.text")
-                : problem.code === "used_link"
-                  ? t("signin.usedHint")
-                  : problem.hint}
+              {problem.code === "offline" ? (
+                t("offline.text")
+              ) : problem.code === "used_link" ? (
+                <Rich text={t("signin.usedHint")} />
+              ) : (
+                problem.hint
+              )}
             </Alert>
           )}
           <Ways ways={ways} onDone={onDone} />
@@ -189,7 +193,11 @@ function Ways({ ways, onDone }: { ways: string[]; onDone: () => void }) {
           {t("signin.oidc")}
         </a>
       )}
-      {ways.includes("link") && <p className="muted">{t("signin.link")}</p>}
+      {ways.includes("link") && (
+        <p className="muted">
+          <Rich text={t("signin.link")} />
+        </p>
+      )}
       <div className="row">
         <Button icon="again" onClick={onDone}>
           {t("signin.look")}

@@ -1,4 +1,4 @@
-import type { Setting } from "../api/types";
+import type { Pair, Setting } from "../api/types";
 import type { Key } from "../i18n";
 
 /** What is wrong with a value, for `t`; null where nothing is. The hub has the last word: this only says so earlier. */
@@ -118,4 +118,13 @@ export function byField(message: string, names: ReadonlySet<string>): Record<str
     found[name] = found[name] ? `${found[name]} ${line}` : line;
   }
   return found;
+}
+
+/** What has to be sent: values that are there and are not the defaults. Sizes go as bytes. */
+export function given(settings: Setting[], values: Values): Pair[] {
+  return settings.flatMap((setting) => {
+    const value = (values[setting.name] ?? "").trim();
+    const sent = setting.kind === "SIZE" && value !== "" ? String(readSize(value) ?? value) : value;
+    return sent === "" || sent === setting.default ? [] : [{ name: setting.name, value: sent }];
+  });
 }

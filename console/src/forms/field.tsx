@@ -1,6 +1,7 @@
 import { type ReactNode, useId } from "react";
 import type { Setting } from "../api/types";
 import { useText } from "../i18n";
+import { Rich } from "../ui/parts";
 import { writtenSize } from "./check";
 
 type FieldProps = {
@@ -23,7 +24,7 @@ export function Field({ label, help, wrong, optional, wide, children }: FieldPro
       </label>
       {children({ id, "aria-describedby": `${id}-help`, "aria-invalid": wrong != null })}
       <span id={`${id}-help`} className={wrong ? "wrong" : "help"} role={wrong ? "alert" : undefined}>
-        {wrong ?? help}
+        {typeof (wrong ?? help) === "string" ? <Rich text={String(wrong ?? help)} /> : help}
       </span>
     </div>
   );
@@ -57,7 +58,7 @@ export function SettingField({ setting, value, wrong, required, suggestions, onC
         />
         <label htmlFor={id}>{title}</label>
         <span id={`${id}-help`} className="help muted small">
-          {help}
+          <Rich text={help} />
         </span>
       </div>
     );

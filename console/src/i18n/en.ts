@@ -117,6 +117,8 @@ export const en = {
   "tasks.next": "Next run",
   "tasks.cost": "Cost so far",
   "tasks.neverRun": "Not run yet",
+  "tasks.verified": "Both sides compared",
+  "tasks.verifying": "Comparing both sides",
   "tasks.outside": "From the command line",
   "progress.label": "{done} of {total} ended",
 
@@ -164,6 +166,7 @@ export const en = {
   "overview.never": "This task has not run yet",
   "overview.neverText": "Run it to see here what it finds, how fast it goes, and whether the counts add up.",
   "overview.of": "{done} of {total}",
+  "overview.compared": "{source} objects at the source compared with {destination} at the destination",
   "overview.listing": "Still listing: {n} object looked at|Still listing: {n} objects looked at",
   "overview.reconciles": "Reconciles",
   "overview.reconcilesText": "Everything that was found has ended: found = done + skipped + failed",

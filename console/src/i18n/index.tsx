@@ -2,6 +2,7 @@ import { createContext, type ReactNode, useContext, useEffect, useMemo, useState
 import * as format from "../format";
 import { usePrefs } from "../prefs";
 import { en } from "./en";
+import { fill, type Values } from "./fill";
 
 export type Key = keyof typeof en;
 export type Texts = Record<Key, string>;
@@ -11,17 +12,6 @@ export type Catalogue = {
   causes: Record<string, [string, string]>;
   phrases: Record<string, string>;
 };
-type Values = Record<string, string | number>;
-
-/** Fills in `{name}`; of `one|many` it takes the part that suits `n`. */
-export function fill(text: string, values: Values = {}, lang: format.Lang = "en"): string {
-  const [one = "", many] = text.split("|");
-  const chosen = many !== undefined && values["n"] !== 1 ? many : one;
-  return chosen.replace(/\{(\w+)\}/g, (whole, name: string) => {
-    const value = values[name];
-    return typeof value === "number" ? format.exact(value, lang) : (value ?? whole);
-  });
-}
 
 const EMPTY: Catalogue = { settings: {}, causes: {}, phrases: {} };
 const Context = createContext<{ texts: Texts; catalogue: Catalogue; lang: format.Lang }>({
@@ -67,7 +57,7 @@ export function useText() {
       duration: (value: number | null | undefined) => format.duration(value, lang),
       money: (value: number | null | undefined) => format.money(value, lang),
       moment: (value: string | number | null | undefined, seconds = false) => format.moment(value, lang, zone, seconds),
-      clock: (value: number) => format.clock(value, lang, zone),
+      clock: (value: number, seconds = false) => format.clock(value, lang, zone, seconds),
     }),
     [texts, catalogue, lang, zone],
   );

@@ -4,7 +4,7 @@ import { ask, type HubError } from "../api/ask";
 import { GET_PLAN, PLAN_TASK, RUN_TASK, SAVE_TASK, SECRETS } from "../api/questions";
 import type { Panel, Plan, Setting, Task, TaskType } from "../api/types";
 import { useAsk, useChange, useHub, usePanels, useTask } from "../api/use";
-import { byField, readSize, type Values, wrongEmail, wrongValue } from "../forms/check";
+import { byField, given, type Values, wrongEmail, wrongValue } from "../forms/check";
 import { Field, SettingField } from "../forms/field";
 import { readSchedule, type Schedule, writeSchedule, wrongSchedule } from "../forms/schedule";
 import { ScheduleField } from "../forms/schedule-field";
@@ -30,7 +30,9 @@ export function Edit() {
           <Failed error={error} />
         ) : (
           <Card>
-            <Empty title={t("gone.title")}>{t("gone.text")}</Empty>
+            <Empty page title={t("gone.title")}>
+              {t("gone.text")}
+            </Empty>
           </Card>
         )}
       </div>
@@ -311,15 +313,6 @@ function Form({ panels, type, there, clone }: { panels: Panel[]; type: TaskType;
       </div>
     </form>
   );
-}
-
-/** What has to be sent: values that are there and are not the defaults. Sizes go as bytes. */
-export function given(settings: Setting[], values: Values): { name: string; value: string }[] {
-  return settings.flatMap((setting) => {
-    const value = (values[setting.name] ?? "").trim();
-    const sent = setting.kind === "SIZE" && value !== "" ? String(readSize(value) ?? value) : value;
-    return sent === "" || sent === setting.default ? [] : [{ name: setting.name, value: sent }];
-  });
 }
 
 function usePlan() {

@@ -278,7 +278,9 @@ function Row({ row, chosen, onToggle }: { row: TaskRow; chosen: boolean; onToggl
         {outside && <div className="small muted">{t("tasks.outside")}</div>}
       </td>
       <td>
-        {run ? (
+        {run?.kind === "VERIFY" ? (
+          <Link to={`/tasks/${row.id}/proof`}>{t(run.endedAt ? "tasks.verified" : "tasks.verifying")}</Link>
+        ) : run ? (
           <div className="stack tight">
             <Progress run={run} />
             <span className="small muted nowrap">

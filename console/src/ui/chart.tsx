@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 import { useText } from "../i18n";
+import { ceiling, GRID, path, type Scale } from "./scale";
 
 export type Line = { label: string; color: string; values: (number | null)[]; area?: boolean };
 type Props = {
@@ -15,33 +16,6 @@ type Props = {
 const LEFT = 74;
 const BOTTOM = 22;
 const TOP = 12;
-const GRID = 4;
-
-export type Scale = "plain" | "whole" | "bytes";
-
-/** The smallest value at or above the given one whose quarters are round numbers. */
-export function ceiling(value: number, scale: Scale = "plain"): number {
-  if (!(value > 0)) return scale === "plain" ? 1 : GRID;
-  if (scale === "bytes") return 2 ** Math.max(Math.ceil(Math.log2(value)), 2);
-  const power = 10 ** Math.floor(Math.log10(value));
-  const found = ([1, 2, 4, 6, 8].find((one) => one * power >= value) ?? 10) * power;
-  return scale === "whole" ? Math.ceil(found / GRID) * GRID : found;
-}
-
-/** Ups and downs as a path; a gap where nothing was measured. */
-export function path(values: (number | null)[], x: (place: number) => number, y: (value: number) => number): string {
-  let drawn = "";
-  let open = false;
-  values.forEach((value, place) => {
-    if (value == null) {
-      open = false;
-      return;
-    }
-    drawn += `${open ? "L" : "M"}${x(place).toFixed(1)} ${y(value).toFixed(1)}`;
-    open = true;
-  });
-  return drawn;
-}
 
 /** Values over time. Drawn by hand: a library for two kinds of chart would weigh more than the rest of the page. */
 export function Chart({ title, t, lines, marks, show, height = 180, scale = "plain" }: Props) {
@@ -121,7 +95,7 @@ export function Chart({ title, t, lines, marks, show, height = 180, scale = "pla
               y={height - 5}
               textAnchor={index === 0 ? "start" : place === last ? "end" : "middle"}
             >
-              {text.clock(t[place] as number)}
+              {text.clock(t[place] as number, (t[last] ?? 0) - (t[0] ?? 0) < 600)}
             </text>
           ))}
           {marks?.values.map((value, place) =>

@@ -91,14 +91,32 @@ export function Alert({
   );
 }
 
-/** What a page shows where there is nothing to show. */
-export function Empty({ title, children, actions }: { title: string; children?: ReactNode; actions?: ReactNode }) {
+/** What a page, or a part of one, shows where there is nothing to show. */
+export function Empty({
+  title,
+  children,
+  actions,
+  page = false,
+}: {
+  title: string;
+  children?: ReactNode;
+  actions?: ReactNode;
+  page?: boolean;
+}) {
   return (
     <div className="empty">
-      <h3>{title}</h3>
+      {page ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children && <p>{children}</p>}
       {actions && <div className="row">{actions}</div>}
     </div>
+  );
+}
+
+/** A text in which what stands between backquotes is code. */
+export function Rich({ text }: { text: string }) {
+  return text.split("`").map((part, place) =>
+    // biome-ignore lint/suspicious/noArrayIndexKey: parts of one text never move
+    place % 2 ? <code key={place}>{part}</code> : <span key={place}>{part}</span>,
   );
 }
 
@@ -138,7 +156,7 @@ export function Failed({
         )
       }
     >
-      {offline ? t("offline.text") : error.hint}
+      {offline ? t("offline.text") : error.hint && <Rich text={error.hint} />}
     </Alert>
   );
 }
@@ -165,7 +183,6 @@ export function Copy({ text, label }: { text: string; label?: Key }) {
 export function Code({ text }: { text: string }) {
   return (
     <div className="stack tight">
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: who has only a keyboard scrolls it */}
       <pre className="code" tabIndex={0}>
         {text}
       </pre>

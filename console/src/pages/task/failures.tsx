@@ -5,7 +5,7 @@ import { useChange, useHub } from "../../api/use";
 import { packed } from "../../format";
 import { useText } from "../../i18n";
 import { KeyText } from "../../ui/numbers";
-import { Badge, Button, Card, Empty, Failed } from "../../ui/parts";
+import { Badge, Button, Card, Empty, Failed, Rich } from "../../ui/parts";
 
 /** What failed, by cause, with what mends it. */
 export function Failures({ task }: { task: Task }) {
@@ -98,7 +98,9 @@ function Cause({
       }
     >
       <div className="stack">
-        <p>{hint}</p>
+        <p>
+          <Rich text={hint} />
+        </p>
         {failure.examples.length > 0 && (
           <div className="stack tight">
             <h3>{t("failures.examples")}</h3>

@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { Link, NavLink, useNavigate, useParams } from "react-router";
+import { Link, useNavigate, useParams } from "react-router";
 import { DELETE_TASK, PAUSE_TASK, RESUME_TASK, RUN_TASK, STOP_TASK, VERIFY_TASK } from "../../api/questions";
 import type { Task, TaskState } from "../../api/types";
 import { useChange, useHub, useTask } from "../../api/use";
@@ -53,6 +53,7 @@ export function TaskPage() {
         ) : (
           <section className="card">
             <Empty
+              page
               title={t("gone.title")}
               actions={
                 <Link className="btn" to="/">
@@ -89,14 +90,14 @@ export function TaskPage() {
       </header>
       <nav className="tabs" aria-label={t("task.tabs")}>
         {(Object.keys(TABS) as Tab[]).map((one) => (
-          <NavLink
+          <Link
             key={one}
             to={`/tasks/${id}${one === "overview" ? "" : `/${one}`}`}
             aria-current={one === tab ? "page" : undefined}
           >
             {t(one === "objects" && task.type === "ECR" ? "tab.images" : `tab.${one}`)}
             {one === "failures" && failed > 0 ? ` (${exact(failed)})` : ""}
-          </NavLink>
+          </Link>
         ))}
       </nav>
       <Shown task={task} />

@@ -69,7 +69,6 @@ export function Logs({ task }: { task: Task }) {
         {!lines && <Loading lines={8} />}
         {lines && count === 0 && <Empty title={t("logs.none")}>{t("logs.noneText")}</Empty>}
         {lines && count > 0 && (
-          // biome-ignore lint/a11y/noNoninteractiveTabindex: who has only a keyboard scrolls it
           <div
             className="log table-wrap"
             ref={end}
@@ -88,7 +87,7 @@ export function Logs({ task }: { task: Task }) {
                     <td className="muted nowrap">{line.process}</td>
                     <td>
                       {line.code && <span className="muted">{line.code} </span>}
-                      <bdi>{shownKey(line.text)}</bdi>
+                      <LineText text={shownKey(line.text)} />
                     </td>
                   </tr>
                 ))}
@@ -136,4 +135,19 @@ function useLines(task: Task, level: Level, contains: string, follow: boolean): 
     };
   }, [task.id, run, level, contains, every]);
   return lines;
+}
+
+const SHORT = 300;
+
+/** A line's text; of a long one its beginning, until somebody opens it. */
+function LineText({ text }: { text: string }) {
+  if (text.length <= SHORT) return <bdi>{text}</bdi>;
+  return (
+    <details className="long">
+      <summary>
+        <bdi>{text.slice(0, SHORT)}…</bdi>
+      </summary>
+      <bdi>{text}</bdi>
+    </details>
+  );
 }

@@ -47,7 +47,7 @@ export function Objects({ task }: { task: Task }) {
   const asked = useAsk<Page>(RECORDS, variables, {
     keep: true,
     enabled: runId !== "",
-    poll: after == null && !task.latest?.endedAt,
+    poll: after == null,
   });
   const page = asked.data?.records;
   if (!runId) {
@@ -133,6 +133,7 @@ function OutcomeBadge({ record }: { record: ObjectRecord }) {
 
 function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => void }) {
   const { t, phrase, cause } = useText();
+  const timed = rows.some((row) => Date.parse(row.at) > 0); // reports of objects hold no times
   return (
     <div className="table-wrap">
       <table>
@@ -143,7 +144,7 @@ function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => v
             <th>{t("objects.why")}</th>
             <th className="num">{t("objects.size")}</th>
             <th>{t("objects.proof")}</th>
-            <th>{t("objects.at")}</th>
+            {timed && <th>{t("objects.at")}</th>}
           </tr>
         </thead>
         <tbody>
@@ -167,9 +168,11 @@ function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => v
                 <Size value={row.size} />
               </td>
               <td>{row.verifiedBy ? <code>{row.verifiedBy}</code> : "–"}</td>
-              <td>
-                <When at={row.at} seconds />
-              </td>
+              {timed && (
+                <td>
+                  <When at={row.at} seconds />
+                </td>
+              )}
             </tr>
           ))}
         </tbody>
@@ -260,7 +263,7 @@ function OneKey({ task, value, onClose }: { task: Task; value: string; onClose: 
             <div key={`${record.at} ${record.outcome}`} className="stack tight">
               <div className="row">
                 <OutcomeBadge record={record} />
-                <When at={record.at} seconds />
+                {Date.parse(record.at) > 0 && <When at={record.at} seconds />}
                 <span className="muted">{t("story.attempts", { n: record.attempts })}</span>
                 {record.verifiedBy && (
                   <span className="muted">

@@ -6,7 +6,7 @@ import { useAsk } from "../../api/use";
 import { useText } from "../../i18n";
 import { Bars, Chart } from "../../ui/chart";
 import { Count, Progress, RunBadge, Size, When } from "../../ui/numbers";
-import { Alert, Badge, Card, Empty } from "../../ui/parts";
+import { Alert, Badge, Card, Empty, Rich } from "../../ui/parts";
 
 const SPANS = [0, 3600, 12 * 3600, 86_400, 7 * 86_400];
 
@@ -27,7 +27,7 @@ export function Overview({ task }: { task: Task }) {
         </Card>
       )}
       {run && <Figures task={task} />}
-      {run && <Details run={run} />}
+      {run && run.kind !== "VERIFY" && <Details run={run} />}
       {task.runs.items.length > 0 && <Runs task={task} />}
     </>
   );
@@ -50,7 +50,11 @@ function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
       }
     >
       {problem.detail}
-      {hint && <div className="muted">{hint}</div>}
+      {hint && (
+        <div className="muted">
+          <Rich text={hint} />
+        </div>
+      )}
     </Alert>
   );
 }
@@ -69,7 +73,7 @@ function Newest({ task, run }: { task: Task; run: Run }) {
               <Badge tone="ok">{t("overview.reconciles")}</Badge>
             </span>
           )}
-          {run.reconciles === false && <Badge tone="bad">{t("overview.reconcilesNot")}</Badge>}
+          {run.endedAt && run.reconciles === false && <Badge tone="bad">{t("overview.reconcilesNot")}</Badge>}
         </span>
       }
       actions={
@@ -80,6 +84,16 @@ function Newest({ task, run }: { task: Task; run: Run }) {
       }
     >
       <div className="stack">
+        {verify && (
+          <div className="row between">
+            <strong style={{ fontSize: "1.2em" }}>
+              {t("overview.compared", { source: exact(run.listed.source), destination: exact(run.listed.destination) })}
+            </strong>
+            <Link className="btn" to={`/tasks/${task.id}/proof`}>
+              {t("tab.proof")}
+            </Link>
+          </div>
+        )}
         {!verify && (
           <div className="stack tight">
             <div className="row between">
@@ -108,37 +122,39 @@ function Newest({ task, run }: { task: Task; run: Run }) {
             </div>
           </div>
         )}
-        <dl className="stats">
-          <Stat name={t("overview.moved")}>
-            <Size value={run.bytes} />
-          </Stat>
-          <Stat name={t("overview.rate")}>
-            <Size value={run.bytesPerSecond} rate />
-          </Stat>
-          <Stat name={t("overview.left")}>{duration(run.etaSeconds)}</Stat>
-          <Stat name={t("overview.workers")}>{run.endedAt ? "–" : exact(task.workers.length)}</Stat>
-          <Stat name={t("overview.waiting")}>
-            <Count value={task.queue?.waiting} />
-          </Stat>
-          {task.lagSeconds != null && <Stat name={t("overview.lag")}>{duration(task.lagSeconds)}</Stat>}
-          <Stat name={t("overview.cost")}>
-            <span
-              title={
-                run.cost?.notPriced.length ? t("cost.notPriced", { what: run.cost.notPriced.join(", ") }) : undefined
-              }
-            >
-              {money(run.cost?.usd)}
-            </span>
-          </Stat>
-          {task.nextRunAt && (
-            <div>
-              <dt>{t("overview.next")}</dt>
-              <dd style={{ fontSize: "1em", lineHeight: 1.75 }}>
-                <When at={task.nextRunAt} />
-              </dd>
-            </div>
-          )}
-        </dl>
+        {!verify && (
+          <dl className="stats">
+            <Stat name={t("overview.moved")}>
+              <Size value={run.bytes} />
+            </Stat>
+            <Stat name={t("overview.rate")}>
+              <Size value={run.bytesPerSecond} rate />
+            </Stat>
+            <Stat name={t("overview.left")}>{duration(run.etaSeconds)}</Stat>
+            <Stat name={t("overview.workers")}>{run.endedAt ? "–" : exact(task.workers.length)}</Stat>
+            <Stat name={t("overview.waiting")}>
+              <Count value={task.queue?.waiting} />
+            </Stat>
+            {task.lagSeconds != null && <Stat name={t("overview.lag")}>{duration(task.lagSeconds)}</Stat>}
+            <Stat name={t("overview.cost")}>
+              <span
+                title={
+                  run.cost?.notPriced.length ? t("cost.notPriced", { what: run.cost.notPriced.join(", ") }) : undefined
+                }
+              >
+                {money(run.cost?.usd)}
+              </span>
+            </Stat>
+            {task.nextRunAt && (
+              <div>
+                <dt>{t("overview.next")}</dt>
+                <dd style={{ fontSize: "1em", lineHeight: 1.75 }}>
+                  <When at={task.nextRunAt} />
+                </dd>
+              </div>
+            )}
+          </dl>
+        )}
       </div>
     </Card>
   );
@@ -160,7 +176,13 @@ function Figures({ task }: { task: Task }) {
   const names = ["BYTES", "OBJECTS", "FAILED", "THROTTLED", "WAITING", "IN_HAND"];
   const from = span ? new Date(now - span * 1000).toISOString() : null;
   const asked = useAsk<{ series: Series[] }>(SERIES, { taskId: task.id, names, from }, { poll: true, keep: true });
-  const of = (name: string) => asked.data?.series.find((one) => one.name === name)?.v ?? [];
+  const drawn = (name: string) => asked.data?.series.find((one) => one.name === name)?.v ?? [];
+  const watched = drawn("WAITING");
+  // Rates of zero are not kept: where the queue was looked at and no rate is there, nothing moved.
+  const of = (name: string) =>
+    name === "WAITING" || name === "IN_HAND"
+      ? drawn(name)
+      : drawn(name).map((value, place) => value ?? (watched[place] == null ? null : 0));
   const times = asked.data?.series[0]?.t ?? [];
   const objects = (value: number) => count(Math.round(value * 10) / 10);
   const throttled = of("THROTTLED");

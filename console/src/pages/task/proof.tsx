@@ -3,7 +3,6 @@ import { VERIFY_TASK } from "../../api/questions";
 import type { Run, Task } from "../../api/types";
 import { useAsk, useChange, useHub } from "../../api/use";
 import { useText } from "../../i18n";
-import { Bars } from "../../ui/chart";
 import { RunBadge, When } from "../../ui/numbers";
 import { Alert, Badge, Button, Card, Empty, Failed, Loading } from "../../ui/parts";
 
@@ -18,11 +17,7 @@ export function Proof({ task }: { task: Task }) {
   const verify = useChange(VERIFY_TASK);
   const [download, setDownload] = useState(false);
   const row = task.runs.items.find((one) => one.kind === "VERIFY");
-  const asked = useAsk<{ run: Run | null }>(
-    RUN,
-    { id: row?.id ?? "" },
-    { enabled: row != null, poll: row != null && !row.endedAt },
-  );
+  const asked = useAsk<{ run: Run | null }>(RUN, { id: row?.id ?? "" }, { enabled: row != null, poll: true });
   const run = asked.data?.run;
   const busy = ["STARTING", "RUNNING", "STOPPING", "PAUSED"].includes(task.state);
   if (task.type === "ECR") {
@@ -129,15 +124,6 @@ function Statement({ task, run }: { task: Task; run: Run }) {
             {proven.length === 0 && "–"}
           </dd>
         </dl>
-        {run.proofs.some((one) => one.count > 0) && (
-          <Bars
-            color="var(--ok-fill)"
-            show={exact}
-            rows={run.proofs
-              .filter((one) => one.count > 0)
-              .map((one) => ({ label: phrase(one.label), value: one.count }))}
-          />
-        )}
       </div>
     </Card>
   );

@@ -1,0 +1,66 @@
+"""Each page in both languages, light and dark, wide and narrow: without a fault that axe knows, and as a picture."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.e2e.harness import FULL
+
+from .site import Site, axe, opened, pictures, settled, source
+
+pytestmark = [pytest.mark.browser, pytest.mark.seaweed, pytest.mark.slow]
+
+AXE = "console/node_modules/axe-core/axe.min.js"
+LOOKS = {
+    "en-light-1440": {"language": "en", "theme": "light", "width": 1440},
+    "zh-dark-1024": {"language": "zh", "theme": "dark", "width": 1024, "density": "compact"},
+    "en-dark-1024": {"language": "en", "theme": "dark", "width": 1024},
+    "zh-light-1440": {"language": "zh", "theme": "light", "width": 1440},
+}
+CHOSEN = list(LOOKS) if FULL else list(LOOKS)[:2]
+PAGES = {
+    "tasks": "/",
+    "stores": "/stores",
+    "new": "/tasks/new",
+    "new-images": "/tasks/new?type=ECR",
+    "edit": "/tasks/{running}/edit",
+    "overview": "/tasks/{running}",
+    "overview-done": "/tasks/{failures}",
+    "draft": "/tasks/{draft}",
+    "failures": "/tasks/{failures}/failures",
+    "objects": "/tasks/{failures}/objects",
+    "proof": "/tasks/{done}/proof",
+    "workers": "/tasks/{running}/fleet",
+    "logs": "/tasks/{failures}/logs",
+    "settings": "/tasks/{done}/settings",
+    "gone": "/tasks/no-such-task",
+    "nowhere": "/no/such/page",
+}
+
+
+@pytest.mark.parametrize("look", CHOSEN)
+def test_every_page_is_accessible_and_fits(browser: Browser, site: Site, look: str) -> None:
+    checker, found = source(AXE), []
+    with opened(browser, site, **LOOKS[look]) as page:
+        for name, path in PAGES.items():
+            page.goto(site.hub.base + path.format(**site.tasks))
+            settled(page)
+            page.screenshot(path=pictures() / f"{name}-{look}.png", full_page=True)
+            found += [(name, one) for one in axe(page, checker)]
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, f"{name} is {overflow} pixels wider than the window"
+            if look.startswith("zh"):
+                assert re.search("[\u4e00-\u9fff]", page.title() + page.inner_text("main")), name
+    assert found == []
+
+
+@pytest.mark.parametrize("look", CHOSEN)
+def test_the_door_is_accessible(browser: Browser, site: Site, look: str) -> None:
+    with opened(browser, site, signed_in=False, **LOOKS[look]) as page:
+        page.goto(site.hub.base)
+        expect(page.locator("h1")).to_be_visible()
+        page.screenshot(path=pictures() / f"sign-in-{look}.png")
+        assert axe(page, source(AXE)) == []
