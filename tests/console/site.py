@@ -109,12 +109,13 @@ def settled(page: Page) -> Page:
     return page
 
 
-def axe(page: Page, source: str) -> list[dict[str, Any]]:
-    """What the accessibility checker finds."""
+def axe(page: Page, source: str, *rules: str) -> list[dict[str, Any]]:
+    """What the accessibility checker finds: by all of its rules, or by these."""
     page.evaluate(source)
     found: list[dict[str, Any]] = page.evaluate(
-        "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
-        ".map(({id, help, nodes}) => ({id, help, where: nodes.map((one) => one.target.join(' ') + ' ' + one.failureSummary)}))"
+        "async (rules) => (await axe.run(document, {resultTypes: ['violations'], ...(rules.length ? {runOnly: rules} : {})}))"
+        ".violations.map(({id, help, nodes}) => ({id, help, where: nodes.map((one) => one.target + ' ' + one.failureSummary)}))",
+        rules,
     )
     return found
 

@@ -173,6 +173,8 @@ export const catalogue: Catalogue = {
     wrong_region: ["存储桶在其他区域", "请填写存储桶所在的区域。"],
     outside: ["正在终端中运行", ""],
     failed: ["失败", ""],
+    some_failed: ["部分对象失败", ""],
+    differences: ["两端存在差异", ""],
     does_not_reconcile: ["计数不吻合", ""],
   },
   phrases: {

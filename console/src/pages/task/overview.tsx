@@ -14,9 +14,11 @@ const SPANS = [0, 3600, 12 * 3600, 86_400, 7 * 86_400];
 export function Overview({ task }: { task: Task }) {
   const { t } = useText();
   const run = task.latest;
+  const causes = task.problems.some((one) => one.link === "failures");
+  const shown = task.problems.filter((one) => !(causes && one.code === "some_failed")); // the causes say more
   return (
     <>
-      {task.problems.map((problem) => (
+      {shown.map((problem) => (
         <ProblemAlert key={problem.code} task={task} problem={problem} />
       ))}
       {run ? (
