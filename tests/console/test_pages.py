@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -14,7 +15,7 @@ from .site import Site, axe, opened, pictures, settled, source
 pytestmark = [pytest.mark.browser, pytest.mark.seaweed, pytest.mark.slow]
 
 AXE = "console/node_modules/axe-core/axe.min.js"
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "en-1440": {"language": "en", "width": 1440},
     "zh-1024": {"language": "zh", "width": 1024, "density": "compact"},
     "en-1024": {"language": "en", "width": 1024},
