@@ -8,9 +8,21 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    get_named_type,
+    is_required_argument,
+    is_required_input_field,
+)
 
+from dth.hub.serve import schema
 from tests.e2e.harness import command
 
 from .hubs import HubProcess, Told, alone
@@ -23,6 +35,38 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     running = alone(tmp_path_factory.mktemp("guards")).start()
     yield running
     running.end()
+
+
+def root_fields(root: str) -> list[str]:
+    """All fields of the schema's queries or mutations."""
+    kind = schema().get_type(root)
+    assert isinstance(kind, GraphQLObjectType)
+    return list(kind.fields)
+
+
+def asked(root: str, name: str) -> str:
+    """A valid question for one of them, with values for all that it needs."""
+    kind = schema().get_type(root)
+    assert isinstance(kind, GraphQLObjectType)
+    one = kind.fields[name]
+    given = [f"{arg}: {value_of(is_.type)}" for arg, is_ in one.args.items() if is_required_argument(is_)]
+    below = get_named_type(one.type)
+    fields = " { __typename }" if isinstance(below, GraphQLObjectType) else ""
+    return name + (f"({', '.join(given)})" if given else "") + fields
+
+
+def value_of(kind: Any) -> str:
+    """A literal of the type."""
+    if isinstance(kind, GraphQLNonNull):
+        return value_of(kind.of_type)
+    if isinstance(kind, GraphQLList):
+        return f"[{value_of(kind.of_type)}]"
+    if isinstance(kind, GraphQLEnumType):
+        return str(next(iter(kind.values)))
+    if isinstance(kind, GraphQLInputObjectType):
+        needed = [f"{name}: {value_of(one.type)}" for name, one in kind.fields.items() if is_required_input_field(one)]
+        return "{" + ", ".join(needed) + "}"
+    return {"Int": "1", "Float": "1", "Boolean": "true"}.get(str(kind.name), '"x"')
 
 
 def code_of(body: bytes) -> str:
@@ -83,6 +127,21 @@ def test_the_own_header_is_needed(hub: HubProcess) -> None:
 def test_nothing_is_told_without_a_session(hub: HubProcess, cookie: str) -> None:
     status, _, body = hub.post("/graphql", QUESTION, Cookie=cookie.format(port=hub.port))
     assert (status, code_of(body)) == (401, "not_signed_in")
+
+
+ROOTS = [(root, name) for root in ("Query", "Mutation") for name in root_fields(root)]
+
+
+@pytest.mark.parametrize(("root", "name"), [*ROOTS, ("Query", "__schema")])
+def test_no_operation_at_all_is_answered_without_a_session(hub: HubProcess, root: str, name: str) -> None:
+    """A peer's control API had operations that needed no login, one of which switched off the login (CVE-2026-41176), another
+    of which started programs (CVE-2026-41179). Here the list is the schema's own, so it cannot be incomplete."""
+    question = {
+        "query": f"{root.lower()} {{ {asked(root, name) if name != '__schema' else '__schema { types { name } }'} }}"
+    }
+    for cookie in ("", f"dth_hub_{hub.port}=guess"):
+        status, _, body = hub.post("/graphql", question, Cookie=cookie, Authorization="Bearer e30.e30.")
+        assert (status, code_of(body)) == (401, "not_signed_in")
 
 
 def test_a_link_signs_in_once_and_its_cookie_is_for_this_site_alone(hub: HubProcess) -> None:
@@ -206,6 +265,18 @@ def test_read_only_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(Told) as told:
             hub.ask('query Q { hub { user } } mutation M { stopTask(id: "1") { id } }')
         assert told.value.code == "bad_request"
+    finally:
+        hub.end()
+
+
+def test_read_only_refuses_every_mutation_of_the_schema(tmp_path: Path) -> None:
+    hub = alone(tmp_path, "--read-only").start()
+    try:
+        for name in root_fields("Mutation"):
+            with pytest.raises(Told) as told:
+                hub.ask(f"mutation {{ {asked('Mutation', name)} }}")
+            assert told.value.code == "read_only", name
+        assert hub.ask("{ tasks { total } }") == {"tasks": {"total": 0}}
     finally:
         hub.end()
 

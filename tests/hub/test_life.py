@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def puts(run: dict[str, Any]) -> float:
 RUN = "id kind state found done skipped failed bytes reconciles exitCode requests { side operation count } proofs { name count } reasons { name count }"
 
 
-def test_check_plan_save_run_pause_limit_resume_edit_verify_clone_delete(
+def test_check_plan_save_run_pause_limit_resume_edit_verify_schedule_clone_delete(
     hub: tuple[HubProcess, dict[str, str]], seaweed: S3Server
 ) -> None:
     api, base = hub
@@ -165,6 +166,15 @@ def test_check_plan_save_run_pause_limit_resume_edit_verify_clone_delete(
         'query($id: ID!) { story(taskId: $id, key: "k/00001") { key action rule records { key } } }', id=draft["id"]
     )["story"]
     assert (story["key"], story["action"]) == ("k/00001", "keep")
+
+    seaweed.client().put_object(Bucket=source, Key="k/later", Body=b"later")
+    moment = datetime.fromtimestamp(time.time() + 20, UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    unlimited = {name: value for name, value in settings.items() if name != "bandwidth"}
+    waiting = api.save(unlimited, task_id=draft["id"], schedule=f"once {moment} UTC", name="b")
+    assert waiting["nextRunAt"] == f"{moment}.000Z"
+    until(lambda: "k/later" in contents(seaweed, destination), lambda: json.dumps(api.task(draft["id"])))
+    scheduled = api.wait(draft["id"], "DONE", "FAILED")
+    assert (scheduled["state"], scheduled["latest"]["done"], scheduled["nextRunAt"]) == ("DONE", 1, None)
 
     clone = api.save({**settings, "dest_prefix": "copy"}, run=False, name="clone")
     api.ask("mutation($id: ID!) { deleteTask(id: $id, keepRecords: false) }", id=clone["id"])
