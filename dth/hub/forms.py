@@ -69,6 +69,9 @@ def _shown(one: Entry) -> dict[str, Any]:
         "default": one.default,
         "advanced": one.advanced,
         "showIf": None,
+        "unit": one.unit,
+        "allowed": one.allowed,
+        "flag": one.flag,
     }
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from dth.hub import forms
 from dth.hub.states import TaskType
+from dth.settings.catalog import entries
 from tests.e2e.harness import command
 from tests.servers.aws import Aws
 
@@ -102,6 +103,38 @@ def test_a_check_on_aws_tells_the_policy_to_paste() -> None:
     assert "s3:PutObject" in forms.policy_of({"dest_bucket": "backup", "dest_region": "eu-central-1"})
     assert forms.policy_of({"dest_bucket": "backup", "dest_endpoint": "https://minio.example:9000"}) == ""
     assert forms.panels(TaskType.S3EC2)
+
+
+@pytest.mark.parametrize(("kind", "job"), [("S3EC2", "objects"), ("ECR", "images")])
+def test_forms_have_the_catalogue_of_settings_but_for_what_the_hub_decides(
+    hub: HubProcess, kind: str, job: str
+) -> None:
+    query = "query($t: TaskType!) { settings(type: $t) { name settings { name title help kind unit flag allowed default low high choices advanced } } }"
+    panels = hub.ask(query, t=kind)["settings"]
+    shown = {one["name"]: one for panel in panels for one in panel["settings"]}
+    known = {one.name: one for one in entries(job)}
+    assert set(shown) == set(known) - forms.OURS
+    for name, one in shown.items():
+        declared = known[name]
+        assert (one["flag"], one["unit"], one["default"]) == (declared.flag, declared.unit, declared.default), name
+        assert (one["low"], one["high"], one["choices"]) == (declared.low, declared.high, list(declared.choices)), name
+
+
+def test_a_log_is_followed_from_where_it_was_read_to(hub: HubProcess) -> None:
+    task = hub.save(NOWHERE, name="a log")
+    hub.wait(task["id"], "FAILED")
+    query = """query($id: ID!, $a: String, $level: LogLevel, $contains: String) {
+        logs(taskId: $id, after: $a, level: $level, contains: $contains) { items { at level process code text } after streaming } }"""
+    page = hub.ask(query, id=task["id"])["logs"]
+    assert page["items"][-1]["level"] == "ERROR"
+    assert "127.0.0.1:9" in page["items"][-1]["text"]
+    assert page["streaming"] is False
+    following = hub.ask(query, id=task["id"], a=page["after"])["logs"]
+    assert (following["items"], following["after"]) == ([], page["after"])
+    everything = hub.ask(query, id=task["id"], level="DEBUG")["logs"]["items"]
+    assert len(everything) >= len(page["items"])
+    wrong = hub.ask(query, id=task["id"], level="ERROR", contains="127.0.0.1:9")["logs"]["items"]
+    assert {one["level"] for one in wrong} == {"ERROR"}
 
 
 @pytest.mark.ministack
