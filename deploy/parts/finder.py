@@ -211,6 +211,10 @@ def _ending() -> dict[str, Any]:
         "StopNet": _call(
             "ecs:updateService", {"Cluster": "${Cluster}", "Service": "${Net}", "DesiredCount": 0}, "StartNoMore"
         ),
+        "TellNotStopped": tell(
+            "dth: the transfer ended, but machines still run", "States.JsonToString($.error)", "NotStopped"
+        ),
+        "NotStopped": {"Type": "Fail", "Error": "NotStopped", "Cause": "The message names what still runs"},
         "StartNoMore": {
             **_call("scheduler:deleteSchedule", {"Name": f"${{AWS::StackName}}-{START}"}, "DeadLetters"),
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": None, "Next": "DeadLetters"}],
@@ -244,5 +248,6 @@ def _call(action: str, parameters: dict[str, Any], following: str) -> dict[str, 
         "Parameters": parameters,
         "ResultPath": None,
         "Retry": TRY_AGAIN,
+        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "TellNotStopped"}],
         "Next": following,
     }
