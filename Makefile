@@ -123,7 +123,7 @@ test: servers lint console-check docs build/wheel.installed build/services.insta
 scenarios: servers build/wheel.installed build/services.installed dist/templates  ## The end-to-end scenarios at full size: hours on two cores
 	$(MAKE) test-tree
 	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \
-		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults $(PYTEST)
+		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults tests/hub $(PYTEST)
 
 quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)

@@ -53,14 +53,3 @@ def test_a_first_task_is_made_run_and_verified_in_one_request(tmp_path: Path) ->
         assert not (hub.state / "hub" / "demo").exists()
     finally:
         hub.end()
-
-
-def test_who_may_only_look_starts_no_stores(tmp_path: Path) -> None:
-    hub = alone(tmp_path, "--read-only").start()
-    try:
-        with pytest.raises(Told) as told:
-            hub.ask(START)
-        assert told.value.code == "read_only"
-        assert stores_of(hub) == []
-    finally:
-        hub.end()
