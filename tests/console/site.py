@@ -50,7 +50,7 @@ class Site:
         front.keys = {f"reports/{n:03}.csv" for n in range(3, 10)}
         site.tasks["done"] = site.task("Photo archive to Frankfurt", fine)
         site.tasks["failures"] = site.task("Reports for the data lake", mixed, src_endpoint=front.endpoint)
-        site.tasks["running"] = site.task("Video masters", slow, bandwidth="60000", pack_objects="5")
+        site.tasks["running"] = site.task("Video masters", slow, bandwidth="30000", pack_objects="5")
         site.tasks["scheduled"] = site.task("Nightly backup", fine, schedule="0 3 * * * Europe/Berlin")
         site.tasks["draft"] = site.task("Old invoices", mixed, run=False)
         hub.wait(site.tasks["done"], "DONE", "FAILED")

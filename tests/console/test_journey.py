@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.hub.hubs import until
+from tests.hub.hubs import alone, until
 from tests.hub.test_life import contents, new_bucket
 
-from .site import HOSTILE, Site, opened, settled
+from .site import HOSTILE, WAIT_MILLISECONDS, Site, opened, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.seaweed, pytest.mark.slow]
 
@@ -165,3 +166,77 @@ def test_the_first_page_stays_light(page: Page, site: Site) -> None:
     files = {url: size for url, size in sizes.items() if url.endswith((".js", ".css"))}
     assert len(files) >= 2
     assert sum(files.values()) < 250_000, files
+
+
+FOCUSED = """() => {
+    const focused = document.activeElement;
+    return (focused.labels?.[0]?.innerText || focused.getAttribute('aria-label') || focused.innerText || '').trim();
+}"""
+
+
+def reach(page: Page, name: str, text: str = "") -> None:
+    """Press Tab until the control of this name has the focus, then type."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUSED) == name:
+            page.keyboard.type(text)
+            return
+    raise AssertionError(f"no Tab leads to {name}")
+
+
+def stored(page: Page, site: Site) -> dict[str, str]:
+    """Settings of the task whose page is open, once it is."""
+    page.wait_for_url(re.compile("/tasks/[0-9a-f-]{36}$"))
+    task = site.hub.task(page.url.rpartition("/")[2], "schedule settings { name value }")
+    return {"schedule": task["schedule"], **{one["name"]: one["value"] for one in task["settings"]}}
+
+
+def test_tasks_of_objects_and_of_images_are_made_by_keyboard_alone(page: Page, site: Site) -> None:
+    page.goto(f"{site.hub.base}/tasks/new")
+    settled(page)
+    reach(page, "Bucket", "from-here")
+    reach(page, "Prefix", "in/")
+    reach(page, "Bucket", "to-there")
+    reach(page, "When I start it")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    reach(page, "Save without running")
+    page.keyboard.press("Enter")
+    kept = stored(page, site)
+    assert kept == {
+        "src_bucket": "from-here",
+        "src_prefix": "in/",
+        "dest_bucket": "to-there",
+        "schedule": "0 3 * * * Europe/Berlin",
+    }
+
+    page.goto(f"{site.hub.base}/tasks/new?type=ECR")
+    settled(page)
+    reach(page, "Kind of source", "Public")
+    reach(page, "Registry")
+    reach(page, "Registry", "registry.example:5000")
+    reach(page, "Which images", "SELECTED")
+    reach(page, "Image list", "ubuntu:24.04")
+    reach(page, "Save without running")
+    page.keyboard.press("Enter")
+    assert stored(page, site) == {
+        "source_type": "Public",
+        "src_list": "SELECTED",
+        "src_image_list": "ubuntu:24.04",
+        "dest_registry": "registry.example:5000",
+        "schedule": None,
+    }
+
+
+def test_one_click_on_the_first_page_runs_and_proves_a_first_task(browser: Browser, tmp_path: Path) -> None:
+    hub = alone(tmp_path, "--demo").start(sign_in=False)
+    try:
+        page = browser.new_page(locale="en-US")
+        page.goto(hub.links[-1])
+        page.get_by_role("button", name="Try it on demo stores").click()
+        expect(page.locator("h1")).to_have_text("First task")
+        page.get_by_role("link", name="Proof").click()
+        expect(page.get_by_text("All 501 objects are equal on both sides")).to_be_visible(timeout=2 * WAIT_MILLISECONDS)
+        page.close()
+    finally:
+        hub.end()

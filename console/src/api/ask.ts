@@ -13,7 +13,7 @@ export class HubError extends Error {
 type Told = { data?: unknown; errors?: { message: string; extensions?: { code?: string; hint?: string } }[] };
 
 const HEADERS = { "content-type": "application/json", "x-dth-hub": "1" };
-const WAIT_MILLISECONDS = 20_000;
+const WAIT_MILLISECONDS = 60_000;
 
 /** Sends JSON and returns the JSON answer. Throws HubError; its code is `offline` where no answer came. */
 export async function post(path: string, body: unknown, signal?: AbortSignal): Promise<Told> {

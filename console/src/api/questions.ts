@@ -50,13 +50,18 @@ export const RECORDS = `query($taskId: ID!, $runId: ID, $outcomes: [Outcome!], $
   }
 }`;
 export const STORY = `query($taskId: ID!, $key: String!) {
-  story(taskId: $taskId, key: $key) { key rule action source { ${FACTS} } destination { ${FACTS} } records { ${RECORD} } }
+  story(taskId: $taskId, key: $key) { key rule action source { ${FACTS} } destination { ${FACTS} } sourceError destinationError records { ${RECORD} } }
 }`;
 export const LOGS = `query($taskId: ID!, $process: String, $level: LogLevel, $contains: String, $limit: Int, $after: String) {
   logs(taskId: $taskId, process: $process, level: $level, contains: $contains, limit: $limit, after: $after) {
     after streaming items { at level process code text }
   }
 }`;
+export const REVISIONS = `query($taskId: ID!) {
+  revisions(taskId: $taskId, limit: 20) { items { revision savedAt changes { name before after } } }
+}`;
+export const SPELLINGS = "query($taskId: ID!) { spellings(taskId: $taskId) { command jobFile template } }";
+export const LOCATIONS = `query { locations { side location { ${PLACE} } tasks lastCheck { at state ok } } }`;
 export const SECRETS = "query { listSecrets { name description } }";
 export const GET_PLAN = `query($id: ID!) { plan(id: $id) { ${PLAN} } }`;
 export const GET_CHECK = `query($id: ID!) { check(id: $id) { ${CHECK} } }`;
@@ -66,7 +71,8 @@ export const CHECK_LOCATION = `mutation($input: LocationInput!) { checkLocation(
 export const SAVE_TASK = `mutation($input: TaskInput!, $id: ID, $revision: Int, $run: Boolean) {
   saveTask(input: $input, id: $id, revision: $revision, run: $run) { id revision state }
 }`;
-export const RUN_TASK = "mutation($id: ID!, $planId: ID) { runTask(id: $id, planId: $planId) { id } }";
+export const RUN_TASK =
+  "mutation($id: ID!, $planId: ID, $verify: Boolean) { runTask(id: $id, planId: $planId, verify: $verify) { id } }";
 export const START_DEMO = "mutation { startDemo { id } }";
 export const PAUSE_TASK = "mutation($id: ID!) { pauseTask(id: $id) { id state } }";
 export const RESUME_TASK = "mutation($id: ID!) { resumeTask(id: $id) { id state } }";

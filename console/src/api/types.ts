@@ -230,7 +230,7 @@ export type ObjectRecord = {
   code: string | null;
   error: string | null;
   runId: string;
-  at: string;
+  at: string | null;
   image: {
     repository: string;
     tag: string | null;
@@ -244,7 +244,7 @@ export type ObjectRecord = {
 export type Facts = {
   size: number;
   etag: string;
-  modifiedAt: string;
+  modifiedAt: string | null;
   storageClass: string | null;
   versionId: string | null;
   checksum: string | null;
@@ -255,8 +255,22 @@ export type Story = {
   action: string;
   source: Facts | null;
   destination: Facts | null;
+  sourceError: string | null;
+  destinationError: string | null;
   records: ObjectRecord[];
 };
 export type Series = { name: string; unit: string; t: number[]; v: (number | null)[] };
 export type LogLine = { at: string; level: Level; process: string; code: string | null; text: string };
 export type LogPage = { items: LogLine[]; after: string | null; streaming: boolean };
+export type Revision = {
+  revision: number;
+  savedAt: string;
+  changes: { name: string; before: string | null; after: string | null }[];
+};
+export type Spellings = { command: string; jobFile: string; template: string };
+export type SavedLocation = {
+  side: string;
+  location: Place;
+  tasks: number;
+  lastCheck: { at: string; state: AnswerState; ok: boolean } | null;
+};

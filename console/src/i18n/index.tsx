@@ -2,6 +2,7 @@ import { createContext, type ReactNode, useContext, useEffect, useMemo, useState
 import * as format from "../format";
 import { usePrefs } from "../prefs";
 import { en } from "./en";
+import { catalogue as english } from "./en-catalogue";
 import { fill, type Values } from "./fill";
 
 export type Key = keyof typeof en;
@@ -13,10 +14,9 @@ export type Catalogue = {
   phrases: Record<string, string>;
 };
 
-const EMPTY: Catalogue = { settings: {}, causes: {}, phrases: {} };
 const Context = createContext<{ texts: Texts; catalogue: Catalogue; lang: format.Lang }>({
   texts: en,
-  catalogue: EMPTY,
+  catalogue: english,
   lang: "en",
 });
 
@@ -31,7 +31,7 @@ export function Language({ children }: { children: ReactNode }) {
     () =>
       language === "zh" && chinese
         ? { ...chinese, lang: "zh" as const }
-        : { texts: en, catalogue: EMPTY, lang: "en" as const },
+        : { texts: en, catalogue: english, lang: "en" as const },
     [language, chinese],
   );
   if (language === "zh" && !chinese) return null;

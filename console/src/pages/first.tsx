@@ -10,7 +10,11 @@ export function First() {
   const hub = useHub();
   const go = useNavigate();
   const demo = useChange<{ startDemo: { id: string } }>(START_DEMO);
-  const begin = () => demo.mutate({}, { onSuccess: ({ startDemo }) => go(`/tasks/${startDemo.id}`) });
+  const begin = () =>
+    demo.mutateAsync({}).then(
+      ({ startDemo }) => go(`/tasks/${startDemo.id}`), // this page may be gone by then: the list has the task first
+      () => undefined, // shown below
+    );
   return (
     <div className="page">
       <section className="card hero">

@@ -1,10 +1,11 @@
 import { useEffect } from "react";
 import { Link } from "react-router";
-import { SECRETS, TASKS } from "../api/questions";
-import type { Place, TaskPage, TaskRow } from "../api/types";
+import { LOCATIONS, SECRETS, TASKS } from "../api/questions";
+import type { Place, SavedLocation, TaskPage, TaskRow } from "../api/types";
 import { useAsk } from "../api/use";
 import { useText } from "../i18n";
-import { Card, Empty, Failed, Loading } from "../ui/parts";
+import { When } from "../ui/numbers";
+import { Badge, Card, Empty, Failed, Loading } from "../ui/parts";
 import { taskName } from "./tasks";
 
 type Store = { place: Place; reads: TaskRow[]; writes: TaskRow[] };
@@ -17,6 +18,7 @@ export function Stores() {
   useEffect(() => {
     document.title = t("stores.title");
   }, [t]);
+  const saved = useAsk<{ locations: SavedLocation[] }>(LOCATIONS).data?.locations ?? [];
   const stores = placesOf(tasks.data?.tasks.items ?? []);
   return (
     <div className="page">
@@ -41,6 +43,7 @@ export function Stores() {
                   <th>{t("stores.kind")}</th>
                   <th>{t("stores.region")}</th>
                   <th>{t("stores.opens")}</th>
+                  <th>{t("stores.checked")}</th>
                   <th>{t("stores.users")}</th>
                 </tr>
               </thead>
@@ -54,6 +57,9 @@ export function Stores() {
                     <td>{store.place.provider.replaceAll("_", " ")}</td>
                     <td>{store.place.region ?? "–"}</td>
                     <td>{store.place.credential ?? t("stores.ambient")}</td>
+                    <td>
+                      <LastCheck place={store.place} saved={saved} />
+                    </td>
                     <td>
                       <Users tasks={store.reads} label={t("source")} />
                       <Users tasks={store.writes} label={t("destination")} />
@@ -92,6 +98,25 @@ export function Stores() {
         <div className="foot muted small">{t("stores.keys")}</div>
       </Card>
     </div>
+  );
+}
+
+function LastCheck({ place, saved }: { place: Place; saved: SavedLocation[] }) {
+  const { t } = useText();
+  const last = saved
+    .filter((one) =>
+      ["endpoint", "bucket", "credential"].every((name) => one.location[name as "bucket"] === place[name as "bucket"]),
+    )
+    .flatMap((one) => (one.lastCheck ? [one.lastCheck] : []))
+    .sort((one, other) => other.at.localeCompare(one.at))[0];
+  if (!last) return <span className="muted">{t("stores.never")}</span>;
+  return (
+    <>
+      <Badge tone={last.ok ? "ok" : "bad"}>{t(last.ok ? "stores.good" : "stores.bad")}</Badge>
+      <div className="small muted">
+        <When at={last.at} />
+      </div>
+    </>
   );
 }
 

@@ -123,6 +123,12 @@ function Actions({ task }: { task: Task }) {
   const error = all.find((one) => one.error)?.error;
   if (hub && !hub.canWrite) return null;
   const { id } = task;
+  // Whoever asked may be gone by the time of the answer, and with it what `mutate` would have called.
+  const then = (done: Promise<unknown>, path: string) =>
+    done.then(
+      () => go(path),
+      () => undefined, // shown below
+    );
   return (
     <div className="stack tight" style={{ justifyItems: "end" }}>
       <div className="row">
@@ -143,7 +149,7 @@ function Actions({ task }: { task: Task }) {
           <Button
             icon="shield"
             disabled={waits || busy || task.state === "PAUSED"}
-            onClick={() => verify.mutate({ id }, { onSuccess: () => go(`/tasks/${id}/proof`) })}
+            onClick={() => then(verify.mutateAsync({ id }), `/tasks/${id}/proof`)}
           >
             {t("do.verify")}
           </Button>
@@ -154,25 +160,35 @@ function Actions({ task }: { task: Task }) {
         </Link>
         <Menu label={t("do.more")} icon="more">
           {(close) => {
-            const then = (what: () => void) => () => {
+            const act = (what: () => void) => () => {
               close();
               what();
             };
             return (
               <>
+                {task.type === "S3EC2" && (
+                  <button
+                    type="button"
+                    disabled={busy || task.state === "PAUSED"}
+                    onClick={act(() => run.mutate({ id, verify: true }))}
+                  >
+                    <Icon name="shield" />
+                    {t("do.runVerify")}
+                  </button>
+                )}
                 <button
                   type="button"
                   disabled={!busy && task.state !== "PAUSED" && task.state !== "WAITING"}
-                  onClick={then(() => setAsking("stop"))}
+                  onClick={act(() => setAsking("stop"))}
                 >
                   <Icon name="stop" />
                   {t("do.stop")}
                 </button>
-                <button type="button" onClick={then(() => go(`/tasks/new?from=${id}`))}>
+                <button type="button" onClick={act(() => go(`/tasks/new?from=${id}`))}>
                   <Icon name="copy" />
                   {t("do.clone")}
                 </button>
-                <button type="button" disabled={busy} onClick={then(() => setAsking("delete"))}>
+                <button type="button" disabled={busy} onClick={act(() => setAsking("delete"))}>
                   <Icon name="bin" />
                   {t("do.delete")}
                 </button>
@@ -196,7 +212,7 @@ function Actions({ task }: { task: Task }) {
           onYes={() => {
             setAsking(null);
             if (asking === "stop") stop.mutate({ id });
-            else remove.mutate({ id, keepRecords: true }, { onSuccess: () => go("/") });
+            else then(remove.mutateAsync({ id, keepRecords: true }), "/");
           }}
         >
           <p>{t(`ask.${asking}Text`)}</p>

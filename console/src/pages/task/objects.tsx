@@ -133,7 +133,7 @@ function OutcomeBadge({ record }: { record: ObjectRecord }) {
 
 function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => void }) {
   const { t, phrase, cause } = useText();
-  const timed = rows.some((row) => Date.parse(row.at) > 0); // reports of objects hold no times
+  const timed = rows.some((row) => row.at != null && Date.parse(row.at) > 0); // reports of objects hold no times
   return (
     <div className="table-wrap">
       <table>
@@ -253,17 +253,15 @@ function OneKey({ task, value, onClose }: { task: Task; value: string; onClose: 
             <dt>{t("story.rule")}</dt>
             <dd>{phrase(story.rule)}</dd>
           </dl>
-          {(story.source || story.destination) && (
-            <div className="grid2">
-              <Side title={t("source")} facts={story.source} />
-              <Side title={t("destination")} facts={story.destination} />
-            </div>
-          )}
+          <div className="grid2">
+            <Side title={t("source")} facts={story.source} error={story.sourceError} />
+            <Side title={t("destination")} facts={story.destination} error={story.destinationError} />
+          </div>
           {story.records.map((record) => (
             <div key={`${record.at} ${record.outcome}`} className="stack tight">
               <div className="row">
                 <OutcomeBadge record={record} />
-                {Date.parse(record.at) > 0 && <When at={record.at} seconds />}
+                <When at={record.at} seconds />
                 <span className="muted">{t("story.attempts", { n: record.attempts })}</span>
                 {record.verifiedBy && (
                   <span className="muted">
@@ -287,7 +285,7 @@ function OneKey({ task, value, onClose }: { task: Task; value: string; onClose: 
   );
 }
 
-function Side({ title, facts }: { title: string; facts: Facts | null }) {
+function Side({ title, facts, error }: { title: string; facts: Facts | null; error: string | null }) {
   const { t } = useText();
   return (
     <div className="stack tight">
@@ -311,6 +309,8 @@ function Side({ title, facts }: { title: string; facts: Facts | null }) {
             </>
           )}
         </dl>
+      ) : error ? (
+        <p style={{ color: "var(--bad)" }}>{error}</p>
       ) : (
         <p className="muted">{t("story.absent")}</p>
       )}

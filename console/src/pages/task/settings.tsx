@@ -1,6 +1,7 @@
 import { Link } from "react-router";
-import type { Task } from "../../api/types";
-import { useHub, usePanels } from "../../api/use";
+import { REVISIONS, SPELLINGS } from "../../api/questions";
+import type { Revision, Spellings, Task } from "../../api/types";
+import { useAsk, useHub, usePanels } from "../../api/use";
 import { useText } from "../../i18n";
 import { When } from "../../ui/numbers";
 import { Card, Code, Empty, Loading } from "../../ui/parts";
@@ -12,7 +13,7 @@ export function SettingsOf({ task }: { task: Task }) {
   const panels = usePanels(task.type).data?.settings;
   const known = new Map(panels?.flatMap((panel) => panel.settings).map((one) => [one.name, one]));
   const description = decodeURIComponent(task.description ?? "");
-  const file = JSON.stringify(Object.fromEntries(task.settings.map((one) => [one.name, one.value])), null, 2);
+  const spelt = useAsk<{ spellings: Spellings }>(SPELLINGS, { taskId: task.id }).data?.spellings;
   return (
     <div className="grid2">
       <Card title={t("settings.about")}>
@@ -61,14 +62,52 @@ export function SettingsOf({ task }: { task: Task }) {
             })}
         </dl>
       </Card>
-      {task.command && (
+      {spelt?.command && (
         <Card title={t("settings.command")}>
-          <Code text={task.command} />
+          <Code text={spelt.command} />
         </Card>
       )}
-      <Card title={t("settings.file")}>
-        <Code text={file} />
-      </Card>
+      {spelt && (
+        <Card title={t("settings.file")}>
+          <Code text={spelt.jobFile} />
+        </Card>
+      )}
+      {spelt && (
+        <Card title={t("settings.template")}>
+          <Code text={spelt.template} />
+        </Card>
+      )}
+      <History task={task} titleOf={(name) => setting(name, known.get(name)?.title ?? name, "")[0]} />
     </div>
+  );
+}
+
+function History({ task, titleOf }: { task: Task; titleOf: (name: string) => string }) {
+  const { t } = useText();
+  const asked = useAsk<{ revisions: { items: Revision[] } }>(REVISIONS, { taskId: task.id });
+  return (
+    <Card title={t("settings.history")}>
+      {asked.isPending && <Loading />}
+      <ul className="stack" style={{ listStyle: "none" }}>
+        {asked.data?.revisions.items.map((one) => (
+          <li key={one.revision} className="stack tight">
+            <div className="row">
+              <strong>{one.revision}</strong>
+              <When at={one.savedAt} seconds />
+            </div>
+            {one.revision === 1 && <span className="muted">{t("settings.first")}</span>}
+            {one.revision > 1 &&
+              one.changes.map((change) => (
+                <div key={change.name}>
+                  {titleOf(change.name)}: <strong>{change.after ?? t("settings.unset")}</strong>{" "}
+                  <span className="muted">
+                    ({t("settings.was")} {change.before ?? t("settings.unset")})
+                  </span>
+                </div>
+              ))}
+          </li>
+        ))}
+      </ul>
+    </Card>
   );
 }
