@@ -17,9 +17,10 @@ from .site import WAIT_MILLISECONDS, Site, opened
 expect.set_options(timeout=WAIT_MILLISECONDS)  # only ends what would never end
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window. Two seconds once a session."""
+    """Chromium without a window. Playwright keeps an event loop of its own: it ends with the module, because no test of an
+    async function could run beside it."""
     with sync_playwright() as playwright:
         # Root has no sandbox; the pages are ours.
         started = playwright.chromium.launch(executable_path=chromium.program(), args=["--no-sandbox"])
