@@ -171,4 +171,6 @@ def decode(text: str) -> Message:
 
 def entry_size(entry: ObjectEntry) -> int:
     """Bytes that the entry adds to an encoded message, an upper bound used for packing."""
-    return len(json.dumps(entry.key)) + len(entry.etag) + len(entry.version_id or "") + 160
+    key = entry.key
+    plain = key.isascii() and key.isprintable() and '"' not in key and "\\" not in key
+    return (len(key) + 2 if plain else len(json.dumps(key))) + len(entry.etag) + len(entry.version_id or "") + 160

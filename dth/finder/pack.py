@@ -16,6 +16,12 @@ from dth.messages import KEY_CHARACTERS, DeleteMessage, ObjectEntry, ObjectsMess
 from dth.model import Change
 from dth.signing import MAC_BYTES
 
+FIRST_OBJECTS = 100
+"""Entries in each of a run's first messages."""
+SHARE = 8
+"""A later message holds at most one eighth of what was packed before it: all workers share a small run, and a large run
+needs a tenth of the queue's and the ledger's work."""
+
 _ENVELOPE_BYTES = 160 + MAC_BYTES  # field names, punctuation, attempt, and a message number of 20 digits
 
 
@@ -44,6 +50,7 @@ _MARKS = {ObjectsMessage: "", DeleteMessage: "d"}
 class Packer(Generic[M]):
     """Fills messages of one kind up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
 
+    The first messages hold `FIRST_OBJECTS` entries at most; then they grow up to `pack_objects` (see `SHARE`).
     An object of more than `pack_bytes` travels alone. An entry that is by itself over `message_bytes` (a key is 1,024 bytes
     at most, 6 KiB as JSON) travels alone too. Ids are `<run>-<n>`, of deletes
     `<run>-d<n>`: a run has one finder, so they are unique in the run.
@@ -63,10 +70,12 @@ class Packer(Generic[M]):
         self._content = 0
         self._json = 0
         self._number = 0
+        self._packed = 0  # entries in messages so far
 
     def add(self, changes: Sequence[Change]) -> list[M]:
         """Messages that are full now; the rest waits for more."""
         full: list[M] = []
+        full_at = self._full_at()
         for change in changes:
             listed = change.entry
             entry = _entry(change)
@@ -79,9 +88,13 @@ class Packer(Generic[M]):
             self._entries.append(entry)
             self._content += listed.size
             self._json += size
-            if len(self._entries) >= self._pack_objects:
+            if len(self._entries) >= full_at:
                 full += self.flush()
+                full_at = self._full_at()
         return full
+
+    def _full_at(self) -> int:
+        return min(self._pack_objects, max(FIRST_OBJECTS, self._packed // SHARE))
 
     def flush(self) -> list[M]:
         """The message being filled, where there is one."""
@@ -91,6 +104,7 @@ class Packer(Generic[M]):
 
     def _message(self, entries: list[ObjectEntry]) -> M:
         self._number += 1
+        self._packed += len(entries)
         return self._kind(
             job_id=self._job_id,
             run_id=self._run_id,

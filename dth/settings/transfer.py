@@ -343,7 +343,11 @@ class TransferJob(JobBase):
         (), "Allow",
         "Hosts (or `host/bucket`; `*` matches anything) that workers may send requests to; empty: whatever the runs say.",
     )  # fmt: skip
-    pack_objects: int = _limits(100, "Objects a message", "Most small objects in one message.", ge=1, le=1000)
+    pack_objects: int = _limits(
+        1000, "Objects a message",
+        "Most small objects in one message. A run begins with 100 a message, so that all workers share a small one.",
+        ge=1, le=1000,
+    )  # fmt: skip
     pack_bytes: Size = _limits(
         16 * MiB, "Bytes a message", "Most bytes of objects in a message that holds several.", ge=1, le=GiB
     )

@@ -57,3 +57,18 @@ def test_the_longest_key_fits_a_message_of_the_smallest_service() -> None:
     assert sum(len(m.objects) for m in messages) == 500
     assert max(len(encode(m)) for m in messages) <= 262_144
     assert len(messages) < 20
+
+
+def test_messages_grow_with_the_run() -> None:
+    packer = Packer(ObjectsMessage, "job", "run", 1000, 1 << 40, 1 << 20)
+    sizes = []
+    for start in range(0, 20_000, 500):
+        changes = [Change(entry(f"{number:06}", 1), Reason.MISSING) for number in range(start, start + 500)]
+        sizes += [len(message.objects) for message in packer.add(changes)]
+    assert sizes[:8] == [100] * 8
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 1000
+    assert max(size / max(sum(sizes[:number]), 800) for number, size in enumerate(sizes)) <= 1 / 8
+    assert Packer(ObjectsMessage, "job", "run", 5, 1 << 40, 1 << 20).add(
+        [Change(entry(f"{number}", 1), Reason.MISSING) for number in range(10)]
+    )[0].objects[4:]
