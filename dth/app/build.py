@@ -28,6 +28,7 @@ from dth.queues.base import Queue
 from dth.report import JsonlReport, Report, ReportLevel
 from dth.settings import ImageJob, JobBase, TransferJob
 from dth.states import RunState
+from dth.stores.express import Express
 from dth.transfer.context import Job, OneStore
 from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.tags import TagCarrier
@@ -69,6 +70,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
         choice=choice_of(job),
         tags=TagCarrier(sides.source, sides.destination) if job.tags else None,
         one_store=OneStore(sides.source, sides.destination) if job.server_side_copy else None,
+        express=Express(sides.source, sides.destination),
         store_is_here=any(is_here(one) for one in (settings.source_location(job), settings.dest_location(job))),
     )
 

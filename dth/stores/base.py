@@ -13,7 +13,7 @@ hold for all of them:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -318,6 +318,37 @@ class Writer(Protocol):
     def open_uploads(self, prefix: str) -> AsyncIterator[OpenUpload]:
         """All uploads whose key starts with `prefix`, over all pages (keys that merely start with a wanted key are
         among them: compare whole keys)."""
+        ...
+
+
+class Trip(Protocol):
+    """One object on its way by `Express`."""
+
+    def cancel(self) -> None:
+        """Give up; `done` is called."""
+        ...
+
+
+class Express(Protocol):
+    """Copies small whole objects between two stores by callbacks, in the plain case: nothing about the requests or their
+    answers is unusual."""
+
+    async def ready(self) -> bool:
+        """Look up where requests go and who signs them: to be called again every now and then. False where the two stores
+        always ask for more than the express knows."""
+        ...
+
+    def begin(
+        self,
+        key: str,
+        generation: Generation,
+        dest_key: str,
+        options: Callable[[ObjectHead], PutOptions | None],
+        done: Callable[[Written | None], None],
+    ) -> Trip | None:
+        """Set out with exactly this generation of the object, and write it with `options` (None: not by this way). `done` is
+        called once: with what was written, or None where the object must be copied in the ordinary way. Returns None,
+        with nothing sent and `done` not called, where either side has no idle connection, or no such request can be made."""
         ...
 
 

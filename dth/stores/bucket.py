@@ -67,7 +67,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
+class Door:
     """Where requests go and who signs them: one per region."""
 
     client: HttpClient
@@ -100,7 +100,7 @@ class Bucket:
         self._retry = retry
         self._sleep = sleep
         self._clients: dict[Origin, HttpClient] = {}
-        self._door: _Door | None = None
+        self._door: Door | None = None
         self._opening = asyncio.Lock()
 
     @property
@@ -176,8 +176,7 @@ class Bucket:
     async def _send(self, call: Call) -> Response:
         """The head of a 2xx answer, after at most three corrections."""
         for corrections_left in range(_CORRECTIONS_MAX, -1, -1):
-            door = self._door or await self._open()
-            credentials = await self._credentials.get()
+            door, credentials = await self.ready()
             response = await self._exchange(door, call, credentials)
             if 200 <= response.status < 300:  # noqa: PLR2004 - statuses are their own names
                 return response
@@ -191,10 +190,8 @@ class Bucket:
             self.retries["corrected"] += 1
         raise AssertionError("unreachable")
 
-    async def _exchange(self, door: _Door, call: Call, credentials: Credentials | None) -> Response:
+    async def _exchange(self, door: Door, call: Call, credentials: Credentials | None) -> Response:
         body = call.body
-        path = door.path if call.key is None else f"{door.path}/{encode_key(call.key)}"
-        path = path or "/"
         if not isinstance(body, bytes):
             if not door.unsigned:
                 raise RequestRefused(
@@ -208,15 +205,27 @@ class Bucket:
             )
         else:
             payload_hash = UNSIGNED if body else EMPTY_SHA256
-        headers = [("host", door.host), *call.headers]
-        if self.location.request_payer:
-            headers.append(("x-amz-request-payer", "requester"))
-        signed = door.signer.sign(call.method, path, call.query, headers, payload_hash, credentials)
-        self.requests[call.operation] += 1
-        target = f"{path}?{call.query}" if call.query else path
+        target, signed = self.signed(door, call, payload_hash, credentials)
         response = await door.client.send(call.method, target, signed, body, call.length)
         self.server = response.headers.get("server", "")
         return response
+
+    def signed(
+        self, door: Door, call: Call, payload_hash: str, credentials: Credentials | None
+    ) -> tuple[str, list[Header]]:
+        """The request's target and all its headers. It counts as sent."""
+        path = door.path if call.key is None else f"{door.path}/{encode_key(call.key)}"
+        path = path or "/"
+        headers = [("host", door.host), *call.headers]
+        if self.location.request_payer:
+            headers.append(("x-amz-request-payer", "requester"))
+        self.requests[call.operation] += 1
+        target = f"{path}?{call.query}" if call.query else path
+        return target, door.signer.sign(call.method, path, call.query, headers, payload_hash, credentials)
+
+    async def ready(self) -> tuple[Door, Credentials | None]:
+        """Where the next request goes, and who signs it."""
+        return self._door or await self._open(), await self._credentials.get()
 
     async def _refusal(self, call: Call, response: Response) -> Refusal:
         try:
@@ -228,7 +237,7 @@ class Bucket:
         return read_refusal(response.status, response.headers, body)
 
     async def _corrected(
-        self, door: _Door, refusal: Refusal, response: Response, credentials: Credentials | None, error: StoreError
+        self, door: Door, refusal: Refusal, response: Response, credentials: Credentials | None, error: StoreError
     ) -> bool:
         """Whether something was set right, so that the same request may succeed now."""
         if refusal.region and refusal.region != door.signer.region and refusal.status in {301, 307, 308, 400, 403}:
@@ -245,14 +254,14 @@ class Bucket:
         )
         return refused and await self._credentials.renew(credentials) != credentials
 
-    def _move(self, door: _Door, region: str) -> bool:
+    def _move(self, door: Door, region: str) -> bool:
         """Sign for the region from now on; False where somebody already did and it did not help."""
         if self._door is door:
             self._door = self._door_to(region)
             self._door.signer.offset = door.signer.offset
         return True
 
-    async def _open(self) -> _Door:
+    async def _open(self) -> Door:
         async with self._opening:
             if self._door is None:
                 location, profile = self.location, self.profile
@@ -272,7 +281,7 @@ class Bucket:
         response.close()
         return response.headers.get("x-amz-bucket-region") or guess
 
-    def _door_to(self, region: str) -> _Door:
+    def _door_to(self, region: str) -> Door:
         location, profile = self.location, self.profile
         endpoint = endpoint_of(profile, location.endpoint, region)
         if location.endpoint and profile.name == AMAZON_S3 and region_in(profile, endpoint) not in {"", region}:
@@ -290,7 +299,7 @@ class Bucket:
             origin = Origin(origin.scheme, f"{location.bucket}.{origin.host}", origin.port)
         if origin not in self._clients:
             self._clients[origin] = self._connect(origin)
-        return _Door(
+        return Door(
             client=self._clients[origin],
             signer=Signer(region),
             host=_host_header(origin),

@@ -26,7 +26,7 @@ from dth.stores.encode import encode_query
 from dth.stores.part_layout import part_size
 from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse
-from dth.transport.base import Response
+from dth.transport.base import AnswerHead, Response
 
 _CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
 _GZIP: Header = ("accept-encoding", "gzip")
@@ -212,7 +212,8 @@ class Reading:
         except (AccessDenied, NotFound, RequestRefused):
             return False
 
-    async def _get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
+    def get_call(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Call:
+        """The request for `Reader.get`."""
         headers = [self._coding]
         query = ""
         if pinned and pinned.etag and self._asks_match:
@@ -225,11 +226,15 @@ class Reading:
             headers.append(("range", f"bytes={span.start}-{span.stop - 1}"))
         elif self._bucket.profile.checksums:
             headers.append(_CHECKSUM_MODE)
-        call = Call("GetObject", "GET", key, query, headers)
+        return Call("GetObject", "GET", key, query, headers)
+
+    async def _get(self, key: str, pinned: Generation | None, span: ByteSpan | None) -> Stream:
+        call = self.get_call(key, pinned, span)
 
         async def read(response: Response) -> Stream:
             try:
-                return self._stream(call, response, pinned, span)
+                head, length = self.checked(call, response, pinned, span)
+                return Stream(response, head, length, partial(self._bucket.question, call), self._bucket.asked_again)
             except BaseException:
                 response.close()
                 raise
@@ -241,8 +246,11 @@ class Reading:
                 raise self._changed(call, f"it has no bytes {span} any more") from exc
             raise
 
-    def _stream(self, call: Call, response: Response, pinned: Generation | None, span: ByteSpan | None) -> Stream:
-        """The bytes to come, where the answer's head adds up with what was asked and pinned."""
+    def checked(
+        self, call: Call, response: AnswerHead, pinned: Generation | None, span: ByteSpan | None
+    ) -> tuple[ObjectHead, int]:
+        """What the answer's head says of the object, and how many bytes follow. Raises where it does not add up with what was
+        asked and pinned."""
         headers = response.headers
         if span is not None:
             total, length = self._range(call, response, span)
@@ -270,9 +278,9 @@ class Reading:
                     operation=call.operation,
                     status=response.status,
                 )
-        return Stream(response, head, length, partial(self._bucket.question, call), self._bucket.asked_again)
+        return head, length
 
-    def _range(self, call: Call, response: Response, span: ByteSpan) -> tuple[int, int]:
+    def _range(self, call: Call, response: AnswerHead, span: ByteSpan) -> tuple[int, int]:
         """Total size of the object and bytes that follow."""
         if response.status != 206:  # noqa: PLR2004 - partial content
             raise self._invalid(call, response, "a range was asked for and not answered with 206")
@@ -295,7 +303,7 @@ class Reading:
     def _changed(self, call: Call, how: str) -> ObjectChanged:
         return ObjectChanged(f"{self._named(call)}: the object changed: {how}")
 
-    def _invalid(self, call: Call, response: Response, why: str) -> AnswerInvalid:
+    def _invalid(self, call: Call, response: AnswerHead, why: str) -> AnswerInvalid:
         return AnswerInvalid(
             f"{self._named(call)}: the answer does not add up: {why}", operation=call.operation, status=response.status
         )

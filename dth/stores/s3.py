@@ -105,6 +105,21 @@ class S3Store:
         return self._bucket
 
     @property
+    def reading(self) -> Reading:
+        """Its requests that read, and what their answers must hold."""
+        return self._reading
+
+    @property
+    def writing(self) -> Writing:
+        """Its requests that write, and what their answers must hold."""
+        return self._writing
+
+    @property
+    def writes_in_turn(self) -> bool:
+        """Whether a key may have to wait for another one that is being written."""
+        return self._nesting is not None
+
+    @property
     def requests(self) -> Mapping[str, int]:
         """See `ObjectStore`."""
         return self._bucket.requests

@@ -17,7 +17,7 @@ from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_key, encode_query
 from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse, unquoted
-from dth.transport.base import Body, Response
+from dth.transport.base import AnswerHead, Body, Response
 
 _ANSWER_LIMIT = 8 << 20  # bytes; 1,000 parts or uploads are below one megabyte
 _PAGES_MAX = 100_000
@@ -34,10 +34,14 @@ class Writing:
 
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer.put`."""
+        return await self._written(self.put_call(key, body, length, options))
+
+    def put_call(self, key: str, body: Body, length: int, options: PutOptions) -> Call:
+        """The request for `Writer.put`."""
         headers = self._headers(options) + integrity_headers(options)
         if options.if_none_match:
             headers.append(("if-none-match", "*"))
-        return await self._written(Call("PutObject", "PUT", key, "", headers, body, length))
+        return Call("PutObject", "PUT", key, "", headers, body, length)
 
     async def upload_part(
         self, key: str, upload_id: str, number: int, body: Body, length: int, options: PutOptions
@@ -48,13 +52,16 @@ class Writing:
 
     async def _written(self, call: Call) -> Written:
         async def read(response: Response) -> Written:
-            body = await response.read(ERROR_LIMIT)
-            written = written_of(response.headers)
-            if not written.etag or body.lstrip()[:1] == b"<":
-                raise self._invalid(call, response, body, "no ETag")
-            return written
+            return self.checked(call, response, await response.read(ERROR_LIMIT))
 
         return await self._bucket.call(call, read)
+
+    def checked(self, call: Call, response: AnswerHead, body: bytes) -> Written:
+        """What the answer to a write says. Raises where it does not say that the bytes were written."""
+        written = written_of(response.headers)
+        if not written.etag or body.lstrip()[:1] == b"<":
+            raise self._invalid(call, response, body, "no ETag")
+        return written
 
     async def put_tags(self, key: str, tags: Tags) -> None:
         """See `Writer.put_tags`."""
@@ -262,7 +269,7 @@ class Writing:
             raise self._invalid(call, response, body, f"a {result.name}, not a {name}")
         return result, body
 
-    def _invalid(self, call: Call, response: Response, body: bytes, why: str) -> StoreError:
+    def _invalid(self, call: Call, response: AnswerHead, body: bytes, why: str) -> StoreError:
         """The error inside a 200 as what it would be with a status of its own; AnswerInvalid where there is none, or
         where it is one of the store's own failures."""
         question = self._bucket.question(call)

@@ -11,7 +11,7 @@ from dth.flow.budget import ByteBudget
 from dth.flow.limiter import Limiter
 from dth.ledgers.base import Ledger
 from dth.model import Entry, Generation, KeyMapping, ObjectHead, Tags
-from dth.stores.base import ObjectStore
+from dth.stores.base import Express, ObjectStore
 from dth.transfer.options import CopyOptions
 from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
@@ -83,7 +83,7 @@ class Job:
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
     `follows_removals`: events of removals delete at the destination. `deletes`: messages may ask for deletes there. `tags` is
     None where tags are left behind; `choice`, where all objects are chosen; `one_store`, where no store is to copy by
-    itself. `store_is_here`: one of the stores runs on this machine."""
+    itself; `express`, where every object goes the ordinary way. `store_is_here`: one of the stores runs on this machine."""
 
     job_id: str
     source: ObjectStore
@@ -96,6 +96,7 @@ class Job:
     tags: TagCarrier | None = None
     choice: Choice | None = None
     one_store: OneStore | None = None
+    express: Express | None = None
     store_is_here: bool = False
     trust: Trust = field(default_factory=Trust)
 

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dth.errors import TransportError
+
 Body = bytes | AsyncIterable[bytes | bytearray | memoryview]
 """A request's body: whole, or streamed once. A stream's buffers are only borrowed until the next one is asked for."""
 
@@ -31,6 +33,46 @@ class Timeouts:
     connect: float
     first_byte: float
     idle: float
+
+
+class AnswerHead(Protocol):
+    """What an answer's head says. `length`: bytes of the body as declared; None when chunked or delimited by close."""
+
+    @property
+    def status(self) -> int:
+        """Three digits; never 1xx."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By lower-case name."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """See the class."""
+        ...
+
+
+class Receiver(Protocol):
+    """Takes one answer by callbacks. The connection sets what the head says (see `AnswerHead`), then hands over the body by
+    `feed`, and ends with `finish` or `break_off`, once."""
+
+    status: int
+    headers: Mapping[str, str]
+    length: int | None
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the body came."""
+        ...
+
+    def finish(self) -> None:
+        """The body was whole."""
+        ...
+
+    def break_off(self, error: TransportError) -> None:
+        """The answer will not be whole."""
+        ...
 
 
 class Response(Protocol):

@@ -8,6 +8,7 @@ from typing import Final
 
 from dth.errors import ConnectionLost, ProtocolViolation
 from dth.transport.base import Body, Origin, Timeouts
+from dth.transport.connection import Connection
 from dth.transport.framing import Malformed, request_head
 from dth.transport.pool import Pool
 from dth.transport.proxy import Proxy, host_port
@@ -60,27 +61,39 @@ class PooledClient:
         length: int | None = None,
     ) -> Answer:
         """See `HttpClient.send`."""
-        whole = isinstance(body, bytes)
         if isinstance(body, bytes):
             length = len(body)
+            declared = length if length or method in {"PUT", "POST"} else None
         elif length is None:
             raise ValueError("a streamed body needs its length")
-        declared = length if length or not whole or method in {"PUT", "POST"} else None
+        else:
+            declared = length
         pool = self._pool
         if self._asked is not None:
             target = f"http://{host_port(pool.origin).removesuffix(':80')}{target}"  # as the signed Host has it
             headers = [*headers, *self._asked.headers]
-        try:
-            head = request_head(method, target, headers, declared)
-        except Malformed as exc:
-            error = ProtocolViolation(f"{pool.origin_text}: {exc}", sent=False)
-            error.retryable = False
-            raise error from exc
+        head = self.head(method, target, headers, declared)
         answer = await self._exchange(method, head, body, length)
         if self._asked is not None and self._asked.asks_who(answer.status, answer.headers):
             answer.close()
             raise self._asked.refused(pool.origin, answer.status)
         return answer
+
+    def head(self, method: str, target: str, headers: Sequence[tuple[str, str]], declared: int | None) -> bytes:
+        """The request's head, with Content-Length where a length is `declared`. Raises ProtocolViolation for what must not be
+        sent."""
+        try:
+            return request_head(method, target, headers, declared)
+        except Malformed as exc:
+            error = ProtocolViolation(f"{self._pool.origin_text}: {exc}", sent=False)
+            error.retryable = False
+            raise error from exc
+
+    def take(self) -> Connection | None:
+        """An idle connection for one exchange by callbacks (`Connection.begin`). None where there is none, and where a proxy
+        reads the requests. Who takes it begins an exchange, or calls
+        `Connection.give_back`."""
+        return None if self._asked else self._pool.take_idle()
 
     async def _exchange(self, method: str, head: bytes, body: Body, length: int) -> Answer:
         """The answer's head, on whichever connection is fit for the request."""
@@ -91,8 +104,7 @@ class PooledClient:
         try:
             return await connection.exchange(method, head, body, length)
         except ConnectionLost:
-            stale = connection.served > 0 and connection.unanswered
-            if not (stale and whole and method != "POST"):
+            if not (connection.was_stale and whole and method != "POST"):
                 raise
         connection = await pool.acquire()
         if connection.served:

@@ -11,7 +11,7 @@ import select
 from typing import Final, Protocol, cast
 
 from dth.errors import ConnectionLost, ProtocolViolation, TimedOut, TransportError
-from dth.transport.base import Body, Timeouts
+from dth.transport.base import Body, Receiver, Timeouts
 from dth.transport.chunked import ChunkedDecoder
 from dth.transport.framing import (
     CHUNKED,
@@ -44,6 +44,10 @@ class Owner(Protocol):
     origin_text: str
     timeouts: Timeouts
     window: int
+
+    def give_back(self, connection: Connection) -> None:
+        """It was taken, and nothing begun."""
+        ...
 
     def release(self, connection: Connection) -> None:
         """The exchange ended and the connection is fit for another."""
@@ -81,7 +85,7 @@ class Connection(asyncio.Protocol):
         self.unanswered = False
         self.idle_since = 0.0
         self.keep_alive: float | None = None  # seconds, where the peer said so
-        self._answer: Answer | None = None
+        self._answer: Receiver | None = None
         self._method = ""
         self._state = _HEAD
         self._partial = bytearray()  # of a head
@@ -98,14 +102,26 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
+    def begin(self, method: str, head: bytes, body: bytes, receiver: Receiver) -> None:
+        """Send a whole request; `receiver` takes the answer by callbacks."""
+        self._expect(method, receiver)
+        self._transport.write(head + body if body else head)
+
+    def give_back(self) -> None:
+        """Nothing was begun."""
+        self._owner.give_back(self)
+
+    def _expect(self, method: str, answer: Receiver) -> None:
+        self._answer = answer
+        self._method = method
+        self._heard = self.unanswered = False
+        self._since = self._owner.clock
+
     async def exchange(self, method: str, head: bytes, body: Body, length: int) -> Answer:
         """Send a request whose head is whole; the answer once its head is here. On any error, and on cancellation, the
         connection has been dropped."""
-        owner = self._owner
-        self._answer = answer = Answer(self, owner.window)
-        self._method = method
-        self._heard = self.unanswered = False
-        self._since = owner.clock
+        answer = Answer(self, self._owner.window)
+        self._expect(method, answer)
         waiter: asyncio.Future[None] | None = None
         try:
             if length <= ONE_WRITE and isinstance(body, bytes):
@@ -163,7 +179,7 @@ class Connection(asyncio.Protocol):
         except Malformed as exc:
             self.fail(ProtocolViolation(f"{self.origin_text} sent an answer that is not valid HTTP: {exc}"))
 
-    def _head(self, answer: Answer, data: bytes) -> None:
+    def _head(self, answer: Receiver, data: bytes) -> None:
         """Take bytes while the final answer's head is not whole; those behind it are the body's."""
         while True:
             end = self._end_of_head(data)
@@ -202,7 +218,7 @@ class Connection(asyncio.Protocol):
             raise Malformed(f"a head of more than {HEAD_LIMIT} bytes")
         return end + 4 if end >= 0 else 0
 
-    def _begin_body(self, answer: Answer, head: Head) -> None:
+    def _begin_body(self, answer: Receiver, head: Head) -> None:
         length = body_length(self._method, head)
         self._keep = head.keep_alive and length != UNTIL_CLOSE
         if "keep-alive" in head.headers:
@@ -223,7 +239,7 @@ class Connection(asyncio.Protocol):
             self._sender.stop()
         self._wake()
 
-    def _fixed(self, answer: Answer, data: bytes) -> None:
+    def _fixed(self, answer: Receiver, data: bytes) -> None:
         left = self._left - len(data)
         if left > 0:
             self._left = left
@@ -235,7 +251,7 @@ class Connection(asyncio.Protocol):
             answer.feed(data[: self._left])
             self._complete(answer, surplus=True)
 
-    def _stream(self, answer: Answer, data: bytes) -> None:
+    def _stream(self, answer: Receiver, data: bytes) -> None:
         if self._chunks is None:
             answer.feed(data)
             return
@@ -244,7 +260,7 @@ class Connection(asyncio.Protocol):
         if self._chunks.done:
             self._complete(answer, surplus=bool(rest))
 
-    def _complete(self, answer: Answer, *, surplus: bool) -> None:
+    def _complete(self, answer: Receiver, *, surplus: bool) -> None:
         """The body's last byte is here. Bytes after it belong to nothing that was asked: the connection is not trusted."""
         if self._answer is None:
             return  # `feed` found the body too long
@@ -277,6 +293,11 @@ class Connection(asyncio.Protocol):
         self._wake()
         self.abort()
         self._owner.discard(self)
+
+    @property
+    def was_stale(self) -> bool:
+        """Whether it had served before, and died before a byte of the last answer came: the peer had closed it."""
+        return self.served > 0 and self.unanswered
 
     def is_closing(self) -> bool:
         """True once nothing more can be sent."""

@@ -92,6 +92,16 @@ class PacedClient:
         sending = self._client.send(method, target, headers, body, length)
         return self._paced(sending) if self._pace.rate else sending
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit now."""
+        return self._pace.rate > 0
+
+    @property
+    def client(self) -> HttpClient:
+        """The client behind."""
+        return self._client
+
     async def _paced(self, sending: Awaitable[Response]) -> Response:
         return PacedResponse(await sending, self._pace)
 

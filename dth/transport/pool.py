@@ -56,12 +56,8 @@ class Pool:
         """A connection fit for an exchange: idle, handed over, or new. Waits while all are busy."""
         if self._closing:
             raise self._closed()
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closing():
-                return connection
-            connection.abort()
-            self._slots -= 1
+        if idle := self.take_idle():
+            return idle
         if self._slots < self._limit:
             self._slots += 1
             return await self._open()
@@ -77,6 +73,16 @@ class Pool:
         if handed is None or handed.is_closing():
             return await self.replace(handed)
         return handed
+
+    def take_idle(self) -> Connection | None:
+        """An idle connection that is fit for an exchange; None where there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closing():
+                return connection
+            connection.abort()
+            self._slots -= 1
+        return None
 
     async def replace(self, connection: Connection | None) -> Connection:
         """A new connection in the slot of one that its owner doesn't trust."""

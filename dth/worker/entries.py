@@ -30,12 +30,14 @@ from dth.states import Outcome, Reason, Side
 from dth.transfer.context import CopyContext, Job
 from dth.transfer.copy import abandon_upload
 from dth.transfer.delete import delete_object
+from dth.transfer.express import express_for, takes
 from dth.transfer.gone import GONE
 from dth.transfer.listed import UNTRUE
 from dth.transfer.result import Copied
 from dth.worker import outcomes
 from dth.worker.breakdown import breakdown_of, failures_of
 from dth.worker.events import follow_event
+from dth.worker.express import Entry, ExpressLane
 from dth.worker.leases import Held
 from dth.worker.outcomes import Ended
 from dth.worker.process import TROUBLES, WorkerProcess
@@ -121,10 +123,26 @@ class EntriesWorker:
             )
             self._process.load.ended(held)
 
+        def express(position: int, copied: Copied, seconds: float) -> None:
+            ended[position] = outcomes.after_copy(copied, 1, seconds)
+            self._process.load.ended(held)
+
         try:
             async with self._process.leases.window(held), asyncio.TaskGroup() as entries:
+
+                def ordinary(position: int) -> None:
+                    entries.create_task(one(position, message.objects[position]))
+
+                way = await express_for(context) if work is self._copy else None
+                plain: list[Entry] = []
                 for index, entry in enumerate(message.objects):
-                    entries.create_task(one(index, entry))
+                    dest_key = job.mapping.dest_key(entry.key) if way else ""
+                    if way and takes(entry, dest_key, outcomes.attempt_of(entry, message), context):
+                        plain.append((index, entry, dest_key))
+                    else:
+                        ordinary(index)
+                if way and plain:
+                    await ExpressLane(way, self._process, context, express, ordinary).run(plain)
         except TimeoutError:
             pass  # what has not ended by now leaves as the remainder
         except BaseExceptionGroup as group:

@@ -69,6 +69,8 @@ def test_messages_grow_with_the_run() -> None:
     assert sizes == sorted(sizes)
     assert sizes[-1] == 1000
     assert max(size / max(sum(sizes[:number]), 800) for number, size in enumerate(sizes)) <= 1 / 8
-    assert Packer(ObjectsMessage, "job", "run", 5, 1 << 40, 1 << 20).add(
-        [Change(entry(f"{number}", 1), Reason.MISSING) for number in range(10)]
-    )[0].objects[4:]
+    assert (
+        Packer(ObjectsMessage, "job", "run", 5, 1 << 40, 1 << 20)
+        .add([Change(entry(f"{number}", 1), Reason.MISSING) for number in range(10)])[0]
+        .objects[4:]
+    )

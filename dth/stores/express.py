@@ -1,0 +1,199 @@
+"""Small whole objects from one store to another by callbacks: a GET, then a PUT, without a task or a future for each.
+
+Requests, checks of answers, connections and timeouts are those of every other request; only the waiting differs. This is
+for the plain case: whatever is unusual ends the trip without a result, and the caller copies the object in the ordinary
+way. That is always safe, because a trip does nothing but read, and write a whole object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dth.errors import BodyMismatch, DthError, ProtocolViolation, TransportError
+from dth.model import Generation, ObjectHead
+from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
+from dth.stores.base import PutOptions, Written
+from dth.stores.bucket import Bucket, Call, Door
+from dth.stores.s3 import S3Store
+from dth.stores.sign import EMPTY_SHA256, UNSIGNED, Credentials
+from dth.transport.client import PooledClient
+from dth.transport.connection import Connection
+from dth.transport.pace import PacedClient
+
+Options = Callable[[ObjectHead], PutOptions | None]
+"""What the object is to be written with; None where it is none for the express."""
+Done = Callable[[Written | None], None]
+"""Called once, when the trip has ended; None where it has no result."""
+
+_OK = 200
+
+
+class Express:
+    """`stores.base.Express` for a pair of stores."""
+
+    def __init__(self, source: S3Store, destination: S3Store) -> None:
+        self._source = source
+        self._destination = destination
+        self._sides: tuple[_Side, _Side] | None = None
+
+    async def ready(self) -> bool:
+        """See `stores.base.Express`."""
+        source, destination = self._source, self._destination
+        self._sides = None
+        sides = [_Side(one.bucket, *await one.bucket.ready()) for one in (source, destination)]
+        if all(side.pooled for side in sides) and sides[1].unsigned and not destination.writes_in_turn:
+            self._sides = sides[0], sides[1]
+        return self._sides is not None
+
+    def begin(self, key: str, generation: Generation, dest_key: str, options: Options, done: Done) -> Trip | None:
+        """See `stores.base.Express`."""
+        if self._sides is None:
+            return None
+        source, destination = self._sides
+        if (reserved := destination.take()) is None:
+            return None
+        if (connection := source.take()) is None:
+            reserved.give_back()
+            return None
+        trip = Trip(self._source, self._destination, destination, generation, dest_key, options, done)
+        try:
+            trip.get(source, connection, reserved, key)
+        except Exception:  # noqa: BLE001 - whatever it is, the ordinary way gives it a name
+            connection.give_back()
+            reserved.give_back()
+            return None
+        return trip
+
+
+class _Side:
+    """One side's requests: where they go and who signs them."""
+
+    def __init__(self, bucket: Bucket, door: Door, credentials: Credentials | None) -> None:
+        self.bucket = bucket
+        self.unsigned = door.unsigned
+        self._door = door
+        self._credentials = credentials
+        self._paced = door.client if isinstance(door.client, PacedClient) else None
+        client = self._paced.client if self._paced else door.client
+        self.pooled = client if isinstance(client, PooledClient) else None
+
+    def take(self) -> Connection | None:
+        """An idle connection."""
+        if self.pooled is None or (self._paced is not None and self._paced.is_limited):
+            return None
+        return self.pooled.take()
+
+    def send(self, connection: Connection, call: Call, body: bytes, trip: Trip) -> None:
+        """Begin the exchange."""
+        assert self.pooled is not None
+        target, headers = self.bucket.signed(self._door, call, UNSIGNED if body else EMPTY_SHA256, self._credentials)
+        head = self.pooled.head(call.method, target, headers, call.length)
+        connection.begin(call.method, head, body, trip)
+
+
+class Trip:
+    """One object on its way: the `transport.base.Receiver` of its GET, and then of its PUT."""
+
+    __slots__ = ("_body", "_call", "_connection", "_dest_key", "_destination", "_done", "_generation", "_limit", "_options",
+                 "_reserved", "_side", "_source", "_to", "headers", "length", "status")  # fmt: skip
+
+    def __init__(
+        self,
+        source: S3Store,
+        destination: S3Store,
+        to: _Side,
+        generation: Generation,
+        dest_key: str,
+        options: Options,
+        done: Done,
+    ) -> None:
+        self._source = source
+        self._destination = destination
+        self._to = to
+        self._generation = generation
+        self._dest_key = dest_key
+        self._options = options
+        self._done: Done | None = done
+        self._limit = max(generation.size, ERROR_LIMIT)
+        self._reserved: Connection | None = None  # for the PUT, while the GET is under way
+        self._side: _Side
+        self._call: Call
+        self._connection: Connection
+        self._body: bytes | bytearray = b""
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.length: int | None = None
+
+    def get(self, side: _Side, connection: Connection, reserved: Connection, key: str) -> None:
+        """Ask for the object. Raises where there can be no such request."""
+        self._exchange(side, connection, self._source.reading.get_call(key, self._generation, None), b"")
+        self._reserved = reserved
+
+    def cancel(self) -> None:
+        """Give up. `done` is called."""
+        error = TransportError("the copy was given up")
+        error.retryable = False
+        self._connection.fail(error)
+
+    # As a Receiver
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the body came."""
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
+        if len(self._body) > self._limit:
+            self._connection.fail(ProtocolViolation("the answer's body is too long"))
+
+    def finish(self) -> None:
+        """The answer is whole."""
+        written = None
+        try:
+            if self.status != _OK:
+                refusal = read_refusal(self.status, self.headers, bytes(self._body))
+                raise error_of(self._side.bucket.question(self._call), refusal)
+            if self._reserved is None:
+                written = self._destination.writing.checked(self._call, self, bytes(self._body))
+            elif self._put(self._reserved):
+                return
+        except DthError as error:
+            self._side.bucket.asked_again(error)
+        except Exception:  # noqa: BLE001, S110 - a defect of ours; in the ordinary way it gets a name
+            pass
+        self._end(written)
+
+    def break_off(self, error: TransportError) -> None:
+        """The answer will not be whole."""
+        if not self._connection.was_stale:
+            self._side.bucket.asked_again(error)
+        self._end(None)
+
+    def _put(self, reserved: Connection) -> bool:
+        """The object is here: write it. False where that is not for the express."""
+        head, length = self._source.reading.checked(self._call, self, self._generation, None)
+        body = bytes(self._body)
+        if len(body) != length:
+            raise BodyMismatch(f"{len(body)} bytes came instead of {length}")
+        options = self._options(head)
+        if options is None or reserved.is_closing():
+            return False
+        call = self._destination.writing.put_call(self._dest_key, body, length, options)
+        self._exchange(self._to, reserved, call, body)
+        self._reserved = None
+        return True
+
+    def _exchange(self, side: _Side, connection: Connection, call: Call, body: bytes) -> None:
+        self._side, self._call, self._connection = side, call, connection
+        self._body = b""
+        side.send(connection, call, body, self)
+
+    def _end(self, written: Written | None) -> None:
+        reserved, self._reserved = self._reserved, None
+        if reserved is not None:
+            reserved.give_back()
+        done, self._done = self._done, None
+        if done is not None:
+            done(written)
