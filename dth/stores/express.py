@@ -114,7 +114,7 @@ class Trip:
         self._dest_key = dest_key
         self._options = options
         self._done: Done | None = done
-        self._limit = max(generation.size, ERROR_LIMIT)
+        self._limit = max(generation.size, ERROR_LIMIT)  # of the answer's body
         self._reserved: Connection | None = None  # for the PUT, while the GET is under way
         self._side: _Side
         self._call: Call
@@ -141,10 +141,10 @@ class Trip:
         """Bytes of the body came."""
         if not self._body:
             self._body = data
-            return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += data
+        else:
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
         if len(self._body) > self._limit:
             self._connection.fail(ProtocolViolation("the answer's body is too long"))
 
@@ -182,6 +182,7 @@ class Trip:
             return False
         call = self._destination.writing.put_call(self._dest_key, body, length, options)
         self._exchange(self._to, reserved, call, body)
+        self._limit = ERROR_LIMIT
         self._reserved = None
         return True
 
