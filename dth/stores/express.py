@@ -7,6 +7,7 @@ way. That is always safe, because a trip does nothing but read, and write a whol
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from dth.errors import BodyMismatch, DthError, ProtocolViolation, TransportError
@@ -47,22 +48,28 @@ class Express:
 
     def begin(self, key: str, generation: Generation, dest_key: str, options: Options, done: Done) -> Trip | None:
         """See `stores.base.Express`."""
-        if self._sides is None:
+        if self._sides is None or any(side.is_limited for side in self._sides):
             return None
         source, destination = self._sides
-        if (reserved := destination.take()) is None:
-            return None
-        if (connection := source.take()) is None:
-            reserved.give_back()
-            return None
         trip = Trip(self._source, self._destination, destination, generation, dest_key, options, done)
+        call = self._source.reading.get_call(key, generation, None)
+        connection, reserved = source.take(), destination.take()
+        if connection is None or reserved is None:
+            _give_back(connection, reserved)
+            trip.open(source, call)
+            return trip
         try:
-            trip.get(source, connection, reserved, key)
+            trip.get(source, call, connection, reserved)
         except Exception:  # noqa: BLE001 - whatever it is, the ordinary way gives it a name
-            connection.give_back()
-            reserved.give_back()
+            _give_back(connection, reserved)
             return None
         return trip
+
+
+def _give_back(*connections: Connection | None) -> None:
+    for each in connections:
+        if each is not None:
+            each.give_back()
 
 
 class _Side:
@@ -75,13 +82,22 @@ class _Side:
         self._credentials = credentials
         self._paced = door.client if isinstance(door.client, PacedClient) else None
         client = self._paced.client if self._paced else door.client
-        self.pooled = client if isinstance(client, PooledClient) else None
+        self.pooled = client if isinstance(client, PooledClient) and client.is_direct else None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit of bandwidth now."""
+        return self._paced is not None and self._paced.is_limited
 
     def take(self) -> Connection | None:
         """An idle connection."""
-        if self.pooled is None or (self._paced is not None and self._paced.is_limited):
-            return None
+        assert self.pooled is not None
         return self.pooled.take()
+
+    async def acquire(self) -> Connection:
+        """A connection, opened where none is idle."""
+        assert self.pooled is not None
+        return await self.pooled.acquire()
 
     def send(self, connection: Connection, call: Call, body: bytes, trip: Trip) -> None:
         """Begin the exchange."""
@@ -94,8 +110,8 @@ class _Side:
 class Trip:
     """One object on its way: the `transport.base.Receiver` of its GET, and then of its PUT."""
 
-    __slots__ = ("_body", "_call", "_connection", "_dest_key", "_destination", "_done", "_generation", "_limit", "_options",
-                 "_reserved", "_side", "_source", "_to", "headers", "length", "status")  # fmt: skip
+    __slots__ = ("_body", "_call", "_connection", "_dest_key", "_destination", "_done", "_generation", "_limit", "_opening",
+                 "_options", "_reserved", "_side", "_source", "_to", "headers", "length", "status")  # fmt: skip
 
     def __init__(
         self,
@@ -115,6 +131,7 @@ class Trip:
         self._options = options
         self._done: Done | None = done
         self._limit = max(generation.size, ERROR_LIMIT)  # of the answer's body
+        self._opening: asyncio.Task[None] | None = None
         self._reserved: Connection | None = None  # for the PUT, while the GET is under way
         self._side: _Side
         self._call: Call
@@ -124,13 +141,34 @@ class Trip:
         self.headers: Mapping[str, str] = {}
         self.length: int | None = None
 
-    def get(self, side: _Side, connection: Connection, reserved: Connection, key: str) -> None:
-        """Ask for the object. Raises where there can be no such request."""
-        self._exchange(side, connection, self._source.reading.get_call(key, self._generation, None), b"")
+    def open(self, side: _Side, call: Call) -> None:
+        """Ask for the object once there is a connection on both sides: the one case in which a trip takes a task."""
+        self._opening = asyncio.create_task(self._open(side, call))
+
+    async def _open(self, side: _Side, call: Call) -> None:
+        connection = reserved = None
+        try:
+            connection = await side.acquire()
+            reserved = await self._to.acquire()
+            self._opening = None
+            self.get(side, call, connection, reserved)
+        except BaseException as error:
+            _give_back(connection, reserved)
+            self._end(None)
+            if not isinstance(error, Exception):  # the ordinary way meets the others again
+                raise
+
+    def get(self, side: _Side, call: Call, connection: Connection, reserved: Connection) -> None:
+        """Ask for the object. Raises where there can be no such request, or no connection any more."""
+        self._exchange(side, connection, call, b"")
         self._reserved = reserved
 
     def cancel(self) -> None:
         """Give up. `done` is called."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._end(None)
+            return
         error = TransportError("the copy was given up")
         error.retryable = False
         self._connection.fail(error)

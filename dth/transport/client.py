@@ -89,11 +89,19 @@ class PooledClient:
             error.retryable = False
             raise error from exc
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether no proxy reads the requests."""
+        return self._asked is None
+
     def take(self) -> Connection | None:
-        """An idle connection for one exchange by callbacks (`Connection.begin`). None where there is none, and where a proxy
-        reads the requests. Who takes it begins an exchange, or calls
-        `Connection.give_back`."""
-        return None if self._asked else self._pool.take_idle()
+        """An idle connection for one exchange by callbacks (`Connection.begin`); None where there is none. Who takes it begins
+        an exchange, or calls `Connection.give_back`."""
+        return self._pool.take_idle()
+
+    async def acquire(self) -> Connection:
+        """As `take`, but it opens a connection, or waits for one, where none is idle."""
+        return await self._pool.acquire()
 
     async def _exchange(self, method: str, head: bytes, body: Body, length: int) -> Answer:
         """The answer's head, on whichever connection is fit for the request."""

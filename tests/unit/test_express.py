@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dth.errors import DthError
+from dth.errors import ConnectFailed, DthError
 from dth.flow.budget import ByteBudget
 from dth.flow.limiter import Limiter
 from dth.messages import ObjectEntry
@@ -28,6 +28,7 @@ from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.result import Copied
 from dth.transport.base import HttpClient, Origin, Timeouts
 from dth.transport.client import PooledClient
+from dth.transport.connection import Connection
 from dth.worker.express import GIVEN_BACK, ExpressLane
 from tests.servers.express_peers import Answered, Fault, Peer, answer, connecting
 from tests.unit.store_fakes import KEYS
@@ -288,6 +289,70 @@ async def test_a_lane_whose_objects_are_not_plain_leaves_the_rest_alone() -> Non
             await other.close()
     assert (sorted(back), ended) == (list(range(40)), [])
     assert destination.requests.count("PUT") < GIVEN_BACK + 8
+
+
+async def test_connections_that_are_missing_are_opened() -> None:
+    source, destination = Peer(), Peer()
+    one, other = store(Side.SOURCE), store(Side.DESTINATION)
+    ctx = context(one, other)
+    worker, ended, back = Worker(ctx), list[Copied](), list[int]()
+    objects = {f"{number:02}": (BODY, "") for number in range(60)}
+    source.objects |= objects
+    entries = [entry(key, BODY) for key in sorted(objects)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dth.transport.pool.connect", connecting({"source": source, "destination": destination}))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+
+                async def ordinary(number: int) -> None:
+                    async with ctx.limiter.slot(len(BODY)):
+                        ended.append(await copy_object(entries[number], ctx))
+
+                def hand_back(number: int) -> None:
+                    back.append(number)
+                    tasks.create_task(ordinary(number))
+
+                express = await express_for(ctx)
+                assert express is not None
+                lane = ExpressLane(
+                    express, cast("Any", worker), ctx, lambda _, copied, __: ended.append(copied), hand_back
+                )
+                await lane.run([(number, listed, listed.key) for number, listed in enumerate(entries)])
+        finally:
+            await one.close()
+            await other.close()
+    assert destination.objects == objects
+    assert len(ended) == 60
+    assert back == []
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_a_lane_that_gets_no_connection_frees_everything(cancelled: bool) -> None:
+    one, other = store(Side.SOURCE), store(Side.DESTINATION)
+    ctx = context(one, other)
+    worker, ended, back = Worker(ctx), list[Copied](), list[int]()
+
+    async def connect(*_: object) -> Connection:
+        if cancelled:
+            await asyncio.sleep(60)
+        raise ConnectFailed("nobody is there", sent=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dth.transport.pool.connect", connect)
+        try:
+            lane = await lane_of(ctx, worker, ended, back)
+            running = asyncio.create_task(lane.run([(number, entry("key", BODY), "key") for number in range(9)]))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if cancelled:
+                assert ctx.limiter.in_flight == 4
+                running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        finally:
+            await one.close()
+            await other.close()
+    assert (ctx.limiter.in_flight, ctx.budget.in_use, ended) == (0, 0, [])
+    assert sorted(back) == ([] if cancelled else list(range(9)))
 
 
 async def open_connections(*stores: S3Store) -> None:
