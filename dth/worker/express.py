@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 
 from dth.messages import ObjectEntry
@@ -42,6 +43,8 @@ class ExpressLane:
         self._in_a_row = 0
         self._idle = asyncio.Event()
         self._closed = False
+        # Callbacks of a connection run in the context of the task that opened it, which may have held a slot.
+        self._here = copy_context()
 
     async def run(self, entries: Sequence[Entry]) -> None:
         """Returns when all trips have ended; what is under way when this is cancelled is given up."""
@@ -99,4 +102,4 @@ class ExpressLane:
             self._copied(position, copied, process.limiter.now() - since)
         elif not self._closed:
             self._in_a_row += 1
-            self._ordinary(position)
+            self._here.copy().run(self._ordinary, position)

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 from base64 import b64encode
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,7 @@ class Wire:
         self._peer = peer
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # of who opened it, as uvloop does
         self._sent = b""
         self._closed = False
 
@@ -80,9 +82,9 @@ class Wire:
         edges = [0, *sorted({cut for cut in self._peer.cuts if 0 < cut < len(heard)}), len(heard)]
         for start, stop in itertools.pairwise(edges):
             if stop > start:
-                self._loop.call_soon(self._deliver, heard[start:stop])
+                self._loop.call_soon(self._deliver, heard[start:stop], context=self._context)
         if breaks_at is not None:
-            self._loop.call_soon(self._lose, ConnectionResetError("reset"))
+            self._loop.call_soon(self._lose, ConnectionResetError("reset"), context=self._context)
 
     def _deliver(self, piece: bytes) -> None:
         if not self._closed:
