@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dth.errors import DthError
 from dth.model import Attributes, ByteSpan, Entry, Generation, ObjectHead, Tags
 from dth.states import RestoreState
 from dth.transport.base import Body
@@ -344,10 +345,10 @@ class Express(Protocol):
         generation: Generation,
         dest_key: str,
         options: Callable[[ObjectHead], PutOptions | None],
-        done: Callable[[Written | None], None],
+        done: Callable[[Written | DthError | None], None],
     ) -> Trip | None:
         """Set out with exactly this generation of the object, and write it with `options` (None: not by this way). `done` is
-        called once: with what was written, or None where the object must be copied in the ordinary way. Returns None,
+        called once: with what was written, or with None or the error where the object must be copied in the ordinary way. Returns None,
         with nothing sent and `done` not called, where either side has no idle connection, or no such request can be made."""
         ...
 

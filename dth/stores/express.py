@@ -23,8 +23,8 @@ from dth.transport.pace import PacedClient
 
 Options = Callable[[ObjectHead], PutOptions | None]
 """What the object is to be written with; None where it is none for the express."""
-Done = Callable[[Written | None], None]
-"""Called once, when the trip has ended; None where it has no result."""
+Done = Callable[[Written | DthError | None], None]
+"""Called once, when the trip has ended: with its result, the error where there was one, or None."""
 
 _OK = 200
 
@@ -188,26 +188,27 @@ class Trip:
 
     def finish(self) -> None:
         """The answer is whole."""
-        written = None
+        result: Written | DthError | None = None
         try:
             if self.status != _OK:
                 refusal = read_refusal(self.status, self.headers, bytes(self._body))
                 raise error_of(self._side.bucket.question(self._call), refusal)
             if self._reserved is None:
-                written = self._destination.writing.checked(self._call, self, bytes(self._body))
+                result = self._destination.writing.checked(self._call, self, bytes(self._body))
             elif self._put(self._reserved):
                 return
         except DthError as error:
+            result = error
             self._side.bucket.asked_again(error)
         except Exception:  # noqa: BLE001, S110 - a defect of ours; in the ordinary way it gets a name
             pass
-        self._end(written)
+        self._end(result)
 
     def break_off(self, error: TransportError) -> None:
         """The answer will not be whole."""
         if not self._connection.was_stale:
             self._side.bucket.asked_again(error)
-        self._end(None)
+        self._end(error)
 
     def _put(self, reserved: Connection) -> bool:
         """The object is here: write it. False where that is not for the express."""
@@ -229,10 +230,10 @@ class Trip:
         self._body = b""
         side.send(connection, call, body, self)
 
-    def _end(self, written: Written | None) -> None:
+    def _end(self, result: Written | DthError | None) -> None:
         reserved, self._reserved = self._reserved, None
         if reserved is not None:
             reserved.give_back()
         done, self._done = self._done, None
         if done is not None:
-            done(written)
+            done(result)

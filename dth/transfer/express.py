@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dth.errors import DigestRefused, DthError
+from dth.events import Notice
 from dth.messages import ObjectEntry
 from dth.model import ObjectHead
 from dth.multipart.checksum import is_md5
@@ -61,8 +63,10 @@ def plain_options(ctx: CopyContext) -> Callable[[ObjectHead], PutOptions | None]
     return of
 
 
-def plain_copy(entry: ObjectEntry, written: Written | None) -> Copied | None:
-    """The copy that a trip has made; None where it has made none, or one that needs another look."""
-    if written is None or written.etag != entry.etag:
+def plain_copy(entry: ObjectEntry, written: Written | DthError | None, ctx: CopyContext) -> Copied | None:
+    """The copy that a trip has made; None where it has made none, or one that needs another look. Damage is told."""
+    if isinstance(written, DigestRefused):
+        ctx.emit(Notice("warning", "sent_again", str(written)))
+    if not isinstance(written, Written) or written.etag != entry.etag:
         return None
     return Copied(Outcome.DONE, entry.size, entry.etag, written.etag, VerifiedBy.CONTENT_MD5)

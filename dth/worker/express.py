@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 
+from dth.errors import DthError
 from dth.messages import ObjectEntry
 from dth.model import Generation
 from dth.stores.base import Express, Trip, Written
@@ -36,6 +37,7 @@ class ExpressLane:
     ) -> None:
         self._express = express
         self._process = process
+        self._context = context
         self._options = plain_options(context)
         self._copied = copied
         self._ordinary = ordinary
@@ -88,11 +90,11 @@ class ExpressLane:
             self._trips[position] = trip
         return True
 
-    def _ended(self, position: int, listed: ObjectEntry, since: float, written: Written | None) -> None:
+    def _ended(self, position: int, listed: ObjectEntry, since: float, written: Written | DthError | None) -> None:
         del self._trips[position]
         if not self._trips:
             self._idle.set()
-        copied = plain_copy(listed, written)
+        copied = plain_copy(listed, written, self._context)
         process = self._process
         process.budget.release(listed.size)
         process.limiter.release(listed.size, succeeded=copied is not None, since=since)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dth.errors import ConnectFailed, DthError
+from dth.events import Emit
 from dth.flow.budget import ByteBudget
 from dth.flow.limiter import Limiter
 from dth.messages import ObjectEntry
@@ -92,10 +94,12 @@ def context(source: S3Store, destination: S3Store, **changed: Any) -> CopyContex
     return CopyContext(job, "run", "p", budget, limiter, ledger, lambda _: None, lambda: 1e12, redelivered=False)
 
 
-async def copied_by(way: str, source: Peer, destination: Peer, data: bytes = BODY) -> Ended:
+async def copied_by(
+    way: str, source: Peer, destination: Peer, data: bytes = BODY, emit: Emit = lambda _: None
+) -> Ended:
     """Copy `key`; a first copy of `warm` has opened a connection on each side."""
     one, other = store(Side.SOURCE), store(Side.DESTINATION)
-    ctx = context(one, other)
+    ctx = replace(context(one, other), emit=emit)
     worker = Worker(ctx)
     source.objects |= {"warm": (b"w", "text/plain"), "key": (data, "text/html")}
     source_fault, source.fault = source.fault, None
@@ -269,6 +273,14 @@ async def test_each_odd_answer_ends_as_in_the_ordinary_way(method: str) -> None:
             *((always("GET", said), None) if method == "GET" else (None, always("PUT", said)))
         )
         assert_equal(ordinary, express)
+
+
+async def test_bytes_that_arrive_damaged_are_told_and_sent_again() -> None:
+    refusal = answer("400 Bad Request", {}, b"<Error><Code>BadDigest</Code></Error>")
+    said: list[Any] = []
+    ended = await copied_by("express", Peer(), Peer(fault=once(always("PUT", refusal))), emit=said.append)
+    assert (ended.express, ended.objects) == (False, {"key": (BODY, "text/html")})
+    assert [(notice.level, notice.code) for notice in said] == [("warning", "sent_again")]
 
 
 async def test_a_lane_whose_objects_are_not_plain_leaves_the_rest_alone() -> None:
