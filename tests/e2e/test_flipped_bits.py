@@ -174,7 +174,9 @@ def test_a_flipped_bit_is_found_by_what_the_stores_offer_and_the_report_says_by_
     failed = [event for event in events if event["event"] == "ObjectFailed"]
     assert {event["error_code"] for event in failed} <= {"body_mismatch"}
     found = sum(len(found_on) for _, _, found_on in stage.table.values())
-    assert len(warned) + len(failed) == found, (warned, failed)
+    # Nothing goes to SeaweedFS by the express: there the store's own retry sends a small body again, without a word.
+    silent = "small" in stage.table and stage.destination.kind == "seaweed"
+    assert len(warned) + len(failed) == found - silent, (warned, failed)
 
 
 def test_without_the_check_every_flipped_bit_becomes_the_object(stage: Stage) -> None:
