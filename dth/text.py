@@ -31,6 +31,15 @@ def printable(text: str, *, lines: bool = False, limit: int = LINE_LIMIT) -> str
     return "".join(ch if ch.isprintable() else ch.encode("unicode_escape").decode("ascii") for ch in text)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it. JSON can spell half a surrogate pair, and no file, database or request can hold that."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def word(text: str) -> str:
     """A code or an identifier that somebody else has chosen: up to 64 of `A-Za-z0-9._-`; others become `_`."""
     return _NO_WORD.sub("_", text[:_WORD_LIMIT])

@@ -24,6 +24,7 @@ from dth.settings import (
     source_location,
 )
 from dth.settings.catalog import Entry, entries
+from dth.text import is_unicode
 
 OURS = frozenset({
     "state", "queue", "table", "report", "overlap", "ledger_records", "metrics", "metrics_open", "metrics_emf", "log",
@@ -83,7 +84,7 @@ def read_settings(kind: TaskType, pairs: Sequence[tuple[str, str]]) -> tuple[dic
     extras: dict[str, str] = {}
     current: dict[str, str] = {}
     for name, value in pairs:
-        if len(value) > _MAX_VALUE or "\0" in value:
+        if len(value) > _MAX_VALUE or "\0" in value or not is_unicode(value):
             raise Refused("settings", f"{name} is too long, or holds a character that no setting may hold")
         if name in DEPLOYMENT:
             extras[name] = value

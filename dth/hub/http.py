@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from dth.hub import serve
@@ -111,10 +111,12 @@ async def _body(request: Request) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _json(body: Mapping[str, Any], status: int = 200) -> JSONResponse:
-    return JSONResponse(body, status, headers={"cache-control": "no-store"})
+def _json(body: Mapping[str, Any], status: int = 200) -> Response:
+    """In ASCII: a key may hold half a surrogate pair, which UTF-8 has no bytes for."""
+    headers = {"cache-control": "no-store"}
+    return Response(json.dumps(body), status, headers, media_type="application/json")
 
 
-def _error(status: int, code: str, message: str, hint: str = "") -> JSONResponse:
+def _error(status: int, code: str, message: str, hint: str = "") -> Response:
     extensions = {"code": code, **({"hint": hint} if hint else {})}
     return _json({"errors": [{"message": message, "extensions": extensions}]}, status)

@@ -19,6 +19,7 @@ from dth.hub.schedule import parse_schedule
 from dth.hub.serve import Table
 from dth.hub.states import PROGRESS, RunKind, SeriesName, TaskState, TaskType
 from dth.hub.wanted import Wanted
+from dth.text import is_unicode
 
 Args = Mapping[str, Any]
 MAX_PAGE = 1000
@@ -164,6 +165,8 @@ class Original:
         pairs = [(one["ParameterKey"], one["ParameterValue"] or "") for one in given.get("parameters") or ()]
         pairs = [(key, unquote(value) if key in _ENCODED else value) for key, value in pairs]
         description = unquote(given.get("description") or "")
+        if not is_unicode(description):
+            raise Refused("settings", "a description is whole Unicode characters")
         if len(description) > 250:  # noqa: PLR2004 - the original's
             raise Refused("settings", "a description has 250 characters at most")
         settings, extras = forms.read_settings(kind, pairs)

@@ -19,6 +19,7 @@ from dth.hub.serve import Table
 from dth.hub.states import LogLevel, RunKind, SeriesName, TaskSort, TaskState, TaskType
 from dth.hub.wanted import Wanted
 from dth.stores.providers import PROFILES
+from dth.text import is_unicode
 
 Args = Mapping[str, Any]
 DEMO_TASK = "00000000-0000-4000-8000-64746864656d"
@@ -215,6 +216,8 @@ class Changes(_Part):
         name, description = (given.get("name") or "").strip(), given.get("description") or ""
         if len(name) > MAX_NAME or len(description) > MAX_DESCRIPTION:
             raise Refused("settings", f"a name has {MAX_NAME} characters at most, a description {MAX_DESCRIPTION}")
+        if not is_unicode(name + description):
+            raise Refused("settings", "a name and a description are whole Unicode characters")
         base = there or TaskRow(id=str(uuid.uuid4()), type=kind)
         if base.type is not kind:
             raise Refused("settings", "a task's type cannot be changed", "make a new task")

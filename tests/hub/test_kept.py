@@ -19,7 +19,7 @@ from dth.settings.catalog import entries
 from tests.e2e.harness import command
 from tests.servers.aws import Aws
 
-from .hubs import HubProcess, alone, until
+from .hubs import HubProcess, Told, alone, until
 
 NOWHERE = {
     "src_bucket": "photos", "src_endpoint": "http://127.0.0.1:9", "src_region": "us-east-1", "src_credentials": "anonymous",
@@ -154,3 +154,16 @@ def test_names_of_secrets_are_listed_and_nothing_that_is_in_them(ministack: Aws,
         assert "hidden-away" not in json.dumps(listed)
     finally:
         running.end()
+
+
+@pytest.mark.parametrize("field", ["name", "description", "src_prefix"])
+def test_text_that_no_file_can_hold_is_refused_in_words(hub: HubProcess, field: str) -> None:
+    settings, others = dict(NOWHERE), {"name": "a"}
+    (settings if field == "src_prefix" else others)[field] = "half \ud800"
+    with pytest.raises(Told, match="character"):
+        hub.save(settings, run=False, **others)
+
+
+def test_an_answer_may_repeat_what_utf_8_cannot_hold(hub: HubProcess) -> None:
+    with pytest.raises(Told, match="half"):
+        hub.save({**NOWHERE, "half \ud800": "1"}, run=False, name="a")
