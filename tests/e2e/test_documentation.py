@@ -54,6 +54,7 @@ class Stage:
         for name, value in {
             "EVENT_QUEUE_URL": f"{queue}/photos-events",
             "QUEUE_URL": f"{queue}/photos",
+            "TABLE_NAME": "photos",
             "--queue URL": f"--queue {queue}/dth",
             "https://minio.example:9000": self.second,
             "http://127.0.0.1:9000": self.first,
