@@ -19,6 +19,7 @@ class Record:
         self._emit = emit
         self._tally = Tally()
         self._said: set[Event] = set()
+        self._began: dict[str, float] = {}
 
     def note(self, event: Event) -> None:
         """Take one event. What every process of a run notices is passed on once."""
@@ -34,6 +35,7 @@ class Record:
         for run_id in list(self._tally.runs):
             run = await ledger.run(run_id)
             if run is not None:
+                self._began[run_id] = run.started_at
                 counts, noun = run.counts, settings.noun_of(run.job_settings)
                 ends = counts.done, counts.skipped, counts.failed, counts.bytes
                 behind = [dict(getattr(run.breakdown, kind)) for kind in KINDS]
@@ -44,7 +46,8 @@ class Record:
         its failures, where a finder has run after it (`newest_speaks`)."""
         if interrupted:
             return self._tally.summary(exit_code=ExitCode.INTERRUPTED)
-        runs = list(self._tally.runs.values())
+        # In the order in which they began: a worker may hear of a later one first.
+        runs = sorted(self._tally.runs.values(), key=lambda run: self._began.get(run.run_id, 0.0))
         speaking = runs[-1:] if newest_speaks else runs
         failed = (
             self._tally.buried > 0

@@ -131,7 +131,11 @@ class EntriesWorker:
             async with self._process.leases.window(held), asyncio.TaskGroup() as entries:
 
                 def ordinary(position: int) -> None:
-                    entries.create_task(one(position, message.objects[position]))
+                    copying = one(position, message.objects[position])
+                    try:
+                        entries.create_task(copying)
+                    except RuntimeError:  # another entry has ended them all: this one leaves with the remainder
+                        copying.close()
 
                 way = await express_for(context) if work is self._copy else None
                 plain: list[Entry] = []
