@@ -36,7 +36,7 @@ class Timeouts:
 
 
 class AnswerHead(Protocol):
-    """What an answer's head says. `length`: bytes of the body as declared; None when chunked or delimited by close."""
+    """What an answer's head says."""
 
     @property
     def status(self) -> int:
@@ -45,12 +45,12 @@ class AnswerHead(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By lower-case name."""
+        """By lower-case name. Repeated headers are joined with `, `, except conflicting framing, which is refused."""
         ...
 
     @property
     def length(self) -> int | None:
-        """See the class."""
+        """Bytes of the body as declared; None when chunked or delimited by close."""
         ...
 
 
@@ -75,27 +75,12 @@ class Receiver(Protocol):
         ...
 
 
-class Response(Protocol):
+class Response(AnswerHead, Protocol):
     """An answer whose head has been read and whose body is still on the wire.
 
     Whoever holds it ends it in one of three ways: `read`, iterating to the end (both return the connection to the
     pool), or `close` (idempotent; drops the connection unless the body is already through).
     """
-
-    @property
-    def status(self) -> int:
-        """Three digits; never 1xx."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By lower-case name. Repeated headers are joined with `, `, except conflicting framing, which is refused."""
-        ...
-
-    @property
-    def length(self) -> int | None:
-        """Bytes of the body as declared; None when chunked or delimited by close."""
-        ...
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises ProtocolViolation past `limit` bytes, ConnectionLost where it ends early."""
