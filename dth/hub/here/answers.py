@@ -115,13 +115,13 @@ class Answers:
                 reckoning.error = "it ended without a reason; see the hub's folder"
         text = json.dumps(reckoning.to_json())
         place = getattr(reckoning, "place", "") if over else ""
-        check = json.dumps({"id": answer_id, "state": state.value, "at": time.time(), "ok": is_fine(reckoning)})
+        check = {"id": answer_id, "state": state.value, "at": time.time(), "ok": is_fine(reckoning)} if place else {}
 
         def work(db: Any) -> None:
             change = "UPDATE answers SET state = ?, position = ?, fields = ? WHERE id = ?"
             db.execute(change, (state.value, position, text, answer_id))
             if place:  # kept for longer than the answer
-                db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (CHECKED + place, check))
+                db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (CHECKED + place, json.dumps(check)))
 
         await self._database.write(work, durable=False)
 
