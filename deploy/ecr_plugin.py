@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import CfnOutput, CfnRule, CfnRuleAssertion, Fn, Stack
+from aws_cdk import Fn, Stack
 from constructs import Construct
 
 from deploy.parameters.read import declare
 from deploy.parts import settings
-from deploy.parts.common import ref
+from deploy.parts.common import outputs, ref, refuse
 from deploy.parts.image_sync import ImageSync
 from deploy.parts.ledger import Ledger
 from deploy.parts.queue import Queue
@@ -27,18 +27,15 @@ class EcrPlugin(Stack):
         ledger = Ledger(self, "Ledger")
         job = settings.fleet(queue, ledger) | settings.images()
         sync = ImageSync(self, "Sync", parameters, queue=queue, ledger=ledger, topic=topic, settings=job)
-        CfnRule(
+        refuse(
             self,
             "PublicImagesAreSelected",
-            rule_condition=Fn.condition_equals(ref("sourceType"), "Public"),
-            assertions=[
-                CfnRuleAssertion(
-                    assert_=Fn.condition_equals(ref("srcList"), "SELECTED"),
-                    assert_description="With sourceType Public, srcList has to be SELECTED: nobody lists them all",
-                )
-            ],
+            Fn.condition_equals(ref("sourceType"), "Public"),
+            Fn.condition_equals(ref("srcList"), "SELECTED"),
+            "With sourceType Public, srcList has to be SELECTED: nobody lists them all",
         )
-        for id_, description, value in (
+        outputs(
+            self,
             ("DynamoDBTable", "DynamoDB Table Name", ledger.name),
             ("QueueName", "Queue Name", queue.name),
             ("DeadLetterQueueName", "Dead Letter Queue Name", queue.dead.attr_queue_name),
@@ -46,5 +43,4 @@ class EcrPlugin(Stack):
             ("StackName", "Stack Name", ref("AWS::StackName")),
             ("StateMachineArn", "SFN ARN", sync.machine.arn),
             ("WorkerLogGroup", "Worker Log Group Name", sync.logs.ref),
-        ):
-            CfnOutput(self, f"Output{id_}", description=description, value=value).override_logical_id(id_)
+        )

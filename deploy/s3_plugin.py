@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import CfnOutput, CfnRule, CfnRuleAssertion, Fn, Stack
+from aws_cdk import Fn, Stack
 from constructs import Construct
 
 from deploy.parameters.read import declare
 from deploy.parts import settings
-from deploy.parts.common import ref, role
+from deploy.parts.common import outputs, ref, refuse, role
 from deploy.parts.dashboard import Dashboard
 from deploy.parts.events import Events, sender
 from deploy.parts.finder import Finder
@@ -54,7 +54,8 @@ class S3Plugin(Stack):
         Events(self, "Events", parameters, queue)
         Dashboard(self, "Dashboard", home, queue.name)
         self._rules()
-        for id_, description, value in (
+        outputs(
+            self,
             ("DynamoDBTable", "DynamoDB Table Name", ledger.name),
             ("SplitPartDynamoDBTable", "Split Part DynamoDB Table Name", ledger.name),
             ("QueueName", "Queue Name", queue.name),
@@ -67,33 +68,19 @@ class S3Plugin(Stack):
             ("WorkerGroup", "Worker ASG Name", Fn.sub(GROUP)),
             ("QueueUrl", "Queue URL, for dth status and dth redrive", queue.url),
             ("ClusterName", "ECS Cluster Name", home),
-        ):
-            CfnOutput(self, f"Output{id_}", description=description, value=value).override_logical_id(id_)
+        )
 
     def _rules(self) -> None:
         """What CloudFormation refuses before it makes anything."""
         kinds = [Fn.condition_equals(ref("launchType"), one) for one in ("EC2", "EC2_SPOT")]
         there = Fn.condition_not(Fn.condition_equals(ref("artefact"), ""))
-        CfnRule(
+        refuse(
             self,
             "InstancesNeedAnArtefact",
-            rule_condition=Fn.condition_or(*kinds),
-            assertions=[
-                CfnRuleAssertion(
-                    assert_=there,
-                    assert_description="EC2 workers need the parameter artefact; or choose launchType FARGATE",
-                )
-            ],
+            Fn.condition_or(*kinds),
+            there,
+            "EC2 workers need the parameter artefact; or choose launchType FARGATE",
         )
         keyed = Fn.condition_not(Fn.condition_equals(ref("destPutObjectSSEKmsKeyId"), ""))
         kms = Fn.condition_equals(ref("destPutObjectSSEType"), "AWS_KMS")
-        CfnRule(
-            self,
-            "AKeyNeedsKms",
-            rule_condition=keyed,
-            assertions=[
-                CfnRuleAssertion(
-                    assert_=kms, assert_description="destPutObjectSSEKmsKeyId needs destPutObjectSSEType AWS_KMS"
-                )
-            ],
-        )
+        refuse(self, "AKeyNeedsKms", keyed, kms, "destPutObjectSSEKmsKeyId needs destPutObjectSSEType AWS_KMS")

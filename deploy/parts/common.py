@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aws_cdk import CfnCondition, CfnParameter, CfnResource, Fn, Token
+from aws_cdk import CfnCondition, CfnOutput, CfnParameter, CfnResource, CfnRule, CfnRuleAssertion, Fn, Token
+from aws_cdk import ICfnRuleConditionExpression as Expression
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -17,6 +18,18 @@ def when(resource: CfnResource, condition: CfnCondition | None) -> None:
     """Make the resource only where the condition holds."""
     if condition is not None:
         resource.cfn_options.condition = condition
+
+
+def outputs(scope: Construct, *rows: tuple[str, str, Any]) -> None:
+    """The stack's outputs: name, description, value."""
+    for name, description, value in rows:
+        CfnOutput(scope, f"Output{name}", description=description, value=value).override_logical_id(name)
+
+
+def refuse(scope: Construct, name: str, where: Expression, unless: Expression, why: str) -> None:
+    """What CloudFormation refuses before it makes anything."""
+    assertion = CfnRuleAssertion(assert_=unless, assert_description=why)
+    CfnRule(scope, name, rule_condition=where, assertions=[assertion])
 
 
 def ref(name: str) -> str:
