@@ -338,3 +338,10 @@ class Hub:
     demo: Demo | None = None
     region: str = ""
     confined: bool = False
+
+    async def task(self, task_id: str) -> TaskRow:
+        """One task. Raises Refused `no_such_task`."""
+        row = await self.tasks.get(task_id)
+        if row is None:
+            raise Refused("no_such_task", "there is no such task", "it may have been deleted; look at the list")
+        return row

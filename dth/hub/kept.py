@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dth.hub import forms, shapes, spelling
-from dth.hub.base import Hub, Refused, Revision, Saved, TaskRow, Who
+from dth.hub.base import Hub, Revision, Saved, Who
 from dth.hub.serve import Table
 from dth.hub.wanted import Wanted
 
@@ -27,15 +27,9 @@ class Kept:
             ("Query", "spellings"): self.spellings,
         }
 
-    async def _task(self, task_id: str) -> TaskRow:
-        row = await self._hub.tasks.get(task_id)
-        if row is None:
-            raise Refused("no_such_task", "there is no such task", "it may have been deleted; look at the list")
-        return row
-
     async def revisions(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """A task as it was saved, the newest first."""
-        row = await self._task(args["taskId"])
+        row = await self._hub.task(args["taskId"])
         found = await self._hub.tasks.revisions(row.id, int(args.get("limit") or 20), args.get("after") or "")
         return {"items": [_revision(one) for one in found.items], "after": found.after or None}
 
@@ -45,7 +39,7 @@ class Kept:
 
     async def spellings(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """The same task in other spellings."""
-        row = await self._task(args["taskId"])
+        row = await self._hub.task(args["taskId"])
         return {
             "command": spelling.command(row.type, row.settings),
             "jobFile": spelling.job_file(row.settings),

@@ -46,12 +46,6 @@ class _Part:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    async def _task(self, task_id: str) -> TaskRow:
-        row = await self._hub.tasks.get(task_id)
-        if row is None:
-            raise Refused("no_such_task", "there is no such task", "it may have been deleted; look at the list")
-        return row
-
     async def _shown(self, row: TaskRow, wanted: Wanted) -> dict[str, Any]:
         latest = (await self._hub.tasks.latest([row.latest_run])).get(row.latest_run)
         return shapes.task(row, latest, wanted)
@@ -135,7 +129,7 @@ class Questions(_Part):
     async def records(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """What became of objects."""
         query = RecordQuery(
-            task_id=(await self._task(args["taskId"])).id,
+            task_id=(await self._hub.task(args["taskId"])).id,
             run_id=args.get("runId") or "",
             outcomes=tuple(args.get("outcomes") or ()),
             code=args.get("code") or "",
@@ -147,12 +141,12 @@ class Questions(_Part):
 
     async def story(self, args: Args, _who: Who, _wanted: Wanted) -> Mapping[str, Any]:
         """All about one key."""
-        return await self._hub.records.story(await self._task(args["taskId"]), args["key"])
+        return await self._hub.records.story(await self._hub.task(args["taskId"]), args["key"])
 
     async def series(self, args: Args, _who: Who, _wanted: Wanted) -> list[dict[str, Any]]:
         """Figures over time."""
         names = [SeriesName(name) for name in args["names"]]
-        row = await self._task(args["taskId"])
+        row = await self._hub.task(args["taskId"])
         start, end = _moment(args.get("from")), _moment(args.get("to"))
         found = await self._hub.samples.series(row.id, names, start, end, args.get("points") or 120)
         return [shapes.series(one) for one in found]
@@ -160,7 +154,7 @@ class Questions(_Part):
     async def logs(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """What processes said."""
         query = LogQuery(
-            task_id=(await self._task(args["taskId"])).id,
+            task_id=(await self._hub.task(args["taskId"])).id,
             process=args.get("process") or "",
             level=LogLevel(args["level"]) if args.get("level") else None,
             contains=args.get("contains") or "",
@@ -233,7 +227,7 @@ class Changes(_Part):
     async def save(self, args: Args, who: Who, wanted: Wanted) -> dict[str, Any]:
         """Add or change a task, and run it unless that is not wanted. One that is under way is only changed: its next run
         has the new settings."""
-        there = await self._task(args["id"]) if args.get("id") else None
+        there = await self._hub.task(args["id"]) if args.get("id") else None
         row = self._read(args["input"], who, there)
         if there is None or row.schedule != there.schedule:
             schedule = parse_schedule(row.schedule)
@@ -243,12 +237,12 @@ class Changes(_Part):
         saved = await self._hub.tasks.save(row, args.get("revision"))
         if args.get("run") and _starts(saved, there):
             await self._hub.launcher.start(saved, RunKind.SYNC, {})
-            saved = await self._task(saved.id)
+            saved = await self._hub.task(saved.id)
         return await self._shown(saved, wanted)
 
     async def run(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """Start it now."""
-        row = await self._task(args["id"])
+        row = await self._hub.task(args["id"])
         options = {"plan": args.get("planId") or "", "verify": bool(args.get("verify"))}
         return shapes.run(await self._hub.launcher.start(row, RunKind.SYNC, options))
 
@@ -262,19 +256,19 @@ class Changes(_Part):
         if row != there:
             row = await self._hub.tasks.save(row, None)
         await self._hub.launcher.start(row, RunKind.SYNC, {"verify": True, "download": True})
-        return await self._shown(await self._task(DEMO_TASK), wanted)
+        return await self._shown(await self._hub.task(DEMO_TASK), wanted)
 
     async def pause(self, args: Args, _who: Who, wanted: Wanted) -> dict[str, Any]:
         """Finish what is in flight, then rest."""
-        return await self._shown(await self._hub.launcher.pause(await self._task(args["id"])), wanted)
+        return await self._shown(await self._hub.launcher.pause(await self._hub.task(args["id"])), wanted)
 
     async def resume(self, args: Args, _who: Who, wanted: Wanted) -> dict[str, Any]:
         """Go on."""
-        return await self._shown(await self._hub.launcher.resume(await self._task(args["id"])), wanted)
+        return await self._shown(await self._hub.launcher.resume(await self._hub.task(args["id"])), wanted)
 
     async def limit(self, args: Args, who: Who, wanted: Wanted) -> dict[str, Any]:
         """Change how much it may use."""
-        row = await self._task(args["id"])
+        row = await self._hub.task(args["id"])
         bandwidth, workers = args.get("bandwidth"), args.get("workers")
         settings = {**row.settings}
         for name, value in (("bandwidth", bandwidth), ("processes", workers)):
@@ -288,18 +282,18 @@ class Changes(_Part):
 
     async def verify(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """Compare both sides, writing nothing."""
-        row = await self._task(args["id"])
+        row = await self._hub.task(args["id"])
         return shapes.run(await self._hub.launcher.start(row, RunKind.VERIFY, {"download": bool(args.get("download"))}))
 
     async def redrive(self, args: Args, _who: Who, _wanted: Wanted) -> dict[str, Any]:
         """Try again what failed."""
-        row = await self._task(args["id"])
+        row = await self._hub.task(args["id"])
         options = {"codes": list(args.get("codes") or ()), "run": args.get("runId") or ""}
         return shapes.run(await self._hub.launcher.start(row, RunKind.REDRIVE, options))
 
     async def delete(self, args: Args, _who: Who, _wanted: Wanted) -> str:
         """Forget it."""
-        row = await self._task(args["id"])
+        row = await self._hub.task(args["id"])
         await self._hub.tasks.delete(row.id, keep_records=args.get("keepRecords", True))
         return row.id
 
