@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.hub.test_failures import Refusing
+from tests.hub.refusing import Refusing
 from tests.servers import chromium
 from tests.servers.s3server import S3Server
 

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect
 
 from tests.hub.hubs import HubProcess, hub_between
-from tests.hub.test_failures import Refusing
+from tests.hub.refusing import Refusing
 from tests.hub.test_life import new_bucket
 from tests.servers.s3server import S3Server
 

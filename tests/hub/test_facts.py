@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.servers.s3server import S3Server
 
-from .hubs import HubProcess, hub_between, until
-from .test_failures import Refusing
+from .hubs import HubProcess, until
+from .refusing import Refusing
 from .test_life import contents, filled, new_bucket
 
 pytestmark = [pytest.mark.seaweed, pytest.mark.slow]
@@ -23,20 +21,6 @@ STORY = f"""query($id: ID!, $key: String!) {{ story(taskId: $id, key: $key) {{
     key destKey action rule sourceError destinationError source {{ {FACTS} }} destination {{ {FACTS} }}
     records {{ key outcome verifiedBy runId }} }} }}"""
 WORKERS = "state workers { name host pid state objectsInFlight cpu memory since seenAt } queue { waiting inHand }"
-
-
-@pytest.fixture
-def refusing(seaweed: S3Server) -> Iterator[Refusing]:
-    front = Refusing(seaweed)
-    yield front
-    front.close()
-
-
-@pytest.fixture
-def hub(tmp_path: Path, seaweed: S3Server) -> Iterator[tuple[HubProcess, dict[str, str]]]:
-    running, settings = hub_between(tmp_path, seaweed, seaweed)
-    yield running.start(), settings
-    running.end()
 
 
 def test_a_run_tells_of_its_workers_and_of_throttling_and_both_sides_tell_of_a_key(
