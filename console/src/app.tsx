@@ -6,7 +6,7 @@ import { Tasks } from "./pages/tasks";
 import { type Prefs, setPrefs, usePrefs } from "./prefs";
 import { useWay } from "./session";
 import { Icon } from "./ui/icons";
-import { Badge, Empty, Loading, Menu } from "./ui/parts";
+import { Badge, Loading, Menu, NotThere } from "./ui/parts";
 
 const TaskPage = lazy(() => import("./pages/task").then((page) => ({ default: page.TaskPage })));
 const Edit = lazy(() => import("./pages/edit").then((page) => ({ default: page.Edit })));
@@ -68,22 +68,9 @@ export function App() {
 }
 
 function Nowhere() {
-  const { t } = useText();
   return (
     <div className="page">
-      <section className="card">
-        <Empty
-          page
-          title={t("nowhere.title")}
-          actions={
-            <Link className="btn" to="/">
-              {t("nav.tasks")}
-            </Link>
-          }
-        >
-          {t("nowhere.text")}
-        </Empty>
-      </section>
+      <NotThere title="nowhere.title" text="nowhere.text" />
     </div>
   );
 }

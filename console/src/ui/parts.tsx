@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
+import { Link } from "react-router";
 import { type Key, useText } from "../i18n";
 import { Icon, type IconName } from "./icons";
 
@@ -109,6 +110,26 @@ export function Empty({
       {children && <p>{children}</p>}
       {actions && <div className="row">{actions}</div>}
     </div>
+  );
+}
+
+/** Takes the place of a page that is not there, and leads back to the tasks. */
+export function NotThere({ title, text }: { title: Key; text: Key }) {
+  const { t } = useText();
+  return (
+    <section className="card">
+      <Empty
+        page
+        title={t(title)}
+        actions={
+          <Link className="btn" to="/">
+            {t("nav.tasks")}
+          </Link>
+        }
+      >
+        {t(text)}
+      </Empty>
+    </section>
   );
 }
 

@@ -6,7 +6,7 @@ import { useChange, useHub, useTask } from "../../api/use";
 import { useText } from "../../i18n";
 import { Icon } from "../../ui/icons";
 import { State } from "../../ui/numbers";
-import { Ask, Button, Empty, Failed, Loading, Menu } from "../../ui/parts";
+import { Ask, Button, Failed, Loading, Menu, NotThere } from "../../ui/parts";
 import { taskName } from "../tasks";
 import { Failures } from "./failures";
 import { Fleet } from "./fleet";
@@ -48,23 +48,7 @@ export function TaskPage() {
   if (!task) {
     return (
       <div className="page">
-        {error ? (
-          <Failed error={error} retry={() => refetch()} />
-        ) : (
-          <section className="card">
-            <Empty
-              page
-              title={t("gone.title")}
-              actions={
-                <Link className="btn" to="/">
-                  {t("nav.tasks")}
-                </Link>
-              }
-            >
-              {t("gone.text")}
-            </Empty>
-          </section>
-        )}
+        {error ? <Failed error={error} retry={() => refetch()} /> : <NotThere title="gone.title" text="gone.text" />}
       </div>
     );
   }
