@@ -6,11 +6,12 @@ here, from their codes.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,17 +55,40 @@ class AwsLogin:
 
 
 class Aws:
-    """Clients of one login and region. `requests` counts calls by name."""
+    """Clients of one login and region. `requests` counts calls by name. `renewed` reads the login anew when it is refused:
+    the secret that holds it may have been rotated."""
 
-    def __init__(self, login: AwsLogin, region: str) -> None:
+    def __init__(
+        self, login: AwsLogin, region: str, *, renewed: Callable[[], Awaitable[AwsLogin]] | None = None
+    ) -> None:
         self._login = login
         self._region = region
+        self._renewed = renewed
+        self._renewing = asyncio.Lock()
         self._stack = contextlib.AsyncExitStack()
         self._clients: dict[str, Any] = {}
         self.requests: Counter[str] = Counter()
 
     async def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """One call, retried by botocore's own policy. `operation` is the API's own name."""
+        login = self._login
+        try:
+            return await self._call(service, operation, arguments)
+        except BadCredentials:
+            if not await self._renew(login):
+                raise
+        return await self._call(service, operation, arguments)
+
+    async def _renew(self, refused: AwsLogin) -> bool:
+        """Whether there is another login than the one that was refused."""
+        async with self._renewing:
+            if self._login == refused and self._renewed:
+                self._login = await self._renewed()
+                if self._login != refused:
+                    self._clients.clear()  # those in use by others stay open until `close`
+            return self._login != refused
+
+    async def _call(self, service: str, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         client = await self.client(service)
         self.requests[operation] += 1
         with _translated(operation):

@@ -68,6 +68,28 @@ class FixedLogin:
         return self.login
 
 
+class SecretLogin:
+    """A login that a secret holds: read once, and again when it is refused, because it may have been rotated."""
+
+    eager = False
+
+    def __init__(self, login: Login, read: Callable[[], Awaitable[Login]]) -> None:
+        self._kept = login
+        self._read = read
+        self._lock = asyncio.Lock()
+
+    async def get(self) -> Login | None:
+        """The one that was read last."""
+        return self._kept
+
+    async def renew(self, refused: Login | None) -> Login | None:
+        """What the secret holds now, unless somebody else has read it since."""
+        async with self._lock:
+            if self._kept == refused:
+                self._kept = await self._read()
+            return self._kept
+
+
 class ExpiringLogin:
     """A login with an end, replaced ahead of it and when it is refused; asked for once, whoever waits for it."""
 

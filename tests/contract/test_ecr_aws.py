@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from dth.ecr.aws import Aws as EcrAws
+from dth.ecr.aws import AwsLogin
+from dth.errors import BadCredentials
 from tests.servers.aws import REGION, Aws
 from tests.servers.imaging import Ran, sync_images
-from tests.servers.registry import Registry
+from tests.servers.registry import Faults, Registry, Request
 
 _RULE = {"tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14}
 LIFECYCLE = {
@@ -141,6 +145,56 @@ async def test_the_list_comes_from_ssm_and_the_login_from_a_secret(ambient: Aws,
         assert set(destination.content()["app"]) == {"v1"}
         assert set(destination.content()["other"]) == {"latest"}
         assert "secret-word" not in repr(ran)
+
+
+async def test_a_secret_rotated_after_it_was_read_is_read_again_when_the_registry_refuses_it(
+    ambient: Aws, tmp_path: Path
+) -> None:
+    name, secrets = f"login-{tmp_path.name}", ambient.client("secretsmanager")
+    secrets.create_secret(Name=name, SecretString='{"username": "me", "password": "old-word"}')
+    with Registry(token_seconds=60, user="me", password="old-word") as source, Registry() as destination:
+        for tag in ("v1", "v2"):
+            source.add_image("app", tag, layers=(tag.encode(),))
+
+        def rotate(request: Request) -> None:
+            del request
+            source.faults = Faults()
+            secrets.put_secret_value(SecretId=name, SecretString='{"username": "me", "password": "new-word"}')
+            source.login = ("me", "new-word")
+
+        source.faults.instead = rotate
+        ran = await sync_images(tmp_path, source.address, destination.address, src_credentials=name)
+        assert source.login == ("me", "new-word")
+        assert (ran.summary.exit_code, ran.summary.done) == (0, 2), ran.failures
+        assert set(destination.content()["app"]) == {"v1", "v2"}
+        assert not {"old-word", "new-word"} & set(repr(ran).split('"'))
+    secrets.close()
+
+
+async def test_keys_rotated_in_their_secret_are_read_again_once_when_aws_refuses_them(ambient: Aws) -> None:
+    del ambient
+    read: list[AwsLogin] = []
+
+    async def renewed() -> AwsLogin:
+        read.append(AwsLogin("", "new", "new"))
+        return read[-1]
+
+    aws = EcrAws(AwsLogin("", "old", "old"), "us-east-1", renewed=renewed)
+    real = aws._call
+
+    async def call(service: str, operation: str, arguments: Any) -> dict[str, Any]:
+        if aws._login.access_key == "old":
+            await asyncio.sleep(0)
+            raise BadCredentials("UnrecognizedClientException")
+        return await real(service, operation, arguments)
+
+    aws._call = call  # type: ignore[method-assign]
+    try:
+        answers = await asyncio.gather(*(aws.call("ecr", "DescribeRepositories") for _ in range(5)))
+        assert all("repositories" in answer for answer in answers)
+        assert len(read) == 1
+    finally:
+        await aws.close()
 
 
 async def test_keys_of_a_secret_open_ecr_and_stale_tags_are_pruned(

@@ -91,7 +91,9 @@ async def test_a_giant_object_ends_as_its_schedule_demands(seed: int, tmp_path: 
         newest = bodies[arena.happened.overwritten]  # a later generation may lack the part whose reading overwrites it
         assert (stored.body if stored else None) == (newest if schedule.outcome is Outcome.DONE else None)
         assert quirky.uploads.open == {}
-        assert quirky.quirks.complete_lost == quirky.quirks.complete_error == 0
+        assert quirky.quirks.complete_error == 0
+        # The first lost answer already makes dth look at the destination, where it finds the object: it need not meet the rest.
+        assert quirky.quirks.complete_lost < lost or not lost
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the step", "after the step"])

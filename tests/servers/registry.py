@@ -135,7 +135,7 @@ class Registry:
         self.authorizations: list[str] = []
         self.errors: list[BaseException] = []
         self._token_seconds = token_seconds
-        self._login = (user, password)
+        self.login = (user, password)
         self._sink = sink
         self._tokens: dict[str, tuple[float, set[str]]] = {}
         self._sessions: dict[str, tuple[str, bytearray, Any, list[int]]] = {}
@@ -384,7 +384,7 @@ class Exchange:
     async def token(self) -> None:
         import base64
 
-        user, password = self.registry._login
+        user, password = self.registry.login
         if user:
             given = self.headers.get("authorization", "").removeprefix("Basic ")
             if base64.b64decode(given or b"").decode() != f"{user}:{password}":

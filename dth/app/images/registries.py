@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import re
 from collections import Counter
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from dth.ecr.aws import Aws, AwsLogin, login_of
 from dth.ecr.catalog import Catalog, EcrCatalog, RegistryCatalog
-from dth.ecr.credentials import DockerLogin, ExpiringLogin, FixedLogin, Login, LoginSource
+from dth.ecr.credentials import DockerLogin, ExpiringLogin, FixedLogin, Login, LoginSource, SecretLogin
 from dth.ecr.reference import DOCKER_HUB
 from dth.ecr.registry import Registry
 from dth.ecr.web import Web, host_text, parse_origin
@@ -100,6 +101,18 @@ class Opener:
         async with contextlib.aclosing(_Closing(Aws(AwsLogin(), ambient))) as closing:
             return login_of(await closing.aws.secret(name), name)
 
+    async def _keys(self, side: Side, region: str) -> AwsLogin:
+        found = await self._secret(side, region)
+        if isinstance(found, AwsLogin):
+            return found
+        raise SettingsError(f"the secret {self._named(side)[0]!r} holds no AWS keys any more; ECR needs them")
+
+    async def _user(self, side: Side) -> Login:
+        found = await self._secret(side, "")
+        if isinstance(found, Login):
+            return found
+        raise SettingsError(f"the secret {self._named(side)[0]!r} holds no username and password any more")
+
     async def _ecr(self, side: Side, account_id: str, region: str, *, own: bool) -> Place:
         """AWS's keys serve every ECR of the side: they sign, and never travel."""
         name, profile = self._named(side)
@@ -110,7 +123,9 @@ class Opener:
             found = None
         if isinstance(found, Login):
             raise SettingsError(f"the secret {name!r} holds a user and a password; ECR needs AWS keys")
-        aws = Aws(found or AwsLogin(profile), region)
+        aws = Aws(
+            found or AwsLogin(profile), region, renewed=functools.partial(self._keys, side, region) if found else None
+        )
         self.stack.push_async_callback(aws.close)
 
         async def fetch() -> tuple[Login, float]:
@@ -133,8 +148,10 @@ class Opener:
         if isinstance(found, AwsLogin):
             raise SettingsError(f"the {side.value}'s secret holds AWS keys; {name} needs username and password")
         source: LoginSource = DockerLogin(name, os.environ)
-        if found is not None or self._named(side)[0] == "anonymous":
-            source = FixedLogin(found)
+        if found is not None:
+            source = SecretLogin(found, functools.partial(self._user, side))
+        elif self._named(side)[0] == "anonymous":
+            source = FixedLogin(None)
         if side is Side.DESTINATION and name == PUBLIC_ECR and await source.get() is None:
             raise SettingsError(
                 f"dth fetches no login for {PUBLIC_ECR} and makes no repositories there: make them, then let docker log in (aws "
