@@ -12,15 +12,16 @@ from dth.multipart.checksum import is_content_etag
 from dth.multipart.context import UploadOwned
 from dth.multipart.destination import look
 from dth.states import Outcome, Reason, Side, VerifiedBy
+from dth.stores.base import Written
 from dth.transfer.context import CopyContext
 from dth.transfer.gone import GONE, assert_gone
 from dth.transfer.large import abandon_upload, copy_large
 from dth.transfer.listed import UNTRUE, equal_by_now, listed_wrongly
 from dth.transfer.result import Copied
 from dth.transfer.server_side import copy_by_store
-from dth.transfer.single import copy_single, skipped
+from dth.transfer.single import copy_single, prove_single, skipped
 
-__all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object"]
+__all__ = ["REPLANS", "CopyContext", "abandon_upload", "copy_object", "prove_object"]
 
 REPLANS: Final = 3  # an object that changes faster than it can be read is left to the next run
 
@@ -59,6 +60,16 @@ async def copy_object(entry: ObjectEntry, ctx: CopyContext) -> Copied:
     if entry.reason is not Reason.EVENT:
         await assert_gone(ctx.job.source, entry.key, "source")
     return skipped(entry.etag, "source gone", GONE)
+
+
+async def prove_object(entry: ObjectEntry, written: Written, ctx: CopyContext) -> Copied:
+    """What `copy_object` says of an object that the express has just written so: it is looked at and not sent again, unless
+    the source has changed or is gone. Raises what `copy_object` raises."""
+    try:
+        generation = Generation(entry.etag, entry.size)
+        return await prove_single(entry.key, ctx.job.mapping.dest_key(entry.key), generation, written, ctx)
+    except (ObjectChanged, NoSuchKey):
+        return await copy_object(entry, ctx)
 
 
 async def _has(key: str, ctx: CopyContext) -> bool:

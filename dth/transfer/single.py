@@ -54,12 +54,17 @@ async def copy_single(key: str, dest_key: str, generation: Generation, ctx: Copy
         head, sent, sums, written = await single.put()
     except _Exists:
         return skipped(generation.etag, "exists at the destination")
-    proof = await single.proof(head, sent, sums, written)
     if ctx.job.tags:
         await ctx.job.tags.confirm_put(dest_key, sent.tags)
-    if not etags_decide(head, written.etag):
-        await assert_unchanged(key, head.generation, ctx)
-    return Copied(Outcome.DONE, head.generation.size, head.generation.etag, written.etag, proof)
+    return await single.proven(head, sent, sums, written)
+
+
+async def prove_single(key: str, dest_key: str, generation: Generation, written: Written, ctx: CopyContext) -> Copied:
+    """What a plain copy (`transfer.express`) that was written, but answered with another ETag than the source's, is worth.
+    Raises what `copy_single` raises."""
+    single = _Single(key, dest_key, generation, ctx)
+    head = await single.head()
+    return await single.proven(head, single.options_for(head), Sums(()), written)
 
 
 def skipped(etag: str, note: str, code: str = "") -> Copied:
@@ -179,6 +184,17 @@ class _Single:
             raise result
         return result
 
+    async def head(self) -> ObjectHead:
+        """The source's, of this generation. Raises ObjectChanged."""
+        try:
+            return await self._source.head(self._key, if_match=self._generation.etag)
+        except PreconditionFailed as error:
+            raise ObjectChanged(f"{self._key!r} changed at the source") from error
+
+    def options_for(self, head: ObjectHead) -> PutOptions:
+        """What a plain object is written with."""
+        return self._put_options(head, None, ())
+
     async def _open(self) -> ObjectStream:
         try:
             stream = await self._source.get(self._key, pinned=self._generation)
@@ -244,7 +260,14 @@ class _Single:
         if self._source.capabilities.assumed:
             self._ctx.job.trust.source_made_otherwise = True
 
-    async def proof(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
+    async def proven(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> Copied:
+        """DONE, with its proof. Raises BodyMismatch, and ObjectChanged where the source holds another one by now."""
+        proof = await self._proof(head, sent, sums, written)
+        if not etags_decide(head, written.etag):
+            await assert_unchanged(self._key, head.generation, self._ctx)
+        return Copied(Outcome.DONE, head.generation.size, head.generation.etag, written.etag, proof)
+
+    async def _proof(self, head: ObjectHead, sent: PutOptions, sums: Sums, written: Written) -> VerifiedBy:
         """What proves the copy, after whatever the job's `verify` asks for. Raises BodyMismatch."""
         if not self._believes_md5:
             head = replace(head, md5="")

@@ -27,8 +27,9 @@ from dth.ledgers.base import OutcomeRow
 from dth.messages import DeleteMessage, Entries, ObjectEntry
 from dth.retry import RetryPolicy
 from dth.states import Outcome, Reason, Side
+from dth.stores.base import Written
 from dth.transfer.context import CopyContext, Job
-from dth.transfer.copy import abandon_upload
+from dth.transfer.copy import abandon_upload, prove_object
 from dth.transfer.delete import delete_object
 from dth.transfer.express import express_for, takes
 from dth.transfer.gone import GONE
@@ -117,10 +118,9 @@ class EntriesWorker:
         follow = partial(follow_event, copy=self._copy)
         ended: list[Ended | None] = [None] * len(message.objects)
 
-        async def one(index: int, entry: ObjectEntry) -> None:
-            ended[index] = await self._entry(
-                entry, outcomes.attempt_of(entry, message), context, follow if entry.reason is Reason.EVENT else work
-            )
+        async def one(index: int, entry: ObjectEntry, written: Written | None) -> None:
+            first = follow if entry.reason is Reason.EVENT else _prove_first(written, work)
+            ended[index] = await self._entry(entry, outcomes.attempt_of(entry, message), context, first)
             self._process.load.ended(held)
 
         def express(position: int, copied: Copied, seconds: float) -> None:
@@ -130,8 +130,8 @@ class EntriesWorker:
         try:
             async with self._process.leases.window(held), asyncio.TaskGroup() as entries:
 
-                def ordinary(position: int) -> None:
-                    copying = one(position, message.objects[position])
+                def ordinary(position: int, written: Written | None = None) -> None:
+                    copying = one(position, message.objects[position], written)
                     try:
                         entries.create_task(copying)
                     except RuntimeError:  # another entry has ended them all: this one leaves with the remainder
@@ -214,6 +214,18 @@ class EntriesWorker:
             self._process.emit(
                 Notice("warning", error.code, f"the upload of {entry.key!r} was not aborted yet: {error}")
             )
+
+
+def _prove_first(written: Written | None, copy: CopyObject) -> CopyObject:
+    """Prove what the express has written; where it has written nothing, or the proof fails and is tried again, copy."""
+    if written is None:
+        return copy
+    left = [written]
+
+    async def work(entry: ObjectEntry, context: CopyContext) -> Copied:
+        return await (prove_object(entry, left.pop(), context) if left else copy(entry, context))
+
+    return work
 
 
 async def _lets_us_in(side: str, job: Job) -> bool:

@@ -25,7 +25,7 @@ Entry = tuple[int, ObjectEntry, str]
 
 class ExpressLane:
     """One message's. `copied` hears of each copy and how many seconds it took; `ordinary` takes the positions of those that must be
-    copied in the ordinary way. Each entry comes to one of them, once, unless `run` is cancelled or the worker drains."""
+    copied in the ordinary way, or, where they were written but answered with another ETag, proven so: then with the answer. Each entry comes to one of them, once, unless `run` is cancelled or the worker drains."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class ExpressLane:
         process: WorkerProcess,
         context: CopyContext,
         copied: Callable[[int, Copied, float], None],
-        ordinary: Callable[[int], None],
+        ordinary: Callable[[int, Written | None], None],
     ) -> None:
         self._express = express
         self._process = process
@@ -53,7 +53,7 @@ class ExpressLane:
         try:
             for entry in entries:
                 if self._in_a_row >= GIVEN_BACK:
-                    self._ordinary(entry[0])
+                    self._ordinary(entry[0], None)
                 elif not await self._set_out(entry):
                     break
             while self._trips:
@@ -85,7 +85,7 @@ class ExpressLane:
             if trip is None:
                 limiter.release(succeeded=False)
         if trip is None:
-            self._ordinary(position)
+            self._ordinary(position, None)
         else:
             self._trips[position] = trip
         return True
@@ -104,4 +104,4 @@ class ExpressLane:
             self._copied(position, copied, process.limiter.now() - since)
         elif not self._closed:
             self._in_a_row += 1
-            self._here.copy().run(self._ordinary, position)
+            self._here.copy().run(self._ordinary, position, written if isinstance(written, Written) else None)

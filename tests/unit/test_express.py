@@ -19,12 +19,13 @@ from dth.messages import ObjectEntry
 from dth.model import KeyMapping, Location
 from dth.retry import RetryPolicy
 from dth.states import Outcome, Reason, Side, VerifiedBy
+from dth.stores.base import Written
 from dth.stores.credentials import fixed
 from dth.stores.express import Express
 from dth.stores.providers import PROFILES
 from dth.stores.s3 import S3Store
 from dth.transfer.context import CopyContext, Job
-from dth.transfer.copy import copy_object
+from dth.transfer.copy import copy_object, prove_object
 from dth.transfer.express import express_for, takes
 from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.result import Copied
@@ -112,15 +113,18 @@ async def copied_by(
             result, error = None, ""
             ended: list[Copied] = []
             back: list[int] = []
+            answers: list[Written | None] = []
             if way == "express":
-                lane = await lane_of(ctx, worker, ended, back)
+                lane = await lane_of(ctx, worker, ended, back, answers)
                 async with asyncio.timeout(30):
                     await lane.run([(0, entry("key", data), "key")])
                 assert len(ended) + len(back) == 1
                 result = ended[0] if ended else None
             if result is None:
+                written = answers[0] if answers else None
+                listed = entry("key", data)
                 try:
-                    result = await copy_object(entry("key", data), ctx)
+                    result = await (prove_object(listed, written, ctx) if written else copy_object(listed, ctx))
                 except DthError as exc:
                     error = type(exc).__name__
             assert ctx.limiter.in_flight == 0
@@ -132,10 +136,23 @@ async def copied_by(
     return Ended(result, error, destination.objects, express=bool(ended))
 
 
-async def lane_of(ctx: CopyContext, worker: Worker, ended: list[Copied], back: list[int]) -> ExpressLane:
+async def lane_of(
+    ctx: CopyContext,
+    worker: Worker,
+    ended: list[Copied],
+    back: list[int],
+    answers: list[Written | None] | None = None,
+) -> ExpressLane:
+    """`back` gets the positions that were handed back, `answers` what they were handed back with."""
     express = await express_for(ctx)
     assert express is not None
-    return ExpressLane(express, cast("Any", worker), ctx, lambda _, copied, __: ended.append(copied), back.append)
+
+    def ordinary(position: int, written: Written | None) -> None:
+        back.append(position)
+        if answers is not None:
+            answers.append(written)
+
+    return ExpressLane(express, cast("Any", worker), ctx, lambda _, copied, __: ended.append(copied), ordinary)
 
 
 async def both(get: Fault | None, put: Fault | None, cuts: tuple[int, ...] = ()) -> tuple[Ended, Ended]:
@@ -275,6 +292,16 @@ async def test_each_odd_answer_ends_as_in_the_ordinary_way(method: str) -> None:
         assert_equal(ordinary, express)
 
 
+async def test_what_is_answered_with_another_etag_is_proven_and_not_written_again() -> None:
+    other = answer("200 OK", {"ETag": f'"{OTHER}"'})
+    source, destination = Peer(), Peer(fault=lambda method, right: (other, None) if method == "PUT" else None)
+    ended = await copied_by("express", source, destination)
+    assert not ended.express
+    assert ended.copied == Copied(Outcome.DONE, len(BODY), MD5, OTHER, VerifiedBy.CONTENT_MD5)
+    assert ended.objects == {"key": (BODY, "text/html")}
+    assert destination.requests.count("PUT") == 2  # that of `warm`, and one
+
+
 async def test_bytes_that_arrive_damaged_are_told_and_sent_again() -> None:
     refusal = answer("400 Bad Request", {}, b"<Error><Code>BadDigest</Code></Error>")
     said: list[Any] = []
@@ -320,7 +347,8 @@ async def test_connections_that_are_missing_are_opened() -> None:
                     async with ctx.limiter.slot(len(BODY)):
                         ended.append(await copy_object(entries[number], ctx))
 
-                def hand_back(number: int) -> None:
+                def hand_back(number: int, written: Written | None) -> None:
+                    del written
                     back.append(number)
                     tasks.create_task(ordinary(number))
 
@@ -358,7 +386,8 @@ async def test_what_is_handed_back_takes_a_slot_of_its_own() -> None:
                         await one.head(f"{number:02}")
                         running -= 1
 
-                def hand_back(number: int) -> None:
+                def hand_back(number: int, written: Written | None) -> None:
+                    del written
                     tasks.create_task(ordinary(number))
 
                 async with ctx.limiter.slot():  # whoever opens the connections holds a slot

@@ -30,6 +30,7 @@ def test_right_copies_are_made_once_and_called_right(tmp_path: Path, who: str) -
             s.destination.quirks.random_etags = True
         s.sync()
         taken = s.destination.count("put")
+        assert who == "source" or taken == 6, "no object is written twice for its answer's sake"
         again = s.sync().summary
         assert (again["done"], again["failed"]) == (0, 0)
         assert s.destination.count("put") == taken, "nothing is sent again"
