@@ -1,4 +1,4 @@
-"""Build the bench's store from C: `python -m bench.build`."""
+"""Build the bench's store and its delaying relay from C: `python -m bench.build`."""
 
 import shutil
 import subprocess
@@ -22,15 +22,25 @@ def missing(*, tls: bool = False) -> str:
 
 
 def store(*, tls: bool = False) -> Path:
-    """The store's binary, built anew only where its source is younger. TLS needs OpenSSL's headers (libssl-dev)."""
-    sources = sorted(HERE.glob("store*.[ch]"))
-    binary = OUT / ("store-tls" if tls else "store")
-    if not binary.exists() or binary.stat().st_mtime < max(source.stat().st_mtime for source in sources):
+    """The store's binary. TLS needs OpenSSL's headers (libssl-dev)."""
+    extra = ("-DTLS", "-lssl", "-lcrypto") if tls else ()
+    return _program("store-tls" if tls else "store", "store", *extra)
+
+
+def delay() -> Path:
+    """The binary of the relay that holds bytes back."""
+    return _program("delay", "delay")
+
+
+def _program(name: str, source: str, *extra: str) -> Path:
+    """A binary, built anew only where its sources are younger."""
+    sources = sorted(HERE.glob(f"{source}*.[ch]"))
+    binary = OUT / name
+    if not binary.exists() or binary.stat().st_mtime < max(one.stat().st_mtime for one in sources):
         OUT.mkdir(exist_ok=True)
-        extra = ("-DTLS", "-lssl", "-lcrypto") if tls else ()
-        subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / "store.c"), *extra], check=True)
+        subprocess.run(["cc", "-O2", "-o", str(binary), str(HERE / f"{source}.c"), *extra], check=True)
     return binary
 
 
 if __name__ == "__main__":
-    print(store())
+    print(store(), delay())

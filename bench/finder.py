@@ -9,12 +9,13 @@ sync's, 0.15 of rclone's memory, 300 MiB, 10% more memory than at a tenth of the
 import argparse
 import statistics
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from bench.contenders import Contender, dth, juicefs, rclone_unchanged
-from bench.stand import Cost, Store, machine, run, store
-
-KNOWN = ("--src-type", "Ceph_RGW", "--dest-type", "Ceph_RGW")  # a profile that vouches for order and start-after
+from bench.contenders import Contender
+from bench.interpreter import machine, named
+from bench.peers import juicefs, rclone_unchanged
+from bench.stand import Cost, Store, run, store
+from bench.unchanged import ours, spaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,13 @@ class Figure:
 def contenders() -> list[Contender]:
     """dth both ways, rclone at its cheapest, juicefs."""
     sizes = next(one for one in rclone_unchanged() if one.setting == "sizes")
-    ranges = replace(dth(*KNOWN), setting="16 ranges")
-    return [replace(dth(), setting="one range"), ranges, sizes, *juicefs(16, tls=False)]
+    return [*ours(), sizes, *juicefs(16, tls=False)]
 
 
 def measure(keys: int, who: list[Contender], rounds: int) -> list[Figure]:
     """Alternating rounds over `keys` keys a side, in folders of 1,000. Raises where a tool failed or copied something."""
     costs: dict[str, list[tuple[Cost, int]]] = {f"{one.tool}, {one.setting}": [] for one in who}
-    with store([f"{bucket}:data/:{keys}:10240:1000" for bucket in ("source", "dest")]) as running:
+    with store(spaces(keys)) as running:
         for _ in range(rounds):
             for one in who:
                 costs[f"{one.tool}, {one.setting}"].append(_once(one, running))
@@ -71,7 +71,7 @@ def show(figures: list[Figure]) -> None:
         rate = 2 * one.keys / one.cpu
         numbers = f"{one.cpu:8.2f} {rate:15,.0f} {one.wall:8.1f} {one.rss / 2**20:8.0f} {one.pages:8,}"
         print(f"{one.name:24}{one.keys:12,} {numbers}")
-    print(f"machine: {machine()}")
+    print(f"machine: {machine()['cpu']}, {named(machine())}")
 
 
 def missed(small: dict[str, Figure], large: dict[str, Figure]) -> list[str]:

@@ -1,49 +1,36 @@
-"""Images: requests, bytes uploaded and CPU of `dth ecr-sync` beside `skopeo copy --all`, cold and again with nothing to do.
+"""Images: CPU, requests and bytes of `dth ecr-sync` beside skopeo and regsync, cold and again with nothing to do.
 
 `python -m bench.images [--large MIB]`. Fifty images of ten repositories, made by buildah and oras, between two registries of
 the tests that count what they are asked; the registries' own CPU is not counted. skopeo is started once an image, as it
-has to be; dth runs with --no-referrers, because skopeo copies none.
-
-Requests are shown by kind: `/v2/` (who is there, and how does one log in), pages of lists, and those about images. The ratio
-of the warm runs is given of all of them and of those about images alone.
+has to be; dth runs with --no-referrers, because skopeo copies none. Requests are also told by kind: `/v2/` (who is there,
+and how does one log in), pages of lists, and those about images.
 """
 
 import argparse
+import contextlib
 import os
-import subprocess
+import shlex
+import shutil
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.compare import WrongError
+from bench.results import Result, Row, Run
+from bench.stand import Cost, run
+from bench.table import show
 from tests.servers import docker_registry, ministack
 from tests.servers.docker_registry import PASSWORD, USER
 from tests.servers.images import Maker
 from tests.servers.registry import Registry
 
-MiB = 1024**2
-LISTS = ("GET tags", "GET _catalog")
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one run over all images took; `kinds` are requests to both registries."""
-
-    kinds: Counter[str]
-    uploaded: int
-    cpu: float
-    seconds: float
-
-    @property
-    def requests(self) -> int:
-        """All of them."""
-        return self.kinds.total()
-
-    def of(self, kind: str) -> int:
-        """Those of one kind: `ping`, `list`, or `image` for all others."""
-        apart = {"ping": self.kinds["GET ping"], "list": sum(self.kinds[name] for name in LISTS)}
-        return apart[kind] if kind in apart else self.requests - sum(apart.values())
+MIB = 1024**2
+KINDS = ("cold", "warm")
+_LISTS = ("GET tags", "GET _catalog")
+_HASHED = "SHA-256 of each blob, against its digest; the destination checks it too"
+_CREDENTIALS = ["--src-tls-verify=false", "--dest-tls-verify=false"]
 
 
 def missing() -> str:
@@ -53,36 +40,115 @@ def missing() -> str:
     return "" if ministack.program() else "no environment with oras (make build/services.installed)"
 
 
-def run(commands: list[list[str]], env: dict[str, str]) -> tuple[float, float]:
-    """CPU and wall seconds of the commands, one after the other."""
-    before, began = os.times(), os.times().elapsed
-    for words in commands:
-        done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(words[:4])}: {done.stderr[-2000:]}")
-    after = os.times()
-    cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return cpu, after.elapsed - began
+def _dth(source: Registry, dest: Registry, _names: list[str], home: Path) -> list[str]:
+    places = ["--src-registry", source.address, "--dest-registry", dest.address, "--state", str(home / "state")]
+    return [sys.executable, "-m", "dth", "ecr-sync", *places, "--no-referrers"]
 
 
-def measure(commands: list[list[str]], env: dict[str, str], source: Registry, dest: Registry) -> Cost:
-    """Run them and read what the registries counted."""
-    source.forget()
-    dest.forget()
-    cpu, seconds = run(commands, env)
-    return Cost(source.asked() + dest.asked(), dest.received, cpu, seconds)
+def _skopeo(source: Registry, dest: Registry, names: list[str], _home: Path) -> list[str]:
+    tool = shlex.join(["skopeo", "copy", "-q", "--all", "--preserve-digests", *_CREDENTIALS])
+    script = [f"{tool} docker://{source.host}/{name} docker://{dest.host}/{name}" for name in names]
+    return ["sh", "-e", "-c", "\n".join(script)]
 
 
-def dth(source: Registry, dest: Registry, home: str) -> list[list[str]]:
-    places = ["--src-registry", source.address, "--dest-registry", dest.address, "--state", f"{home}/state"]
-    return [[sys.executable, "-m", "dth", "ecr-sync", *places, "--no-referrers"]]
+def _regsync(source: Registry, dest: Registry, names: list[str], home: Path) -> list[str]:
+    hosts = "".join(f"  - registry: {one.host}\n    tls: disabled\n" for one in (source, dest))
+    repositories = dict.fromkeys(name.rpartition(":")[0] for name in names)
+    steps = "".join(
+        f"  - source: {source.host}/{name}\n    target: {dest.host}/{name}\n    type: repository\n"
+        for name in repositories
+    )
+    file = home / "regsync.yml"
+    file.write_text(f"version: 1\ncreds:\n{hosts}sync:\n{steps}")
+    return ["regsync", "once", "-c", str(file)]
 
 
-def skopeo(source: Registry, dest: Registry, names: list[str]) -> list[list[str]]:
-    options = ["-q", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false"]
-    return [
-        ["skopeo", "copy", *options, f"docker://{source.host}/{name}", f"docker://{dest.host}/{name}"] for name in names
-    ]
+TOOLS = {"dth": _dth, "skopeo": _skopeo, "regsync": _regsync}
+
+
+@dataclass(slots=True)
+class ImageMeasurement:
+    """All images, cold and warm, by each tool that is installed. The source is filled before the first round."""
+
+    large: int = 100 * MIB
+    only: str = ""
+    name: str = "images"
+    runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)  # by tool and kind
+    failures: list[str] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)  # of the warm run's requests, in words
+    load: float = -1.0
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    source: Registry | None = None
+    names: list[str] = field(default_factory=list)
+
+    def round(self) -> None:
+        if self.load < 0:
+            self.load = os.getloadavg()[0]
+        if self.source is None:
+            self.source = self.stack.enter_context(Registry())
+            with tempfile.TemporaryDirectory(prefix="dth-bench-images-") as folder:
+                self.names = fill(self.source, Path(folder), self.large)
+        for tool in self.tools():
+            with Registry() as dest, tempfile.TemporaryDirectory(prefix="dth-bench-") as home:
+                try:
+                    self._both(tool, self.source, dest, Path(home))
+                except WrongError as wrong:
+                    self.failures.append(str(wrong).partition("\n")[0])
+                    print(f"  images: FAILED: {wrong}", flush=True)
+
+    def _both(self, tool: str, source: Registry, dest: Registry, home: Path) -> None:
+        for kind in KINDS:
+            source.forget()
+            dest.forget()
+            words = TOOLS[tool](source, dest, self.names, home)
+            cost = run(words, {"HOME": str(home)}, 900)
+            asked: Counter[str] = source.asked() + dest.asked()
+            if cost.exit_code or dest.content() != source.content():
+                raise WrongError(f"{tool} ({kind}): exit {cost.exit_code}, or not everything is there\n{cost.output}")
+            self.runs.setdefault((tool, kind), []).append(_run_of(cost, asked))
+            if kind == "warm":
+                self.kinds[tool] = ", ".join(f"{name} {count}" for name, count in sorted(asked.items()))
+            print(f"  images, {kind}: {tool}: {cost.cpu:.2f} s CPU, {asked.total():,} requests", flush=True)
+
+    def tools(self) -> list[str]:
+        """Those that are installed and wanted."""
+        here = [tool for tool in TOOLS if tool == "dth" or shutil.which(tool)]
+        return [tool for tool in here if not self.only or tool in self.only.split(",")]
+
+    def fewer(self) -> None:
+        """Each has one setting."""
+
+    def expected(self) -> float:
+        return sum(runs[-1].wall for runs in self.runs.values()) + 1.0
+
+    def prove(self) -> None:
+        """Digests are what names a blob: nothing else proves it."""
+
+    def close(self) -> None:
+        self.stack.close()
+
+    def results(self) -> list[Result]:
+        absent = tuple(f"{tool}: not installed here" for tool in TOOLS if tool != "dth" and not shutil.which(tool))
+        notes = (*absent, *(f"failed: {said}" for said in self.failures))
+        notes += tuple(f"Requests of {tool} with nothing to do: {said}" for tool, said in self.kinds.items())
+        titles = {"cold": "into an empty registry", "warm": "again, with nothing to do"}
+        found = []
+        for kind in KINDS:
+            hashed = _HASHED if kind == "cold" else "manifests alone"
+            rows = tuple(
+                Row(tool, kind, hashed, counts=True, units=len(self.names), runs=tuple(runs))
+                for (tool, of), runs in self.runs.items()
+                if of == kind
+            )
+            title = f"Images: {len(self.names)} {titles[kind]}, a large layer of {self.large // MIB} MiB"
+            size = {"objects": len(self.names), "bytes": self.large}
+            of_all = Result(f"images-{kind}", title, "image", "cpu", **size, tls=False, rows=rows, notes=notes)
+            found += [replace(of_all, load=round(self.load, 1))] if rows else []
+        return found
+
+
+def _run_of(cost: Cost, asked: Counter[str]) -> Run:
+    return Run(round(cost.cpu, 4), round(cost.wall, 3), cost.rss, cost.tree_rss, asked.total(), 0)
 
 
 def fill(source: Registry, folder: Path, large: int) -> list[str]:
@@ -90,11 +156,12 @@ def fill(source: Registry, folder: Path, large: int) -> list[str]:
     debian = docker_registry.start()
     try:
         made = Maker(debian, folder / "buildah", large).make()
-        env = {**os.environ, "HOME": str(folder)}
-        login = ["--src-creds", f"{USER}:{PASSWORD}", "--src-tls-verify=false", "--dest-tls-verify=false"]
+        login = ["--src-creds", f"{USER}:{PASSWORD}", *_CREDENTIALS]
         for name in made.digests:
             words = ["skopeo", "copy", "-q", "--all", "--preserve-digests", *login, f"docker://{debian.host}/{name}"]
-            run([[*words, f"docker://{source.host}/{name}"]], env)
+            cost = run([*words, f"docker://{source.host}/{name}"], {"HOME": str(folder)})
+            if cost.exit_code:
+                raise WrongError(f"skopeo could not fill the source: {cost.output}")
         return list(made.digests)
     finally:
         debian.stop()
@@ -103,35 +170,17 @@ def fill(source: Registry, folder: Path, large: int) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", type=int, default=100, help="MiB of the large layer")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", default="", help="comma-separated tools: dth, skopeo, regsync")
     args = parser.parse_args()
     if reason := missing():
         print(f"images: left out: {reason}")
         return
-    with tempfile.TemporaryDirectory(prefix="dth-bench-images-") as home, Registry() as source:
-        names = fill(source, Path(home), args.large * MiB)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("DTH_")} | {"HOME": home}
-        print(f"images: {len(names)}, a large layer of {args.large} MiB")
-        print(f"{'':<12}{'requests':>10}{'/v2/':>8}{'lists':>8}{'images':>8}{'uploaded':>16}{'CPU s':>8}{'wall s':>8}")
-        warm: dict[str, Cost] = {}
-        for tool in ("dth", "skopeo"):
-            with Registry() as dest:
-                commands = dth(source, dest, home) if tool == "dth" else skopeo(source, dest, names)
-                for kind in ("cold", "warm"):
-                    cost = measure(commands, env, source, dest)
-                    print(
-                        f"{tool + ' ' + kind:<12}{cost.requests:>10,}{cost.of('ping'):>8}{cost.of('list'):>8}"
-                        f"{cost.of('image'):>8}{cost.uploaded:>16,}{cost.cpu:>8.2f}{cost.seconds:>8.1f}"
-                    )
-                    if kind == "warm":
-                        warm[tool] = cost
-                assert dest.content() == source.content(), f"{tool} did not copy everything"
-        for tool, cost in warm.items():
-            print(f"{tool} warm, by kind: {', '.join(f'{name} {count}' for name, count in sorted(cost.kinds.items()))}")
-        for name, ratio in (
-            ("of all requests", warm["skopeo"].requests / warm["dth"].requests),
-            ("of those about images", warm["skopeo"].of("image") / warm["dth"].of("image")),
-        ):
-            print(f"warm, skopeo to dth {name}: {ratio:.2f}")
+    one = ImageMeasurement(args.large * MIB, args.only)
+    with contextlib.closing(one):
+        for _ in range(args.rounds):
+            one.round()
+        show(one.results(), "images")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import ctypes
 import http.client
 import json
 import os
-import platform
 import resource
 import select
 import signal
@@ -13,42 +12,70 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import build, tree
+from bench.network import DEST_HOST, SOURCE_HOST, Link, Network, lossy, relay
 
 _SAMPLE_SECONDS = 0.25  # between two looks at a tree's memory: one costs some ms, of our CPU and not of the tree's
+_REAP_TRIES, _REAP_SECONDS = 100, 0.02
 _PR_SET_CHILD_SUBREAPER = 36
+_MEMORY = "/dev/shm"
+HERE = Network()
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A running store. With a `certificate` it speaks HTTPS, and clients must trust that file."""
+    """A running store, as clients see it. With a `certificate` it speaks HTTPS, and clients must trust that file.
+
+    Both ends of a copy are this store under two names, so that no tool asks it to copy by itself. Clients run behind the
+    words of `inside`, where they need them to reach it.
+    """
 
     port: int
     certificate: Path | None = None
+    direct_port: int = 0  # past the relay; 0: there is none
+    link: Link | None = None
+    aws: str = ""  # URL of the emulated AWS services, where a workload needs them
 
     @property
     def scheme(self) -> str:
         return "https" if self.certificate else "http"
 
+    @property
+    def source_host(self) -> str:
+        return SOURCE_HOST if self.link else "127.0.0.1"
+
+    @property
+    def dest_host(self) -> str:
+        return DEST_HOST if self.link else "localhost"
+
+    @property
+    def inside(self) -> list[str]:
+        """Words before a client's command."""
+        return self.link.inside(self.link.client) if self.link else []
+
     def stats(self) -> dict[str, int]:
         """What it counted since it was reset."""
-        return self._ask("GET", "/-/stats")
+        return self._reach(lambda: self._ask("GET", "/-/stats"))
 
     def reset(self) -> None:
         """Forget what was written and counted."""
-        self._ask("POST", "/-/reset")
+        self._reach(lambda: self._ask("POST", "/-/reset"))
+
+    def _reach(self, question: Callable[[], dict[str, int]]) -> dict[str, int]:
+        return self.link.visit(self.link.store, question) if self.link else question()
 
     def _ask(self, method: str, path: str) -> dict[str, int]:
         connection: http.client.HTTPConnection
+        port = self.direct_port or self.port
         if self.certificate:
             trusted = ssl.create_default_context(cafile=str(self.certificate))
-            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=60, context=trusted)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trusted)
         else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         try:
             connection.request(method, path)
             counts: dict[str, int] = json.load(connection.getresponse())
@@ -58,17 +85,33 @@ class Store:
 
 
 @contextlib.contextmanager
-def store(spaces: Sequence[str], *, remember: bool = True, latency_ms: int = 0, tls: bool = False) -> Iterator[Store]:
+def store(
+    spaces: Sequence[str], *, remember: bool = True, network: Network = HERE, tls: bool = False
+) -> Iterator[Store]:
     """A store with these key spaces (`BUCKET:PREFIX:COUNT:SIZE[:PER_FOLDER[:PART]]`), until the block ends."""
     certificate = _certificate() if tls else None
-    command = [str(build.store(tls=tls)), "-l", str(latency_ms), *(["-r"] if remember else [])]
+    command = [str(build.store(tls=tls)), *(["-r"] if remember else [])]
     command += ["-s", str(certificate)] if certificate else []
     for space in spaces:
         command += ["-k", space]
+    with contextlib.ExitStack() as stack:
+        link = stack.enter_context(lossy(network.loss)) if network.loss else None
+        if link:
+            command = [*link.inside(link.store), *command, "-a", "0.0.0.0"]
+        port = stack.enter_context(_running(command))
+        if network.round_trip:
+            far = stack.enter_context(relay(port, network.round_trip))
+            yield Store(far, certificate, port, link)
+        else:
+            yield Store(port, certificate, 0, link)
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield Store(int(process.stdout.readline().split()[1]), certificate)
+            yield int(process.stdout.readline().split()[1])
         finally:
             process.send_signal(signal.SIGTERM)
 
@@ -77,7 +120,7 @@ def _certificate() -> Path:
     """A self-signed certificate and its key in one file, for loopback only, made anew each time."""
     build.OUT.mkdir(exist_ok=True)
     pem, key = build.OUT / "loopback.pem", build.OUT / "loopback.key"
-    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    names = f"subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{SOURCE_HOST},IP:{DEST_HOST}"
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command = [*new, "-addext", names, "-keyout", str(key), "-out", str(pem)]
     subprocess.run(command, check=True, capture_output=True)
@@ -107,15 +150,21 @@ class Cost:
 def run(command: Sequence[str], env: Mapping[str, str], seconds: float = 600) -> Cost:
     """Run to the end and count. Children that outlive their parent come to us and count too.
 
-    The environment is exactly `env` with PATH and a home that is empty and goes away.
+    The environment is exactly `env` with PATH and a home (`{home}` in the command) that is empty and goes away, as does
+    `{memory}`, a folder in memory. Killed with all its children after `seconds`, or where we are.
     """
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    with tempfile.TemporaryDirectory(prefix="dth-bench-") as home, tempfile.TemporaryFile() as out:
+    with contextlib.ExitStack() as stack:
+        home, memory = (
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="dth-bench-", dir=place))
+            for place in (None, _MEMORY if os.access(_MEMORY, os.W_OK) else None)
+        )
+        out = stack.enter_context(tempfile.TemporaryFile())
         full = {"PATH": os.environ["PATH"], "HOME": home, "AWS_EC2_METADATA_DISABLED": "true", **env}
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         start = time.monotonic()
         process = subprocess.Popen(
-            [part.replace("{home}", home) for part in command],
+            [part.replace("{home}", home).replace("{memory}", memory) for part in command],
             env=full,
             stdin=subprocess.DEVNULL,
             stdout=out,
@@ -135,22 +184,28 @@ def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> tuple[int, int,
     """Its exit code, and the peak memory of its largest process and of its whole tree. Killed with its session when
     overdue."""
     peak, overdue = 0, time.monotonic() + seconds
-    with open(os.pidfd_open(process.pid), "rb") as ended:  # noqa: PTH123 - a descriptor, not a path
-        while not select.select([ended], [], [], _SAMPLE_SECONDS)[0]:
-            peak = max(peak, tree.memory(process.pid))
-            if time.monotonic() > overdue:
-                os.killpg(process.pid, signal.SIGKILL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    try:
+        with open(os.pidfd_open(process.pid), "rb") as ended:  # noqa: PTH123 - a descriptor, not a path
+            while not select.select([ended], [], [], _SAMPLE_SECONDS)[0]:
+                peak = max(peak, tree.memory(process.pid))
+                if time.monotonic() > overdue:
+                    os.killpg(process.pid, signal.SIGKILL)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        _reap(process.pid)
     return process.returncode, usage.ru_maxrss * 1024, peak
 
 
-def machine() -> dict[str, str | int]:
-    """What the figures depend on, and nothing that names the machine."""
-    info = Path("/proc/cpuinfo").read_text()
-    model = next((line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")), "")
-    return {
-        "cpu": model or platform.machine(),
-        "cores": os.cpu_count() or 0,
-        "kernel": os.uname().release.partition("-")[0],
-    }
+def _reap(group: int) -> None:
+    """Wait for what it left behind, which is ours now: only who was waited for is counted."""
+    for _ in range(_REAP_TRIES):
+        try:
+            pid, _ = os.waitpid(-group, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            time.sleep(_REAP_SECONDS)

@@ -1,14 +1,14 @@
 /* store: an S3-like store that costs next to nothing, so that a benchmark measures the client.
  *
  *   cc -O2 -o store store.c            (HTTPS too: cc -O2 -DTLS -o store store.c -lssl -lcrypto)
- *   store -p PORT -k BUCKET:PREFIX:COUNT:SIZE[:PER_FOLDER[:PART]] ... [-r] [-l MS] [-s CERT.pem]
+ *   store [-a ADDRESS] -p PORT -k BUCKET:PREFIX:COUNT:SIZE[:PER_FOLDER[:PART]] ... [-r] [-l MS] [-s CERT.pem]
  *
  *   -k  COUNT objects of SIZE bytes exist: PREFIXf000000000 ... or, with PER_FOLDER, PREFIXd0000000/f000000000 ...
  *       With PART their ETags are those of multipart uploads in parts of PART bytes. May be given several times.
  *   -r  remember what is written (size, ETag, headers), so that HEAD, lists and a second run see it. Else writes vanish.
  *   -l  each answer is held back this many milliseconds, as a round trip would.
  *   -s  speak HTTPS with this certificate and key (if built with TLS).
- * Port 0 takes a free one; "port N" on stdout says which, once it listens. It listens on 127.0.0.1 only.
+ * Port 0 takes a free one; "port N" on stdout says which, once it listens. It listens on ADDRESS, else on 127.0.0.1.
  *
  * Every bucket exists. No object is stored: byte i of every object is PATTERN[i mod 1 MiB]. A body that arrives is
  * compared with the pattern as it comes (the price of a memcmp); where it is equal, its MD5 and CRCs are known by its
@@ -604,14 +604,16 @@ static void drive(Conn *c) { /* go on until nothing can; others get their turn a
   }
 }
 int main(int argc, char **argv) {
+  struct in_addr address = {htonl(INADDR_LOOPBACK)};
   int port = 0, opt, yes = 1;
   char *certificate = NULL;
   u64 x = 88172645463325252ull;
   for (int i = 0; i < PERIOD; i += 8) { x ^= x << 13; x ^= x >> 7; x ^= x << 17; memcpy(pattern + i, &x, 8); }
   memcpy(pattern + PERIOD, pattern, PERIOD);
   digest_tables();
-  while ((opt = getopt(argc, argv, "p:k:rl:s:")) != -1) {
+  while ((opt = getopt(argc, argv, "a:p:k:rl:s:")) != -1) {
     if (opt == 'p') port = atoi(optarg);
+    else if (opt == 'a') inet_aton(optarg, &address);
     else if (opt == 'r') remember = 1;
     else if (opt == 'l') delay_ms = atoi(optarg);
     else if (opt == 's') certificate = optarg;
@@ -635,7 +637,7 @@ int main(int argc, char **argv) {
 #else
   if (certificate) { fprintf(stderr, "store: built without TLS\n"); return 2; }
 #endif
-  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = address};
   socklen_t at_n = sizeof at;
   int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
