@@ -150,14 +150,14 @@ know-faults: servers build/wheel.installed build/services.installed  ## What sta
 	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_know.py
 
-bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync and s5cmd, over HTTP and HTTPS (half an hour)
+bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync, s5cmd and others (an hour; BENCH="--minutes 25"), and docs/speed.md
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
-	.venv/bin/python -m bench.all
-	.venv/bin/python -m bench.images --large 1024
+	.venv/bin/python -m bench.all $(BENCH)
+	.venv/bin/python -m bench.report
 
 bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few objects, once: under two minutes on two cores
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
-	.venv/bin/python -m bench.all --quick
+	.venv/bin/python -m bench.all --quick $(BENCH)
 
 # The image's packages for one version of Python on this processor; with a folder `wheels` its build needs no network.
 IMAGE_PYTHON ?= 3.11

@@ -114,9 +114,8 @@ def _conclude(turns: list[Turn], notes: list[str], *, kept: bool, name: str) -> 
         print("\n".join(["nothing was measured", *notes]))
         return
     show(results, name, notes=notes)
-    for line in bounds.lines(_report(results, ())):
-        print(line)
-    if kept:
+    if kept:  # of fewer objects or other tools the bounds say nothing
+        print("\n".join(bounds.lines(_report(results, ()))))
         print(f"kept: {save(_report(results, tuple(notes))).relative_to(build.HERE.parent)}")
     failed = [note for result in results for note in result.notes if note.startswith("failed: dth")]
     if failed:

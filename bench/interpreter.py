@@ -1,7 +1,7 @@
 """Which Python dth is measured with, and how that was built: one without PGO costs an eighth to a quarter more.
 
 Users have a build with PGO: Debian's, python.org's, a container's. So the bench takes `/usr/bin/python3` where it is new
-enough, with an environment of its own below `bench/out/`, and says what it was.
+enough, with an environment of its own below `build/`, and says what it was.
 """
 
 import hashlib
@@ -13,8 +13,6 @@ import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
-
-from bench.build import OUT
 
 _ROOT = Path(__file__).parents[1]
 _SYSTEM = Path("/usr/bin/python3")
@@ -65,7 +63,7 @@ def _environment(python: Path) -> Path:
     """The interpreter of an environment with dth's packages and its peers, made anew where the locks have changed."""
     locks = [_ROOT / "locks" / f"{name}.txt" for name in _LOCKS]
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + str(python).encode()).hexdigest()[:12]
-    folder = OUT / f"python-{digest}"
+    folder = _ROOT / "build" / f"bench-{digest}"
     inside = folder / "bin" / "python"
     if not (folder / "installed").exists():
         print(f"making an environment for {python} (once)", flush=True)

@@ -33,6 +33,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -627,6 +628,7 @@ int main(int argc, char **argv) {
     } else { fprintf(stderr, "usage: see the head of store.c\n"); return 2; }
   }
   signal(SIGPIPE, SIG_IGN);
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever started it is gone */
 #ifdef TLS
   SSL_CTX *tls = NULL;
   if (certificate) {
