@@ -99,7 +99,8 @@ def measure(entries: list[Entry], args: argparse.Namespace) -> None:
                 if kept:
                     save(_report(turn.measurement.results(), ()))
             for turn in turns:
-                turn.measurement.prove()
+                if not turn.broken and (not args.minutes or schedule.remaining() > turn.seconds):
+                    turn.measurement.prove()
         except KeyboardInterrupt:
             print("\ninterrupted: what follows was measured until now", flush=True)
             schedule.left_out.append("the run was interrupted")

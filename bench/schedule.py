@@ -22,6 +22,7 @@ class Turn:
     measurement: Measurement
     seconds: float
     done: int = 0
+    broken: str = ""  # why it is not measured any more
 
 
 @dataclass(slots=True)
@@ -33,20 +34,34 @@ class Schedule:
     seconds: float = 0.0
     clock: Callable[[], float] = time.monotonic
     left_out: list[str] = field(default_factory=list)
+    ends: float = 0.0
+
+    def remaining(self) -> float:
+        """Seconds of the budget."""
+        return self.ends - self.clock()
 
     def run(self) -> Iterator[Turn]:
         """Measures, round by round, and yields each workload that has just had one."""
-        start = self.clock()
+        self.ends = self.clock() + self.seconds
         for turn in self.order():
-            if self.seconds and self.clock() - start + turn.seconds * _SLACK > self.seconds:
+            if self.seconds and turn.seconds * _SLACK > self.remaining():
                 continue
-            turn.measurement.round()
+            if turn.broken:
+                continue
+            try:
+                turn.measurement.round()
+            except Exception as failed:  # noqa: BLE001 - the others can still be measured
+                turn.broken = f"{turn.entry.name} broke off: {type(failed).__name__}: {failed}"
+                print(turn.broken, flush=True)
+                continue
             turn.done += 1
             turn.measurement.fewer()
             turn.seconds = turn.measurement.expected()
             yield turn
         for turn in self.turns:
-            if turn.done < self.rounds:
+            if turn.broken:
+                self.left_out.append(turn.broken)
+            elif turn.done < self.rounds:
                 some = f"had {turn.done} of {self.rounds} rounds" if turn.done else "was left out"
                 self.left_out.append(f"{turn.entry.name} {some}: no time")
 

@@ -89,12 +89,13 @@ def store(
     spaces: Sequence[str], *, remember: bool = True, network: Network = HERE, tls: bool = False
 ) -> Iterator[Store]:
     """A store with these key spaces (`BUCKET:PREFIX:COUNT:SIZE[:PER_FOLDER[:PART]]`), until the block ends."""
-    certificate = _certificate() if tls else None
+    folder = tempfile.TemporaryDirectory(prefix="dth-bench-")
+    certificate = _certificate(Path(folder.name)) if tls else None
     command = [str(build.store(tls=tls)), *(["-r"] if remember else [])]
     command += ["-s", str(certificate)] if certificate else []
     for space in spaces:
         command += ["-k", space]
-    with contextlib.ExitStack() as stack:
+    with folder, contextlib.ExitStack() as stack:
         link = stack.enter_context(lossy(network.loss)) if network.loss else None
         if link:
             command = [*link.inside(link.store), *command, "-a", "0.0.0.0"]
@@ -116,10 +117,9 @@ def _running(command: list[str]) -> Iterator[int]:
             process.send_signal(signal.SIGTERM)
 
 
-def _certificate() -> Path:
-    """A self-signed certificate and its key in one file, for loopback only, made anew each time."""
-    build.OUT.mkdir(exist_ok=True)
-    pem, key = build.OUT / "loopback.pem", build.OUT / "loopback.key"
+def _certificate(folder: Path) -> Path:
+    """A self-signed certificate and its key in one file, made anew each time."""
+    pem, key = folder / "loopback.pem", folder / "loopback.key"
     names = f"subjectAltName=DNS:localhost,IP:127.0.0.1,IP:{SOURCE_HOST},IP:{DEST_HOST}"
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command = [*new, "-addext", names, "-keyout", str(key), "-out", str(pem)]

@@ -215,6 +215,21 @@ def test_a_workload_that_would_not_end_in_time_makes_room_for_smaller_ones() -> 
     assert "LONG was left out: no time" in schedule.left_out
 
 
+def test_a_workload_that_breaks_off_keeps_its_rounds_and_stops_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    schedule, done = a_schedule(0, A=1, b=1)
+    broken = schedule.turns[0].measurement
+
+    def breaks() -> None:
+        raise OSError("no store")
+
+    for turn in schedule.run():
+        if turn.entry.name == "A":
+            broken.round = breaks  # type: ignore[method-assign]
+    assert done == ["A", "b", "b", "b"]
+    assert schedule.left_out == ["A broke off: OSError: no store"]
+    assert "no store" in capsys.readouterr().out
+
+
 def test_a_chart_is_well_formed_has_a_text_for_who_cannot_see_it_and_two_colour_schemes() -> None:
     from xml.etree import ElementTree as ET
 
