@@ -113,17 +113,18 @@ console: build/console.installed  ## The console, built into dth/hub/console
 console-check: build/packages.installed  ## Formatter, linter, types and unit tests of the console
 	cd console && $(NPM) run --silent check && $(NPM) test --silent
 
+# Where the tests find what they start, check and deploy.
+TEST_ENV = DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin \
+	DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates DTH_TEST_DEPLOY=$(CURDIR)/build/deploy/bin DTH_TEST_SOURCE=$(CURDIR)
+
 test: servers lint console-check docs build/wheel.installed build/services.installed build/tools.installed dist/templates  ## All tests, of the built wheel, on real servers
 	$(MAKE) test-tree
-	cd $(TREE) && DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
-		DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \
-		DTH_TEST_DEPLOY=$(CURDIR)/build/deploy/bin DTH_TEST_SOURCE=$(CURDIR) $(CURDIR)/build/venv/bin/python -m tests.again \
-		$(STREAMS) $(PYTEST)
+	cd $(TREE) && $(TEST_ENV) $(CURDIR)/build/venv/bin/python -m tests.again $(STREAMS) $(PYTEST)
 
-scenarios: servers build/wheel.installed build/services.installed dist/templates  ## The end-to-end scenarios at full size: hours on two cores
+scenarios: servers build/wheel.installed build/services.installed build/tools.installed dist/templates  ## The scenarios at full size: hours on two cores
 	$(MAKE) test-tree
-	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates \
-		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider tests/e2e tests/faults tests/hub $(PYTEST)
+	cd $(TREE) && DTH_TEST_FULL=1 $(TEST_ENV) $(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider \
+		tests/e2e tests/faults tests/hub tests/console $(PYTEST)
 
 quick: build/env.installed  ## Unit tests of the checkout, in a minute
 	build/venv/bin/python -m pytest -q tests/unit $(PYTEST)
@@ -137,7 +138,7 @@ servers:
 # Who is measured comes from the package registry; the store is compiled where a benchmark first needs it.
 fleet-faults: servers build/wheel.installed build/services.installed  ## Workers of a fleet killed again and again, full size (SEEDS=5)
 	$(MAKE) test-tree
-	cd $(TREE) && DTH_TEST_SEEDS=$(or $(SEEDS),5) DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+	cd $(TREE) && DTH_TEST_SEEDS=$(or $(SEEDS),5) $(TEST_ENV) \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_fleet.py
 
 giant-faults: servers build/wheel.installed build/services.installed  ## One object of 200 parts, and all that can befall it (SEEDS=100)
@@ -147,7 +148,7 @@ giant-faults: servers build/wheel.installed build/services.installed  ## One obj
 
 know-faults: servers build/wheel.installed build/services.installed  ## What status says of 20,000 objects of which 700 fail while workers are killed
 	$(MAKE) test-tree
-	cd $(TREE) && DTH_TEST_FULL=1 DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack \
+	cd $(TREE) && DTH_TEST_FULL=1 $(TEST_ENV) \
 		$(CURDIR)/build/venv/bin/python -m pytest -p no:cacheprovider -s tests/faults/test_know.py
 
 bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync, s5cmd and others (an hour; BENCH="--minutes 25"), and docs/speed.md
