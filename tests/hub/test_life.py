@@ -18,6 +18,7 @@ from tests.e2e.harness import scaled
 from tests.servers.s3server import S3Server
 
 from .hubs import HubProcess, Told, hub_between, until
+from .refusing import Refusing
 
 pytestmark = pytest.mark.seaweed
 MIB = 1 << 20
@@ -65,10 +66,11 @@ def puts(run: dict[str, Any]) -> float:
 RUN = "id kind state found done skipped failed bytes reconciles exitCode requests { side operation count } proofs { name count } reasons { name count }"
 
 
-def test_check_plan_save_run_pause_limit_resume_edit_verify_schedule_clone_delete(
-    hub: tuple[HubProcess, dict[str, str]], seaweed: S3Server
+def test_check_plan_save_run_pause_limit_resume_edit_verify_schedule_redrive_clone_delete(
+    hub: tuple[HubProcess, dict[str, str]], seaweed: S3Server, refusing: Refusing
 ) -> None:
     api, base = hub
+    base = {**base, "src_endpoint": refusing.endpoint}
     count = scaled(3000)
     source, destination = filled(seaweed, count, 20_000), new_bucket(seaweed)
     settings = {**base, "src_bucket": source, "dest_bucket": destination, "bandwidth": "500000"}
@@ -175,6 +177,18 @@ def test_check_plan_save_run_pause_limit_resume_edit_verify_schedule_clone_delet
     until(lambda: "k/later" in contents(seaweed, destination), lambda: json.dumps(api.task(draft["id"])))
     scheduled = api.wait(draft["id"], "DONE", "FAILED")
     assert (scheduled["state"], scheduled["latest"]["done"], scheduled["nextRunAt"]) == ("DONE", 1, None)
+
+    seaweed.client().put_object(Bucket=source, Key="k/refused", Body=b"refused at first")
+    refusing.keys = {"k/refused"}
+    api.change("runTask", draft["id"])
+    refused = api.wait(draft["id"], "DONE", "FAILED")
+    assert (refused["state"], refused["latest"]["done"], refused["latest"]["failed"]) == ("FAILED", 0, 1)
+    refusing.keys = set()
+    redrive = 'mutation($id: ID!) { redriveTask(id: $id, codes: ["access_denied"]) { kind } }'
+    assert api.ask(redrive, id=draft["id"])["redriveTask"]["kind"] == "REDRIVE"
+    redriven = api.wait(draft["id"], "DONE", "FAILED")
+    assert (redriven["state"], redriven["latest"]["done"], redriven["latest"]["failed"]) == ("DONE", 1, 0)
+    assert contents(seaweed, destination) == contents(seaweed, source)
 
     clone = api.save({**settings, "dest_prefix": "copy"}, run=False, name="clone")
     api.ask("mutation($id: ID!) { deleteTask(id: $id, keepRecords: false) }", id=clone["id"])
