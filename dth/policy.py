@@ -48,8 +48,8 @@ TABLE = {
 }
 _UPLOADS = ("AbortMultipartUpload", "ListMultipartUploadParts", "PutObject")
 _WRITERS = (Role.WORKER, Role.MULTIPART, Role.HUB)
-_PULL = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
-_PUSH = ("CompleteLayerUpload", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
+_PULL = ("BatchGetImage", "GetDownloadUrlForLayer")
+_PUSH = ("BatchCheckLayerAvailability", "CompleteLayerUpload", "InitiateLayerUpload", "PutImage", "UploadLayerPart")
 _ECR_SOURCE = (*_PULL, "DescribeImages", "DescribeRepositories", "GetLifecyclePolicy", "ListTagsForResource")
 _ECR_DEST = (
     *_PULL,

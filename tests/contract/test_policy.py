@@ -31,7 +31,7 @@ from dth.queues.sqs_setup import make_queue
 from dth.settings import TransferJob
 from dth.settings.identity import dest_location, source_location
 from dth.stores.base import PutOptions
-from tests.servers import iam
+from tests.servers import aws_rules, iam
 from tests.servers.aws import session_with_known_models
 from tests.servers.iam import Asked, Guarded, Refusals, one_of_each
 
@@ -347,6 +347,31 @@ def test_each_action_of_a_policy_is_needed(
     with guarded.user(for_the_emulator(without(found.document, sid, action))) as env:
         refused = any(one.send(guarded.endpoint, env) for one in likely_first if one.service == service)
     assert refused, f"nothing that {role} asks needs {action} on {sid}"
+
+
+KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
+WRITTEN = {"dest_acl": "bucket-owner-full-control", "dest_sse": "AWS_KMS", "dest_sse_kms_key_id": KEY}
+BY_RULE = [
+    ("DestinationObjects", "s3:PutObjectAcl"),
+    ("DestinationKey", "kms:GenerateDataKey"),
+    ("DestinationKey", "kms:Decrypt"),
+]
+"""What AWS asks for where objects get an ACL and a key; the emulator does not (`tests.servers.aws_rules`)."""
+
+
+def test_what_acls_and_keys_need_is_in_the_policy_and_nothing_else(guarded: Guarded, tmp_path: Path) -> None:
+    with made(guarded, tmp_path, **WRITTEN) as place:
+        document = policy(Role.HUB, place.named)
+        events: list[Event] = []
+        assert place.run(Role.HUB, document, events) == "", (place.proxy.refused, events[-5:])
+        needs = aws_rules.demands(place.proxy.asked, {}, KEY)
+    assert {action for _, action in BY_RULE} == {need.action for need in needs}
+    assert aws_rules.permits(document, needs)
+    for sid, action in BY_RULE:
+        assert not aws_rules.permits(without(document, sid, action), needs), action
+    plain = policy(Role.HUB, TransferJob(**SAMPLE))
+    held = {action for statement in plain["Statement"] for action in statement["Action"]}
+    assert not held & {action for _, action in BY_RULE}
 
 
 GUIDE_SOURCE = ("s3:GetObject", "s3:ListBucket")

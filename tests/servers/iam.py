@@ -22,7 +22,9 @@ _numbers = itertools.count(1)
 
 
 _SERVICES = {"AmazonSQS": "sqs", "DynamoDB": "dynamodb", "AmazonEC2ContainerRegistry": "ecr"}
-_KEPT = ("x-amz-target", "content-type", "x-amz-acl", "x-amz-tagging", "x-amz-copy-source")
+_KEPT = (
+    "x-amz-target", "content-type", "x-amz-acl", "x-amz-tagging", "x-amz-copy-source", "x-amz-server-side-encryption",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Asked:
             fields = json.loads(self.body)
             return self.target, fields.get("QueueUrl"), fields.get("TableName")
         parts = urlsplit(self.path)
+        if parts.path.startswith("/v2/"):
+            return self.method, parts.path
         names = frozenset(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
         return self.method, parts.path.split("/")[1], "/" in parts.path[1:], names, self.headers
 
@@ -120,7 +124,7 @@ class Refusals:
                 finally:
                     connection.close()
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass  # noqa: N815 - the library's names
+            do_GET = do_PUT = do_POST = do_PATCH = do_HEAD = do_DELETE = _pass  # noqa: N815 - the library's names
 
             def log_message(self, *_: object) -> None:
                 pass
