@@ -31,7 +31,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tools", default="", metavar="NAMES", help="contenders, comma-separated: dth,rclone")
     parser.add_argument("--rounds", type=int, default=0, help="of each workload; default 5, or 1 with --quick")
-    parser.add_argument("--minutes", type=float, default=0.0, help="end in time: fewer rounds, then fewer workloads")
+    parser.add_argument("--minutes", type=float, help="end in time: fewer rounds, then fewer workloads; quick: 1.9")
     parser.add_argument("--objects", type=int, default=0, help="try with so few; the results are not kept")
     parser.add_argument("--quick", action="store_true", help="under two minutes on two cores; says less; is not kept")
     parser.add_argument("--anyway", action="store_true", help="start on a busy machine, too")
@@ -91,16 +91,14 @@ def measure(entries: list[Entry], args: argparse.Namespace) -> None:
         for entry in (entry for entry in entries if not lacking[entry.name]):
             one = entry.measurement(quick=args.quick, tools=args.tools, objects=args.objects)
             stack.callback(one.close)
-            turns.append(Turn(entry, one, entry.seconds * scale))
-        schedule = Schedule(turns, args.rounds or (1 if args.quick else 5), args.minutes * 60)
+            turns.append(Turn(entry, one, max(entry.seconds * scale, 2.0)))
+        minutes = args.minutes or (1.9 if args.quick else 0.0)
+        schedule = Schedule(turns, args.rounds or (1 if args.quick else 5), minutes * 60, prove=not args.quick)
         kept = not (args.quick or args.objects or args.tools)
         try:
             for turn in schedule.run():
                 if kept:
                     save(_report(turn.measurement.results(), ()))
-            for turn in turns:
-                if not turn.broken and (not args.minutes or schedule.remaining() > turn.seconds):
-                    turn.measurement.prove()
         except KeyboardInterrupt:
             print("\ninterrupted: what follows was measured until now", flush=True)
             schedule.left_out.append("the run was interrupted")

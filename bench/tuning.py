@@ -32,7 +32,7 @@ def _by_hand(kind: str, work: Workload) -> Workload:
         replace(plain, tool=TUNED, setting=words, command=(*plain.command, *words.split())) for words in _BY_HAND[kind]
     )
     job = replace(work.job, name=f"defaults-{kind}", title=f"Defaults beside settings by hand. {work.job.title}")
-    return replace(work, job=replace(job, metric="wall"), contenders=(plain, *tuned), notes=())
+    return replace(work, job=replace(job, metric="wall"), contenders=(plain, *tuned), notes=(), asks_proof=False)
 
 
 def _plain(work: Workload) -> Contender:
@@ -50,7 +50,7 @@ def processes(objects: int) -> Workload:
         replace(plain, tool=tool, setting=f"--processes {count}", command=(*plain.command, "--processes", str(count)))
         for tool, count in (("dth", 2), ("dth, one process", 1))
     )
-    return replace(work, job=job, contenders=both, notes=())
+    return replace(work, job=job, contenders=both, notes=(), asks_proof=False)
 
 
 def main() -> None:

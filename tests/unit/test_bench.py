@@ -189,7 +189,7 @@ def a_schedule(seconds: float, **takes: float) -> tuple[Schedule, list[str]]:
         Turn(Entry(name, small.many, 1, 1, 1, bound=name.isupper()), Fake(name, clock, took, done), took)
         for name, took in takes.items()
     ]
-    return Schedule(turns, 3, seconds, clock), done
+    return Schedule(turns, 3, seconds, clock=clock), done
 
 
 def test_without_a_budget_every_workload_gets_all_rounds_in_turn() -> None:
