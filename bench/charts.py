@@ -54,12 +54,13 @@ def _block(block: Block, y: float) -> tuple[list[str], float]:
     """Its elements, and where the next begins."""
     parts = [f'<text class="text head" x="{_EDGE}" y="{y + 14:.0f}">{escape(block.heading)}</text>']
     y += _HEAD
-    largest = max((bar.value for bar in block.bars), default=0.0) or 1.0
+    largest = _scale([bar.value for bar in block.bars])
     room = _WIDTH - 2 * _EDGE - _LABEL - _VALUE
     start = _EDGE + _LABEL
     top = y
     for bar in block.bars:
-        length = max(room * bar.value / largest, 1.0)
+        length = min(max(room * bar.value / largest, 1.0), room)
+        shown = f"{bar.shown} (cut)" if bar.value > largest else bar.shown
         base = y + 13
         parts += [
             f'<text class="text" x="{start - 8}" y="{base:.0f}" text-anchor="end">{escape(bar.label)}</text>',
@@ -67,13 +68,20 @@ def _block(block: Block, y: float) -> tuple[list[str], float]:
                 f'<rect class="{"ours" if bar.ours else "peer"}" x="{start}" y="{y:.0f}" width="{length:.1f}"'
                 f' height="{_BAR}" rx="2"/>'
             ),
-            f'<text class="faint" x="{start + length + 8:.1f}" y="{base:.0f}">{escape(bar.shown)}</text>',
+            f'<text class="faint" x="{start + length + 8:.1f}" y="{base:.0f}">{escape(shown)}</text>',
         ]
         y += _BAR + _GAP
     if 0 < block.floor < largest:
         at = start + room * block.floor / largest
         parts.append(f'<line class="floor" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 3:.0f}" y2="{y - _GAP + 3:.0f}"/>')
     return parts, y + _GAP
+
+
+def _scale(values: Sequence[float]) -> float:
+    """The largest that is at most ten times the smallest: one that is far out is cut, so that the others can be told
+    apart."""
+    smallest = min(values, default=0.0)
+    return max((value for value in values if value <= 10 * smallest), default=1.0) or 1.0
 
 
 def _in_words(block: Block) -> str:

@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import json
+import math
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,12 +95,12 @@ class Workload:
 
 class Measurement(Protocol):
     """Something that is measured round by round. A round that fails for one contender goes on with the others, and the
-    notes of the results say who failed and how."""
+    notes of the results say who failed and how. Nobody begins after `ends` (of `time.monotonic`)."""
 
     @property
     def name(self) -> str: ...
 
-    def round(self) -> None: ...
+    def round(self, ends: float = math.inf) -> None: ...
 
     def fewer(self) -> None:
         """From now on leave out settings that can't be a tool's best any more."""
@@ -129,12 +131,12 @@ class StoreMeasurement:
     def name(self) -> str:
         return self.workload.job.name
 
-    def round(self) -> None:
+    def round(self, ends: float = math.inf) -> None:
         if self.load < 0:
             self.load = os.getloadavg()[0]
         with self._store() as running:
             for number, contender in enumerate(self.workload.contenders):
-                if self._takes_part(number):
+                if self._takes_part(number) and time.monotonic() < ends:
                     self._once(number, contender, running)
 
     def _takes_part(self, number: int) -> bool:

@@ -8,11 +8,13 @@ and how does one log in), pages of lists, and those about images.
 
 import argparse
 import contextlib
+import math
 import os
 import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,7 +83,7 @@ class ImageMeasurement:
     source: Registry | None = None
     names: list[str] = field(default_factory=list)
 
-    def round(self) -> None:
+    def round(self, ends: float = math.inf) -> None:
         if self.load < 0:
             self.load = os.getloadavg()[0]
         if self.source is None:
@@ -89,6 +91,8 @@ class ImageMeasurement:
             with tempfile.TemporaryDirectory(prefix="dth-bench-images-") as folder:
                 self.names = fill(self.source, Path(folder), self.large)
         for tool in self.tools():
+            if time.monotonic() >= ends:
+                break
             with Registry() as dest, tempfile.TemporaryDirectory(prefix="dth-bench-") as home:
                 try:
                     self._both(tool, self.source, dest, Path(home))

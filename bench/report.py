@@ -204,19 +204,27 @@ def _floor(result: Result) -> str:
 
 
 def _foot(report: Report) -> str:
+    absent = [name for family in FAMILIES for name in family.workloads if not report.result(name)]
     lines = [
         "## How to read it",
         "",
-        "- **Bold** rows are the best setting of their tool; the others are shown so that nobody need believe it.",
+        "- **Bold** rows are the best setting of their tool. The others are shown so that you can check the choice.",
         "- Memory is the peak of all the tool's processes together, a shared page counted once.",
         "- A setting that was 15% dearer than its tool's best in one round is not repeated: its rounds are fewer.",
         "- What a tool hashes is part of the cost of what it protects, so it stands in each table.",
-        "- The orange line in a chart is the floor, where one was measured on another day:",
-        *(
-            f"  {in_words(floor.unit, floor.seconds)} for {', '.join(floor.workloads)}: {floor.source}."
-            for floor in FLOORS
+        (
+            "- The orange line in a chart is the floor: what a program without any promise takes. Floors were measured on"
+            " another day, so a ratio to them is good to a tenth at best."
         ),
         *(f"- {note}" for note in report.notes),
+        *([f"- Not measured: {', '.join(absent)}."] if absent else []),
+        "",
+        "| floor | workloads | source |",
+        "|---|---|---|",
+        *(
+            f"| {in_words(floor.unit, floor.seconds)} | {', '.join(floor.workloads)} | {floor.source} |"
+            for floor in FLOORS
+        ),
         "",
         (
             "To measure it on your machine: `make bench` in a checkout, or `python -m bench.all --only small --rounds 3`; its"

@@ -4,6 +4,7 @@ Each workload gets one round, the most telling first. Then those get more on whi
 others. A round that would not end in time is left out, and said. All of it is decided from what rounds took so far.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,15 +44,15 @@ class Schedule:
 
     def run(self) -> Iterator[Turn]:
         """Measures, round by round, and yields each workload that has just had one."""
-        self.ends = self.clock() + self.seconds
+        self.ends = self.clock() + (self.seconds or math.inf)
         for turn in self.order():
-            if self.seconds and turn.seconds * _SLACK > self.remaining():
+            if turn.seconds * _SLACK > self.remaining():
                 continue
             if turn.broken:
                 continue
             try:
-                turn.measurement.round()
-                if self.prove and not turn.done:
+                turn.measurement.round(self.ends)
+                if self.prove and not turn.done and turn.seconds < self.remaining():
                     turn.measurement.prove()
             except Exception as failed:  # noqa: BLE001 - the others can still be measured
                 turn.broken = f"{turn.entry.name} broke off: {type(failed).__name__}: {failed}"

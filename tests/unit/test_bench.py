@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from bench import bounds, catalogue, floors, report, small
+from bench import bounds, catalogue, floors, report, small, startup
 from bench.bounds import Bound, Verdict
 from bench.catalogue import Entry
 from bench.charts import Bar, Block, chart
@@ -150,6 +153,14 @@ def test_a_setting_that_is_far_from_its_tools_best_is_not_repeated_but_dth_alway
     assert one.expected() > 0
 
 
+def test_nobody_begins_after_the_end_of_the_time() -> None:
+    if not shutil.which("cc"):
+        pytest.skip("needs a C compiler")
+    one = StoreMeasurement(startup.version().only("dth"))
+    one.round(ends=0.0)
+    assert one.results() == []
+
+
 @dataclass
 class Clock:
     now: float = 0.0
@@ -165,7 +176,8 @@ class Fake:
     takes: float
     rounds: list[str] = field(default_factory=list)
 
-    def round(self) -> None:
+    def round(self, ends: float = math.inf) -> None:
+        assert self.clock.now < ends
         self.clock.now += self.takes
         self.rounds.append(self.name)
 
@@ -219,7 +231,7 @@ def test_a_workload_that_breaks_off_keeps_its_rounds_and_stops_no_other(capsys: 
     schedule, done = a_schedule(0, A=1, b=1)
     broken = schedule.turns[0].measurement
 
-    def breaks() -> None:
+    def breaks(ends: float = math.inf) -> None:
         raise OSError("no store")
 
     for turn in schedule.run():
@@ -243,6 +255,15 @@ def test_a_chart_is_well_formed_has_a_text_for_who_cannot_see_it_and_two_colour_
     assert lengths[1] == pytest.approx(4 * lengths[0], rel=0.01)
     assert len(list(root.iter("{http://www.w3.org/2000/svg}line"))) == 1
     assert "prefers-color-scheme:dark" in drawn
+
+
+def test_a_bar_that_is_far_out_is_cut_and_says_so() -> None:
+    bars = [Bar("dth", 1.0, "1 µs", ours=True), Bar("x", 5.0, "5 µs", ours=False), Bar("y", 90.0, "90 µs", ours=False)]
+    drawn = chart("Far", [Block("One", bars)])
+    lengths = [float(one) for one in re.findall(r'class="(?:ours|peer)" .* width="([\d.]+)"', drawn)]
+    assert lengths == pytest.approx([lengths[1] / 5, lengths[1], lengths[1]], rel=0.01)
+    assert ">90 µs (cut)<" in drawn
+    assert ">5 µs<" in drawn
 
 
 def test_the_page_prints_every_bound_with_its_verdict_and_figure(tmp_path: Path) -> None:
