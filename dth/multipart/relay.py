@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dth.errors import BodyMismatch, DthError
 from dth.multipart.checksum import Sums
 from dth.stores.base import ObjectStream, Written
+from dth.transport.base import Loan, Passing
 
 STREAM_WINDOW = 2 << 20  # what one streamed body may hold: a megabyte waiting on the way in, one on the way out
 CHUNK = 1 << 20  # up to here a hash is computed on the loop
@@ -21,9 +22,10 @@ class Relay:
     No generator: a request that ends early would leave one suspended, with the connection in its hands.
     """
 
-    __slots__ = ("_chunks", "_length", "_sums", "failure", "passed")
+    __slots__ = ("_chunks", "_length", "_stream", "_sums", "failure", "passed")
 
     def __init__(self, stream: ObjectStream, sums: Sums) -> None:
+        self._stream = stream
         self._chunks = aiter(stream)
         self._length = stream.length
         self._sums = sums
@@ -36,6 +38,24 @@ class Relay:
     async def __anext__(self) -> bytes:
         try:
             chunk = await anext(self._chunks)
+        except DthError as error:
+            self.failure = error
+            raise
+        self._pass(chunk)
+        return chunk
+
+    def lend(self, length: int, passing: Passing) -> Loan | None:
+        """See `transport.base.Lender`."""
+        lend = getattr(self._stream, "lend", None)
+
+        def passing_here(data: bytes | memoryview) -> None:
+            self._pass(data)
+            passing(data)
+
+        return lend(length, passing_here) if lend else None
+
+    def _pass(self, chunk: bytes | memoryview) -> None:
+        try:
             self.passed += len(chunk)
             self._sums.update(chunk)
             if self.passed == self._length:
@@ -43,7 +63,6 @@ class Relay:
         except DthError as error:
             self.failure = error
             raise
-        return chunk
 
 
 async def relayed(stream: ObjectStream, sums: Sums, send: Callable[[Relay], Awaitable[Written]]) -> Written:

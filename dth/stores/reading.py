@@ -26,7 +26,7 @@ from dth.stores.encode import encode_query
 from dth.stores.part_layout import part_size
 from dth.stores.sign import Header
 from dth.stores.xml import Element, XmlInvalid, parse
-from dth.transport.base import AnswerHead, Response
+from dth.transport.base import AnswerHead, Loan, Passing, Response
 
 _CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
 _GZIP: Header = ("accept-encoding", "gzip")
@@ -96,6 +96,18 @@ class Stream:
         if self._seen > self.length:
             raise self._mismatch(self._seen)
         return chunk
+
+    def lend(self, length: int, passing: Passing) -> Loan | None:
+        """See `transport.base.Lender`."""
+        lend = getattr(self._response, "lend", None)
+        if lend is None or length != self.length - self._seen:
+            return None
+
+        def seen(data: bytes | memoryview) -> None:
+            self._seen += len(data)
+            passing(data)
+
+        return lend(length, seen)  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """See `ObjectStream.close`."""

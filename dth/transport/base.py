@@ -6,14 +6,55 @@ repeat), does not follow redirects, does not decompress, and knows nothing of S3
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+import socket
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from dth.errors import TransportError
 
 Body = bytes | AsyncIterable[bytes | bytearray | memoryview]
 """A request's body: whole, or streamed once. A stream's buffers are only borrowed until the next one is asked for."""
+
+
+Passing = Callable[[bytes | memoryview], None]
+"""Hears of each piece of a body before it is handed on, in order. What it raises ends the request."""
+
+
+class Fate(Enum):
+    """How a lent body comes back, and its connection with it."""
+
+    SOUND = auto()
+    SURPLUS = auto()  # more came than the body has
+    SILENT = auto()  # nothing came for too long
+    SPOILT = auto()  # nobody can go on with it
+
+
+@dataclass(slots=True)
+class Loan:
+    """An answer's body, lent to a thread. It reads from `socket`, which is its own: a duplicate.
+
+    The pieces that `came` already go first; `left` bytes are still in the socket. The thread calls `passing` with everything.
+    Once it has ended, the loop calls `give_back` with the number of bytes that were taken from the socket. Where the answer is
+    given up meanwhile, `interrupt` is called, if somebody has set it.
+    """
+
+    socket: socket.socket
+    came: list[bytes]
+    left: int
+    passing: Passing
+    give_back: Callable[[int, Fate], None]
+    interrupt: Callable[[], None] | None = None
+
+
+class Lender(Protocol):
+    """A streamed body that is the body of an answer. What sends a request asks for this by the method's name."""
+
+    def lend(self, length: int, passing: Passing) -> Loan | None:
+        """The body's remaining bytes, if they are `length` and wait in a plain socket; None where they must be iterated over.
+        Nobody iterates before the loan is given back, and then over what was not taken."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

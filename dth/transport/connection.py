@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import Final, Protocol, cast
+import socket
+from typing import Final, cast
 
 from dth.errors import ConnectionLost, ProtocolViolation, TimedOut, TransportError
-from dth.transport.base import Body, Receiver, Timeouts
+from dth.transport.base import Body, Fate, Loan, Passing, Receiver
 from dth.transport.chunked import ChunkedDecoder
 from dth.transport.framing import (
     CHUNKED,
-    HEAD_LIMIT,
     UNTIL_CLOSE,
     Head,
     Malformed,
     body_length,
+    end_of_head,
     keep_alive_seconds,
     parse_head,
 )
+from dth.transport.lending import send_lent
+from dth.transport.owner import Owner
+from dth.transport.pump import LEAST
 from dth.transport.response import Answer
 from dth.transport.sending import PIECE, Sender
 
@@ -35,35 +39,6 @@ FINAL: Final = 200
 SWITCHING_PROTOCOLS: Final = 101
 
 _HEAD, _FIXED, _CHUNKED, _UNTIL_CLOSE = range(4)
-
-
-class Owner(Protocol):
-    """The pool, as its connections see it. `clock` are coarse seconds in which the loop was awake."""
-
-    clock: float
-    origin_text: str
-    timeouts: Timeouts
-    window: int
-
-    def give_back(self, connection: Connection) -> None:
-        """It was taken, and nothing begun."""
-        ...
-
-    def release(self, connection: Connection) -> None:
-        """The exchange ended and the connection is fit for another."""
-        ...
-
-    def discard(self, connection: Connection) -> None:
-        """The exchange ended and the connection with it."""
-        ...
-
-    def unexpected(self, connection: Connection) -> None:
-        """Between exchanges the connection was closed, or spoke out of turn."""
-        ...
-
-    def gone(self, connection: Connection) -> None:
-        """Its socket is closed."""
-        ...
 
 
 class Connection(asyncio.Protocol):
@@ -146,10 +121,13 @@ class Connection(asyncio.Protocol):
     async def _send_large(self, head: bytes, body: Body, length: int) -> None:
         self._sender = sender = Sender(self._transport)
         try:
-            self._transport.write(head)
             if isinstance(body, bytes):
+                self._transport.write(head)
                 await sender.write(body)
             else:
+                if (pumps := self._owner.pumps) is not None:
+                    head, length = await send_lent(self, sender, pumps, head, body, length)
+                await sender.write(head)
                 await sender.send_stream(body, length)
         finally:
             # The answer may have been whole before the body's iterator ended: then another exchange may be under way.
@@ -157,6 +135,37 @@ class Connection(asyncio.Protocol):
                 self._sender = None
         if self._state == _HEAD:
             self._since = self._owner.clock
+
+    def lend(self, came: list[bytes], length: int, passing: Passing) -> Loan | None:
+        """See `response.Line`."""
+        whole = self._state == _FIXED and sum(map(len, came)) + self._left == length
+        own = self.duplicate() if whole and self._left >= LEAST and self._owner.pumps is not None else None
+        if own is None:
+            return None
+        self.pause()
+        return Loan(own, came, self._left, passing, self._take_back)
+
+    def duplicate(self) -> socket.socket | None:
+        """See `lending.Line`."""
+        try:
+            return socket.fromfd(self._transport.get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        except (OSError, RuntimeError):  # it is closed (uvloop says so by RuntimeError), or there is no descriptor left
+            return None
+
+    def _take_back(self, taken: int, fate: Fate) -> None:
+        """A thread has read so many bytes of the answer's body."""
+        answer = self._answer
+        if answer is None:
+            return
+        self._left -= taken
+        if fate is Fate.SPOILT:
+            self.fail(TransportError("the answer was given up"))
+        elif fate is Fate.SILENT:
+            self.overdue()
+        elif self._left:
+            self.resume()
+        else:
+            self._complete(answer, surplus=fate is Fate.SURPLUS)
 
     # Answers
 
@@ -182,7 +191,7 @@ class Connection(asyncio.Protocol):
     def _head(self, answer: Receiver, data: bytes) -> None:
         """Take bytes while the final answer's head is not whole; those behind it are the body's."""
         while True:
-            end = self._end_of_head(data)
+            end = end_of_head(self._partial, data)
             if end == 0:
                 return
             if self._partial:
@@ -203,20 +212,6 @@ class Connection(asyncio.Protocol):
             self._fixed(answer, data)
         elif data:
             self._stream(answer, data)
-
-    def _end_of_head(self, data: bytes) -> int:
-        """Where the body begins in `data` or, where there are any, in the partial bytes with `data`; 0: not here yet."""
-        if not self._partial:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                self._partial += data
-        else:
-            scanned = max(0, len(self._partial) - 3)
-            self._partial += data
-            end = self._partial.find(b"\r\n\r\n", scanned)
-        if end > HEAD_LIMIT or (end < 0 and len(self._partial) > HEAD_LIMIT):
-            raise Malformed(f"a head of more than {HEAD_LIMIT} bytes")
-        return end + 4 if end >= 0 else 0
 
     def _begin_body(self, answer: Receiver, head: Head) -> None:
         length = body_length(self._method, head)
@@ -383,17 +378,22 @@ class Connection(asyncio.Protocol):
         if sender is not None and sender.awaits_producer and not sender.whole:
             self._since = clock
             return
-        if self._state == _HEAD:
-            pending = self._transport.get_write_buffer_size()
-            if pending != self._pending:
-                self._pending = pending
-                self._since = clock
-            limit, what = (
-                (self._owner.timeouts.idle, "took no byte of the request")
-                if pending or (sender is not None and not sender.whole)
-                else (self._owner.timeouts.first_byte, "did not answer")
-            )
-        else:
-            limit, what = self._owner.timeouts.idle, "sent nothing more of the body"
-        if clock - self._since >= limit:
-            self.fail(TimedOut(f"{self.origin_text} {what} for {limit:g} s"))
+        if self._state == _HEAD and (pending := self._transport.get_write_buffer_size()) != self._pending:
+            self._pending = pending
+            self._since = clock
+        if clock - self._since >= self._patience()[0]:
+            self.overdue()
+
+    def overdue(self) -> None:
+        """Fail with TimedOut: the peer has been silent too long."""
+        seconds, what = self._patience()
+        self.fail(TimedOut(f"{self.origin_text} {what} for {seconds:g} s"))
+
+    def _patience(self) -> tuple[float, str]:
+        """How long the peer may be silent now, and what it does not do then."""
+        timeouts, sender = self._owner.timeouts, self._sender
+        if self._state != _HEAD:
+            return timeouts.idle, "sent nothing more of the body"
+        if self._transport.get_write_buffer_size() or (sender is not None and not sender.whole):
+            return timeouts.idle, "took no byte of the request"
+        return timeouts.first_byte, "did not answer"

@@ -79,6 +79,22 @@ def parse_fields(lines: Sequence[str]) -> dict[str, str]:
     return headers
 
 
+def end_of_head(partial: bytearray, data: bytes) -> int:
+    """Where the body begins in `data` or, where `partial` bytes came before it, in those with `data` behind them. 0: not here
+    yet; `partial` then holds all. Raises Malformed where a head is too long."""
+    if not partial:
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            partial += data
+    else:
+        scanned = max(0, len(partial) - 3)
+        partial += data
+        end = partial.find(b"\r\n\r\n", scanned)
+    if end > HEAD_LIMIT or (end < 0 and len(partial) > HEAD_LIMIT):
+        raise Malformed(f"a head of more than {HEAD_LIMIT} bytes")
+    return end + 4 if end >= 0 else 0
+
+
 def parse_head(raw: bytes) -> Head:
     """The head in `raw`, which ends with its empty line. Raises Malformed."""
     lines = raw.decode("utf-8", "surrogateescape").split("\r\n")

@@ -12,6 +12,7 @@ from dth.transport.base import Origin, Timeouts
 from dth.transport.connect import connect
 from dth.transport.connection import Connection
 from dth.transport.proxy import Proxy
+from dth.transport.pump import Pumps
 
 
 class Pool:
@@ -38,6 +39,7 @@ class Pool:
         self.timeouts = timeouts
         self.window = window
         self.clock = 0.0
+        self.pumps = Pumps(timeouts.idle) if ssl_context is None and proxy is None else None
         self._limit = limit
         self._keep_alive = keep_alive
         self._ssl_context = ssl_context
@@ -146,6 +148,8 @@ class Pool:
         if self._sockets:
             self._all_gone = self._all_gone or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._all_gone)
+        if self.pumps is not None:
+            self.pumps.close()
 
     def _closed(self) -> ConnectionLost:
         return ConnectionLost(f"{self.origin_text}: the client was closed")

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Protocol, Self
 
 from dth.errors import ProtocolViolation, TransportError
+from dth.transport.base import Loan, Passing
 
+UNREAD = 64 * 1024  # bytes that are taken in before anybody asks for the body, which may not pass through here at all
 PIECES_LIMIT = 1024  # so that a body of tiny segments can't cost many times its size in objects
 
 
@@ -32,12 +34,16 @@ class Line(Protocol):
         """End the exchange with `error` and drop the connection."""
         ...
 
+    def lend(self, came: list[bytes], length: int, passing: Passing) -> Loan | None:
+        """See `transport.base.Lender`, of a body of which `came` waits here."""
+        ...
+
 
 class Answer:
     """`transport.base.Response`. The connection calls `feed`, `finish` and `break_off`; nobody else may."""
 
-    __slots__ = ("_collecting", "_error", "_finished", "_held", "_line", "_origin_text", "_paused", "_pieces", "_waiter", "_window",
-                 "headers", "length", "status")  # fmt: skip
+    __slots__ = ("_collecting", "_error", "_finished", "_held", "_line", "_loan", "_origin_text", "_paused", "_pieces", "_waiter", "_whole_window",
+                 "_window", "headers", "length", "status")  # fmt: skip
 
     def __init__(self, line: Line, window: int) -> None:
         self.status = 0
@@ -45,7 +51,8 @@ class Answer:
         self.length: int | None = None
         self._line: Line | None = line  # None once the exchange is over
         self._origin_text = line.origin_text
-        self._window = window
+        self._window = min(window, UNREAD)
+        self._whole_window = window
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._finished = False
@@ -53,6 +60,7 @@ class Answer:
         self._paused = False
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._loan: Loan | None = None
 
     async def read(self, limit: int) -> bytes:
         """See `Response.read`."""
@@ -74,6 +82,7 @@ class Answer:
         return self
 
     async def __anext__(self) -> bytes:
+        self._window = self._whole_window
         if not self._pieces and not self._finished:
             await self._wait(until_finished=False)
         if self._error is not None:
@@ -85,6 +94,17 @@ class Answer:
         if self._paused and self._held <= self._window // 2:
             self._resume()
         return piece
+
+    def lend(self, length: int, passing: Passing) -> Loan | None:
+        """See `transport.base.Lender`."""
+        if self._line is None or self._collecting:
+            return None
+        self._loan = loan = self._line.lend(list(self._pieces), length, passing)
+        if loan is not None:
+            self._pieces.clear()
+            self._held = 0
+            self._paused = False
+        return loan
 
     def close(self) -> None:
         """See `Response.close`."""
@@ -118,6 +138,8 @@ class Answer:
         self._error = error
         self._pieces.clear()
         self._held = 0
+        if self._loan is not None and self._loan.interrupt is not None:
+            self._loan.interrupt()
         if self._waiter is not None:
             self._wake()
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable
 from typing import Any, Final
 
 from dth.errors import TransportError
+from dth.transport.pump import Pump
 
 PIECE: Final = 256 * 1024
 """Bytes of one write, and what a transport holds before its writer waits. Over TLS, 64 to 256 KiB were cheapest."""
@@ -15,7 +16,7 @@ PIECE: Final = 256 * 1024
 class Sender:
     """Sends one request's body from the task that made the request, until it is through or `stop` is called."""
 
-    __slots__ = ("_drained", "_interrupted", "_producer", "_transport", "paused", "stopped", "whole")
+    __slots__ = ("_drained", "_interrupted", "_producer", "_transport", "paused", "pump", "stopped", "whole")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -25,6 +26,7 @@ class Sender:
         self._drained: asyncio.Future[None] | None = None
         self._producer: asyncio.Task[Any] | None = None  # it waits for the body's next piece
         self._interrupted = False
+        self.pump: Pump | None = None  # a thread sends
 
     @property
     def awaits_producer(self) -> bool:
@@ -89,6 +91,8 @@ class Sender:
         """Nobody wants the rest: let the task go on, wherever it waits."""
         self.stopped = True
         self._wake()
+        if self.pump is not None:
+            self.pump.stop()
         if self._producer is not None:
             # As asyncio.timeout does it: the task recognises this cancellation as ours and takes it back.
             self._interrupted = True

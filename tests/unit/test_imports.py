@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"report"},
     "usage": {*BASES},
     "metrics": {*BASES},
-    "multipart": {*BASES},
+    "multipart": {"transport.base", *BASES},
     "stores": {"transport"},
     "stores.base": {"transport.base"},
     "transport": set(),
