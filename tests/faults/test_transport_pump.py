@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from dth.multipart.checksum import Sums
 from dth.multipart.relay import Relay, relayed
 from dth.stores.base import Written
 from dth.transport import pump
-from dth.transport.base import Loan, Timeouts
+from dth.transport.base import Fate, Loan, Timeouts
 from dth.transport.client import PooledClient
 from dth.transport.pace import Pace, PacedClient
 from dth.transport.proxy import Proxy
@@ -290,22 +291,62 @@ async def test_a_large_body_arrives_and_both_connections_serve_on(pumped: list[E
     assert pumped == [End.WHOLE] * 3
 
 
-async def test_bytes_behind_the_body_cost_the_connection(pumped: list[End | BaseException]) -> None:
+async def test_bytes_behind_the_body_are_nobodys_answer(pumped: list[End | BaseException]) -> None:
+    """The next request waits for the very connection on which they came."""
+
     async def generous(peer: Peer) -> None:
         while True:
             await peer.request()
             await peer.say(holding(SMALL)[:-5])
-            await asyncio.sleep(0.02)
+            await taker.asked.wait()
             await peer.say(SMALL[-5:] + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nlie")
 
     taker = Taker()
     async with stand(generous, taker, connections=1) as (left, _, reading, writing):
-        for number in (1, 2):
-            answer = await reading.send("GET", "/", HOST)
-            await (await writing.send("PUT", "/", HOST, answer, answer.length)).read(0)
-            assert left.connections == number
+        answer = await reading.send("GET", "/", HOST)
+        following = asyncio.create_task(reading.send("GET", "/", HOST))
+        await asyncio.sleep(0)
+        await (await writing.send("PUT", "/", HOST, answer, answer.length)).read(0)
+        second = await following
+        assert second.length == len(SMALL)
+        await (await writing.send("PUT", "/", HOST, second, second.length)).read(0)
+        assert left.connections == 2
     assert taker.got == [SMALL, SMALL]
-    assert pumped == [End.WHOLE, End.WHOLE]
+    assert pumped[0] is End.WHOLE
+
+
+def test_what_had_arrived_before_and_could_not_be_sent_is_handed_back_in_order() -> None:
+    passed: list[bytes] = []
+    given_back: list[tuple[int, Fate]] = []
+    source, _source = socket.socketpair()
+    dest, peer = socket.socketpair()
+    with _source, peer:
+        peer.send(b"HTTP/1.1 503 Slow Down\r\n")
+        loan = Loan(
+            source, [b"one", b"two"], 5, lambda data: passed.append(bytes(data)), lambda *how: given_back.append(how)
+        )
+        carrier = Pump(loan, dest, 20.0, b"head")
+        assert carrier.run(bytearray(16)) is End.HANDED_BACK
+        carrier.close()
+        carrier.give_back()
+    assert (carrier.rest, carrier.left) == (b"headonetwo", 5)
+    assert passed == [b"one", b"two"]
+    assert given_back == [(0, Fate.SOUND)]
+
+
+def test_a_body_that_was_stopped_after_its_last_byte_spoils_the_connection() -> None:
+    given_back: list[tuple[int, Fate]] = []
+    source, _source = socket.socketpair()
+    dest, peer = socket.socketpair()
+    with _source, peer:
+        _source.send(b"five!")
+        loan = Loan(source, [], 5, lambda _: carrier.stop(), lambda *how: given_back.append(how))
+        carrier = Pump(loan, dest, 20.0, b"head")
+        assert carrier.run(bytearray(16)) is End.HANDED_BACK
+        carrier.close()
+        carrier.give_back()
+    assert (carrier.rest, carrier.left) == (b"five!", 0)
+    assert given_back == [(5, Fate.SPOILT)]
 
 
 async def test_a_source_that_falls_silent_times_out(
