@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dth.errors import AccessDenied, NoSuchBucket, NotFound
-from dth.stores.base import ObjectStore
+from dth.stores.base import ObjectStore, listed_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,6 @@ async def look(store: ObjectStore, key: str) -> Seen | None:
     except NotFound:
         return None
     except AccessDenied:
-        return await _listed(store, key)
+        listed = await listed_alone(store, key)
+        return Seen(listed.etag, listed.size, listed.last_modified) if listed else None
     return Seen(head.generation.etag, head.generation.size, head.last_modified)
-
-
-async def _listed(store: ObjectStore, key: str) -> Seen | None:
-    async for page in store.pages(key, until=key):
-        for entry in page:
-            if entry.key == key:
-                return Seen(entry.etag, entry.size, entry.last_modified)
-            if store.capabilities.ordered:
-                return None  # the key itself is the first that begins with it
-    return None

@@ -146,6 +146,8 @@ def _kind(question: Question, refusal: Refusal) -> type[StoreError]:
         return _BY_CODE[refusal.code]
     if refusal.status == 404 and question.head:  # noqa: PLR2004 - statuses are their own names
         return NoSuchBucket if question.operation == "HeadBucket" else NoSuchKey
+    if refusal.status == 501 and question.head:  # noqa: PLR2004 - it has no body that says NotImplemented
+        return RequestRefused
     return _BY_STATUS.get(refusal.status) or (ServerFault if refusal.status >= 500 else RequestRefused)  # noqa: PLR2004
 
 

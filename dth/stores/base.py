@@ -375,3 +375,14 @@ class ObjectStore(Lister, Reader, Writer, Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+async def listed_alone(store: Lister, key: str) -> Entry | None:
+    """What a listing says of one key, None where it names none: for who may not ask for the object itself."""
+    async for page in store.pages(key, until=key):
+        for entry in page:
+            if entry.key == key:
+                return entry
+            if store.capabilities.ordered:
+                return None  # the key itself is the first that begins with it
+    return None

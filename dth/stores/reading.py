@@ -19,6 +19,7 @@ from dth.errors import (
     TransportError,
 )
 from dth.model import ByteSpan, Generation, ObjectHead, Tags
+from dth.states import Side
 from dth.stores.answers import ERROR_LIMIT, Question
 from dth.stores.attributes import object_head
 from dth.stores.bucket import Bucket, Call
@@ -30,7 +31,8 @@ from dth.transport.base import AnswerHead, Loan, Passing, Response
 
 _CHECKSUM_MODE: Header = ("x-amz-checksum-mode", "ENABLED")
 _GZIP: Header = ("accept-encoding", "gzip")
-_PRECONDITION_FAILED = 412
+_PARTIAL, _PRECONDITION_FAILED, _NO_SUCH_RANGE = 206, 412, 416
+_NO_SUCH_METHOD = {405, 501}
 _content_range = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})").fullmatch
 
 
@@ -134,10 +136,71 @@ class Reading:
         """How bytes are asked for as they are stored: nothing on the way may compress or decompress them."""
         self._tried_gzip = self._coding == _GZIP
         self._asks_match = True  # False once this store has refused the very ETag that it tells
+        self._heads_by_get = False  # True once it has refused a HEAD and answered a GET
+        self._denies_both = False
 
     async def head(self, key: str, if_match: str) -> ObjectHead:
-        """See `Reader.head`. Checksums are asked for where the store has them; on AWS that needs kms:Decrypt for objects
-        under KMS, so a refusal is asked again without."""
+        """See `Reader.head`. A store, or something before it, may refuse HEAD and answer GET: where HEAD is refused as such,
+        or by the source, the first byte is asked for."""
+        if self._heads_by_get:
+            return await self._head_by_get(key, if_match)
+        try:
+            return await self._head_with_checksums(key, if_match)
+        except (AccessDenied, RequestRefused) as refused:
+            here = (
+                self._bucket.location.side is Side.SOURCE
+                and isinstance(refused, AccessDenied)
+                and not self._denies_both
+            )
+            if not here and refused.status not in _NO_SUCH_METHOD:
+                raise
+            try:
+                found = await self._head_by_get(key, if_match)
+            except (AccessDenied, RequestRefused):
+                self._denies_both = True
+                raise refused from None
+            self._heads_by_get = True
+            return found
+
+    async def _head_by_get(self, key: str, if_match: str) -> ObjectHead:
+        try:
+            return await self._first_byte(key, if_match, [("range", "bytes=0-0")])
+        except RequestRefused as exc:
+            if exc.status != _NO_SUCH_RANGE:
+                raise
+        return await self._first_byte(key, if_match, [])  # it is empty
+
+    async def _first_byte(self, key: str, if_match: str, headers: list[Header]) -> ObjectHead:
+        headers = [*headers, self._coding]
+        if if_match and self._asks_match:
+            headers.append(("if-match", f'"{if_match}"'))
+        call = Call("GetObject", "GET", key, headers=headers)
+
+        async def read(response: Response) -> ObjectHead:
+            try:
+                if response.status == _PARTIAL:
+                    total, _ = self._range(call, response, ByteSpan(0, 1))
+                    await response.read(1)
+                elif response.length is None:
+                    raise self._invalid(call, response, "it does not say how long the object is")
+                else:
+                    total = response.length
+                head = object_head(response.headers, total, md5_etag=self._md5_etag, whole=False)
+            finally:
+                response.close()
+            if if_match and head.generation.etag != if_match:
+                raise PreconditionFailed(
+                    f"{self._named(call)}: its ETag is {head.generation.etag} now, not {if_match}",
+                    operation=call.operation,
+                    status=response.status,
+                )
+            return head
+
+        return await self._bucket.call(call, read)
+
+    async def _head_with_checksums(self, key: str, if_match: str) -> ObjectHead:
+        """Checksums are asked for where the store has them; on AWS that needs kms:Decrypt for objects under KMS, so a
+        refusal is asked again without."""
         if self._checksum_mode:
             try:
                 return await self._head(key, if_match, [_CHECKSUM_MODE])

@@ -127,9 +127,42 @@ async def test_refusals_of_a_get_by_code(answer: FakeAnswer, expected: type[Exce
 @pytest.mark.parametrize(("status", "expected"), [(404, NoSuchKey), (403, AccessDenied), (412, PreconditionFailed)])
 async def test_refusals_of_a_head_by_status_because_it_has_no_body(status: int, expected: type[Exception]) -> None:
     another = FakeAnswer(200, {"etag": '"other"', "content-length": "1"})
-    store, _ = fake_store([FakeAnswer(status), another])
+    store, _ = fake_store([FakeAnswer(status), another if status == 412 else FakeAnswer(status)])
     with pytest.raises(expected):
         await store.head("k", if_match="e")
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+async def test_where_head_is_refused_the_first_byte_tells(status: int) -> None:
+    first = part(b"a", "bytes 0-0/3")
+    empty = FakeAnswer(200, {"etag": f'"{MD5}"', "content-length": "0"}, b"")
+    store, net = fake_store([FakeAnswer(status), first, first, FakeAnswer(416, {}, b""), empty])
+    for size in (3, 3, 0):
+        head = await store.head("k")
+        assert (head.generation.etag, head.generation.size) == (MD5, size)
+    assert [sent.method for sent in net.sent] == ["HEAD", "GET", "GET", "GET", "GET"], "HEAD is tried once"
+
+
+async def test_a_store_that_sends_everything_where_a_byte_was_asked_for_is_understood() -> None:
+    store, _ = fake_store([FakeAnswer(405), whole(b"abc")])
+    assert (await store.head("k")).generation == Generation(MD5, 3)
+
+
+@pytest.mark.parametrize(("status", "asked"), [(403, 3), (405, 4)])
+async def test_where_get_is_refused_too_head_s_own_refusal_is_told(status: int, asked: int) -> None:
+    store, net = fake_store(
+        [FakeAnswer(status), error(403, "AccessDenied"), FakeAnswer(status), error(403, "AccessDenied")]
+    )
+    for _ in range(2):
+        with pytest.raises(AccessDenied if status == 403 else RequestRefused, match="HeadObject"):
+            await store.head("k")
+    assert len(net.sent) == asked
+
+
+async def test_the_first_byte_of_another_generation_is_a_change() -> None:
+    store, _ = fake_store([FakeAnswer(405), part(b"a", "bytes 0-0/3")])
+    with pytest.raises(PreconditionFailed):
+        await store.head("k", if_match="another")
 
 
 @pytest.mark.parametrize(

@@ -91,3 +91,31 @@ def test_metadata_that_is_not_ascii_travels_as_encoded_words_and_verifies_as_the
         assert sent["x-amz-meta-title"] == "=?UTF-8?B?R3LDtsOfZQ==?="
         assert sent["x-amz-meta-plain"] == "as it is"
         s.run("verify", "--metadata")
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_source_that_refuses_head_and_answers_get_is_read(tmp_path: Path, status: int) -> None:
+    """Kind 6, of objects: the cheap look fails, the real thing would not."""
+    with stand(tmp_path) as s:
+        s.fill(6)
+        s.source.hold(SOURCE, "empty", b"")
+        s.source.before = lambda operation, _: error(status, "MethodNotAllowed") if operation == "head" else None
+        names = tmp_path / "names.txt"
+        names.write_text("empty\nk001\nk002\nno such key\n")
+        listed = s.sync("--from-file", str(names)).summary
+        assert (listed["done"], listed["failed"]) == (3, 0)
+        assert s.sync().summary["failed"] == 0
+        assert s.arrived == s.there
+
+
+def test_a_listed_object_that_may_not_be_read_fails_by_its_name_and_stops_no_other(tmp_path: Path) -> None:
+    with stand(tmp_path) as s:
+        s.fill(6)
+        s.source.before = lambda operation, request: (
+            error(403, "AccessDenied") if operation in {"head", "get"} and request.key == "k001" else None
+        )
+        names = tmp_path / "names.txt"
+        names.write_text("k000\nk001\nk002\n")
+        done = s.sync("--from-file", str(names), expect=3)
+        assert done.failed_keys == {"k001"}
+        assert set(s.arrived) == {"k000", "k002"}
