@@ -49,6 +49,7 @@ function takeToken(): string {
   return token;
 }
 
+const LOOK_MILLISECONDS = 3000;
 const token = takeToken();
 let used: Promise<HubError | null> | undefined;
 
@@ -104,12 +105,18 @@ function Again({ ways, onDone }: { ways: string[]; onDone: () => void }) {
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  // One may sign in in another tab: this one goes on by itself.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: one clock while the dialog is open
+  useEffect(() => {
+    const clock = setInterval(onDone, LOOK_MILLISECONDS);
+    return () => clearInterval(clock);
+  }, []);
   return (
     <dialog ref={dialog} aria-label={t("signin.again")} onCancel={(event) => event.preventDefault()}>
       <div className="body">
         <h2>{t("signin.again")}</h2>
         <p className="muted">{t("signin.kept")}</p>
-        <Ways ways={ways} onDone={onDone} />
+        <Ways ways={ways} onDone={onDone} kept />
       </div>
     </dialog>
   );
@@ -152,8 +159,8 @@ function SignIn({ ways, problem, onDone }: { ways: string[]; problem: HubError |
   );
 }
 
-/** Every way in that this hub has. */
-function Ways({ ways, onDone }: { ways: string[]; onDone: () => void }) {
+/** Every way in that this hub has. `kept`: the page below holds what somebody typed, so another tab goes to the provider. */
+function Ways({ ways, onDone, kept = false }: { ways: string[]; onDone: () => void; kept?: boolean }) {
   const { t } = useText();
   const [password, setPassword] = useState("");
   const [wrong, setWrong] = useState("");
@@ -189,7 +196,7 @@ function Ways({ ways, onDone }: { ways: string[]; onDone: () => void }) {
         </form>
       )}
       {ways.includes("oidc") && (
-        <a className="btn" href="/login/oidc">
+        <a className="btn" href="/login/oidc" target={kept ? "_blank" : undefined} rel="noopener">
           {t("signin.oidc")}
         </a>
       )}

@@ -103,6 +103,17 @@ def read_settings(kind: TaskType, pairs: Sequence[tuple[str, str]]) -> tuple[dic
     return {name: value for name, value in settings.items() if value != ""}, {**extras, **current}
 
 
+def kept_extras(
+    before: Mapping[str, str], given: Mapping[str, str], settings: Mapping[str, str], *, same_schedule: bool
+) -> dict[str, str]:
+    """A task's parameters that only a deployment uses, after an edit by a form that does not show them all. What the form
+    leaves out stays, unless the edit made it untrue; an empty text takes a parameter away."""
+    untrue = set() if same_schedule else {"ec2CronExpression"}
+    untrue |= {name for name, ours in _CURRENT.items() if before.get(name, "").lower() == "true" and settings.get(ours)}
+    kept = {name: value for name, value in before.items() if name not in untrue}
+    return {name: value for name, value in {**kept, **given}.items() if value}
+
+
 def _unknown(name: str, ours: str, names: Sequence[str]) -> str:
     if ours in OURS:
         return f"{name} cannot be set here: the hub keeps queue, ledger, state and report of its tasks itself"

@@ -205,7 +205,7 @@ class Changes(_Part):
         kind = TaskType(given["type"])
         settings, extras = forms.read_settings(kind, _pairs(given["settings"]))
         forms.checked(kind, settings, who, confined=self._hub.confined)
-        schedule = given.get("schedule") or ""
+        schedule = " ".join((given.get("schedule") or "").split())
         parse_schedule(schedule)
         name, description = (given.get("name") or "").strip(), given.get("description") or ""
         if len(name) > MAX_NAME or len(description) > MAX_DESCRIPTION:
@@ -220,8 +220,8 @@ class Changes(_Part):
             name=name,
             description=description,
             settings=settings,
-            extras=extras,
-            schedule=" ".join(schedule.split()),
+            extras=forms.kept_extras(base.extras, extras, settings, same_schedule=schedule == base.schedule),
+            schedule=schedule,
         )
 
     async def save(self, args: Args, who: Who, wanted: Wanted) -> dict[str, Any]:

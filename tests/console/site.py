@@ -36,6 +36,7 @@ class Site:
     front: Refusing
     base: dict[str, str]
     tasks: dict[str, str] = field(default_factory=dict)
+    buckets: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def start(cls, folder: Path, store: S3Server, front: Refusing) -> Site:
@@ -75,6 +76,7 @@ class Site:
         """A new task to a bucket of its own; its id."""
         settings = {**self.base, "src_bucket": source, "dest_bucket": new_bucket(self.store), **others}
         found: str = self.hub.save(settings, run=run, name=name, schedule=schedule)["id"]
+        self.buckets[found] = (source, settings["dest_bucket"])
         return found
 
 

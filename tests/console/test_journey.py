@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.hub.hubs import alone, until
 from tests.hub.test_life import contents, new_bucket
 
-from .site import HOSTILE, WAIT_MILLISECONDS, Site, opened, settled
+from .site import WAIT_MILLISECONDS, Site, opened, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.seaweed, pytest.mark.slow]
 
@@ -101,22 +101,6 @@ def test_a_running_task_is_watched_paused_limited_and_resumed(page: Page, site: 
     expect(page.locator("header .badge").first).to_have_text(re.compile("Running|Starting"))
     settings = site.hub.task(site.tasks["running"], "settings { name value }")["settings"]
     assert {"name": "bandwidth", "value": "300000"} in settings
-
-
-def test_keys_that_lie_are_shown_and_do_nothing(page: Page, site: Site) -> None:
-    page.goto(f"{site.hub.base}/tasks/{site.tasks['failures']}/objects")
-    settled(page)
-    shown = page.inner_text("main")
-    assert HOSTILE[0] in shown
-    assert "right-\\u{202e}to-left.txt" in shown
-    assert "line\\u{a}break.txt" in shown
-    assert page.title() != "broken"
-    page.get_by_role("button", name=HOSTILE[0]).click()
-    expect(page.get_by_text("The story of")).to_be_visible()
-    assert "onerror" not in page.url
-    page.reload()
-    expect(page.get_by_text("The story of")).to_be_visible()
-    assert page.title() != "broken"
 
 
 def test_two_tabs_edit_one_task_and_the_second_is_told(page: Page, site: Site) -> None:

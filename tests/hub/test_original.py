@@ -156,6 +156,14 @@ def test_a_schedule_of_its_form_is_kept_and_runs_at_once(
     waiting = api.wait(made["id"], "WAITING")
     assert waiting["nextRunAt"].endswith(":00:00.000Z")
     assert waiting["progress"] == "IN_PROGRESS"
+    edited = api.task(made["id"], "revision schedule settings { name value }")
+    pairs = {one["name"]: one["value"] for one in edited["settings"]}
+    for schedule, email, cron in ((edited["schedule"], "you@example.org", "0 */1 ? * * *"), ("0 3 * * *", "", None)):
+        api.save({**pairs, "alarmEmail": email}, task_id=made["id"], run=False, schedule=schedule)
+        listed = api.task(made["id"], "parameters { ParameterKey ParameterValue }")["parameters"]
+        kept = {one["ParameterKey"]: one["ParameterValue"] for one in listed}
+        assert (kept["maxCapacity"], kept["ec2VpcId"]) == ("20", "vpc-1")  # what a form of ours does not show
+        assert (kept.get("alarmEmail", ""), kept.get("ec2CronExpression")) == (email, cron)
     assert api.ask(STOP, id=made["id"])["stopTask"]["progress"] == "STOPPED"
     assert api.task(made["id"])["nextRunAt"] is None
 

@@ -69,6 +69,15 @@ def provider() -> Iterator[Provider]:
             if path == "/.well-known/openid-configuration":
                 names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
                 self.send({"issuer": made.issuer, **{name: f"{made.issuer}/{name}" for name in names}})
+            elif path == "/authorization_endpoint":  # everybody is signed in there already
+                asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                code = f"code-{len(made.nonces)}"
+                made.challenges[code], made.nonces[code] = asked["code_challenge"], asked["nonce"]
+                back = f"{asked['redirect_uri']}?{urlencode({'state': asked['state'], 'code': code})}"
+                self.send_response(303)
+                self.send_header("Location", back)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
             elif path == "/jwks_uri":
                 public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(KEY.public_key()))
                 self.send({"keys": [{**public, "kid": "one", "alg": "RS256", "use": "sig"}]})

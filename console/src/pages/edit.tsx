@@ -38,7 +38,8 @@ export function Edit() {
       </div>
     );
   }
-  if (panels.error)
+  // A form that is open stays, with all that was typed, when a later look at the catalogue fails.
+  if (panels.error && !panels.data)
     return (
       <div className="page">
         <Failed error={panels.error} retry={() => panels.refetch()} />
@@ -104,7 +105,7 @@ function Form({ panels, type, there, clone }: { panels: Panel[]; type: TaskType;
     name: draft.name.trim(),
     description: draft.description,
     schedule: writeSchedule(draft.schedule),
-    settings: [...given(settings, draft.values), ...(draft.email ? [{ name: "alarmEmail", value: draft.email }] : [])],
+    settings: [...given(settings, draft.values), { name: "alarmEmail", value: draft.email }],
   });
   const set = (name: string, value: string) => {
     setRefused(null);

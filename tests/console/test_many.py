@@ -1,0 +1,179 @@
+"""Many tasks, many records, many hours: what a page costs must not grow with the whole. Full size: 10,000 tasks, a report of
+1,000,000 lines and 1,000 polls, `DTH_TEST_FULL=1 ... pytest -s tests/console/test_many.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Page, expect
+
+from tests.e2e.harness import FULL, scaled
+from tests.hub.hubs import HubProcess, alone
+from tests.hub.test_many import LINES, TASKS, fill
+
+from .site import Site, opened, settled
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+POLLS = scaled(1000)
+POLLING = ["/", "/tasks/{task}"] if FULL else ["/tasks/{task}"]
+LONGEST_SECONDS = (
+    0.2  # a task of the page may take so long; of the processor's time, which a busy machine changes little
+)
+ROWS, RECORDS = 50, 100
+GROWTH = 1 << 20  # bytes
+LONG_TASKS = """window.long = [];
+new PerformanceObserver((list) => window.long.push(...list.getEntries().map((one) => one.duration)))
+    .observe({type: "longtask", buffered: true});"""
+QUICK_POLLS = """window.polls = 0;
+const real = window.fetch;
+window.fetch = async (...args) => {
+    const answer = await real(...args);
+    window.polls += 1;
+    if (!String(args[1]?.body).includes("pollSeconds")) return answer;
+    return new Response((await answer.text()).replace(/"pollSeconds": [\\d.]+/, '"pollSeconds": 0.02'), answer);
+};"""
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubProcess, str]]:
+    """A hub with many tasks, and the one of them with a long report, figures of an hour, a lag and a price."""
+    hub = alone(tmp_path_factory.mktemp("many")).start()
+    hub.stop()
+    last = fill(hub)
+    now = int(time.time()) // 60 * 60
+    rows = [
+        (last, name, width, t, value * (1 + t // width % 7), 1)
+        for name, value in (("BYTES", 1e9), ("OBJECTS", 3000), ("WAITING", 200), ("LAG", 40), ("COST", 0.02))
+        for width in (5, 60)
+        for t in range(now - 3600, now, width)
+    ]
+    with contextlib.closing(sqlite3.connect(hub.state / "hub" / "hub.db")) as database, database:
+        database.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", rows)
+    yield hub.start(), last
+    hub.end()
+
+
+@contextlib.contextmanager
+def tab(browser: Browser, hub: HubProcess, *scripts: str) -> Iterator[tuple[Page, CDPSession]]:
+    """A tab that runs these scripts first, and what its inside can be asked by."""
+    with opened(browser, Site(hub, None, None, {})) as page:  # type: ignore[arg-type]
+        for script in scripts:
+            page.add_init_script(script)
+        inside = page.context.new_cdp_session(page)
+        inside.send("Performance.enable", {"timeDomain": "threadTicks"})
+        yield page, inside
+
+
+def metrics(inside: CDPSession) -> dict[str, float]:
+    """Chromium's own figures of the page: seconds of its main thread, nodes, listeners."""
+    return {one["name"]: one["value"] for one in inside.send("Performance.getMetrics")["metrics"]}
+
+
+class Cost:
+    """What each step of a person cost the page's main thread."""
+
+    def __init__(self, page: Page, inside: CDPSession) -> None:
+        self._page, self._inside = page, inside
+        self._before = metrics(inside)
+        self.worst = 0.0
+
+    def step(self, name: str, rows: int) -> None:
+        """A step has ended with so many rows on the page: all that it cost, scripts and layout together, is one bound."""
+        expect(self._page.locator("tbody tr")).to_have_count(rows)
+        expect(self._page.locator("[aria-busy=true]")).to_have_count(0)
+        after = metrics(self._inside)
+        parts = ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
+        cost = sum(after[part] - self._before[part] for part in parts)
+        self._before = after
+        self.worst = max(self.worst, cost)
+        print(f"\n{name}: {cost * 1000:.0f} ms CPU of the page, {after['Nodes']:.0f} nodes", end="")  # noqa: T201
+        assert self._page.locator("*").count() < 40 * rows + 1000, "the page holds more than it shows"
+
+    def told(self, what: str) -> None:
+        """Say the longest tasks by the wall clock; the bound holds for the processor's time."""
+        long: list[Any] = self._page.evaluate("window.long")
+        shown = f"worst step {self.worst * 1000:.0f} ms CPU; over 50 ms by the clock: {[round(one) for one in long]}"
+        print(f"\n{what}: {shown}", end="")  # noqa: T201
+        assert self.worst < LONGEST_SECONDS
+
+
+def test_many_tasks_page_without_a_long_task(browser: Browser, many: tuple[HubProcess, str]) -> None:
+    hub, _ = many
+    with tab(browser, hub, LONG_TASKS) as (page, inside):
+        page.goto(hub.base)
+        expect(page.get_by_text(f"{ROWS} of {TASKS:,} tasks")).to_be_visible()
+        cost = Cost(page, inside)
+        shown = set()
+        for number in range(3):
+            shown.add(page.locator("tbody tr").first.inner_text())
+            first = page.locator("tbody tr a").first.inner_text()
+            page.get_by_role("button", name="Next").click()
+            expect(page.locator("tbody tr a").first).not_to_have_text(first)
+            cost.step(f"page {number + 2} of tasks", ROWS)
+        assert len(shown) == 3
+        page.get_by_label("Order").select_option("FAILED_DESC")
+        most = [number for number in range(TASKS) if number % 7 == 6]  # as many failures as any has
+        expect(page.locator("tbody tr a").first).to_have_text(re.compile(f"^task ({most[0]}|{most[-1]})$"))
+        cost.step("sorted", ROWS)
+        page.get_by_role("searchbox").fill("task 77")
+        expect(page.get_by_role("link", name="task 77", exact=True)).to_be_visible()
+        expect(page.locator("tbody tr")).not_to_have_count(ROWS)
+        cost.step("searched", page.locator("tbody tr").count())
+        cost.told(f"{TASKS} tasks")
+
+
+def test_many_records_page_without_a_long_task(browser: Browser, many: tuple[HubProcess, str]) -> None:
+    hub, last = many
+    with tab(browser, hub, LONG_TASKS) as (page, inside):
+        page.goto(f"{hub.base}/tasks/{last}/objects")
+        expect(page.get_by_text(f"{LINES:,} records in this run")).to_be_visible()
+        cost = Cost(page, inside)
+        for number in range(1, 4):
+            page.get_by_role("button", name="Next").click()
+            expect(page.get_by_role("button", name=f"k/{number * RECORDS:08}")).to_be_visible()
+            cost.step(f"page {number + 1} of records", RECORDS)
+        page.get_by_role("button", name="Previous").click()
+        expect(page.get_by_role("button", name=f"k/{2 * RECORDS:08}")).to_be_visible()
+        page.get_by_role("button", name="Failed", exact=True).click()
+        expect(page.get_by_role("button", name="k/00000999")).to_be_visible()
+        cost.step("the failed ones", page.locator("tbody tr").count())  # as many as one look into the report finds
+        cost.told(f"{LINES} records")
+
+
+@pytest.mark.parametrize("where", POLLING)
+def test_a_page_that_polls_for_hours_stays_as_large_as_it_was(
+    browser: Browser, many: tuple[HubProcess, str], where: str
+) -> None:
+    hub, last = many
+    with tab(browser, hub, QUICK_POLLS) as (page, inside):
+        page.goto(hub.base + where.format(task=last))
+        settled(page)
+        sizes = [size_after(page, inside, POLLS // 4 * quarter) for quarter in range(1, 5)]
+        print(f"\n{where}: KiB in use after each quarter of {POLLS} polls: {[size >> 10 for size in sizes]}")  # noqa: T201
+        assert sizes[-1] - sizes[0] < GROWTH
+
+
+def size_after(page: Page, inside: CDPSession, polls: int) -> int:
+    """Bytes that the page's objects take once it has asked so often, without what is garbage."""
+    page.wait_for_function("(polls) => window.polls >= polls", arg=polls)
+    for _ in range(2):
+        inside.send("HeapProfiler.collectGarbage")
+    return int(inside.send("Runtime.getHeapUsage")["usedSize"])
+
+
+def test_a_lag_and_a_price_are_drawn_over_time(browser: Browser, many: tuple[HubProcess, str]) -> None:
+    hub, last = many
+    with tab(browser, hub) as (page, _):
+        page.goto(f"{hub.base}/tasks/{last}")
+        lag = page.get_by_role("img", name=re.compile("^Event lag: "))
+        expect(lag).to_be_visible()
+        expect(page.get_by_role("img", name=re.compile("^Cost: .*\\$0\\.\\d"))).to_be_visible()
+        lag.hover()
+        expect(page.locator(".chart .tip")).to_contain_text(re.compile(r"Behind the source: \d"))
