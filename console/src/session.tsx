@@ -161,13 +161,13 @@ function SignIn({ ways, problem, onDone }: { ways: string[]; problem: HubError |
 
 /** Every way in that this hub has. `kept`: the page below holds what somebody typed, so another tab goes to the provider. */
 function Ways({ ways, onDone, kept = false }: { ways: string[]; onDone: () => void; kept?: boolean }) {
-  const { t } = useText();
+  const { t, told } = useText();
   const [password, setPassword] = useState("");
   const [wrong, setWrong] = useState("");
   const submit = (event: FormEvent) => {
     event.preventDefault();
     post("/login/password", { password }).then(onDone, (error: HubError) =>
-      setWrong(`${error.message}. ${error.hint}`.trim()),
+      setWrong(error.code === "offline" ? t("offline.title") : told(error).join(" ")),
     );
   };
   return (

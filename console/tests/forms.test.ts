@@ -110,6 +110,14 @@ test("schedules are read back as they were written", () => {
   const texts = ["", "every 30 minutes", "once 2026-12-01T03:00 Europe/Berlin", "0 3 * * 1-5 Europe/Berlin"];
   for (const text of texts) expect(writeSchedule(readSchedule(text))).toBe(text);
   expect(writeSchedule(readSchedule("0 3 * * *"))).toBe("0 3 * * * UTC");
+  for (const [theirs, ours] of [
+    ["cron(0 */1 ? * * *)", "0 */1 ? * * * UTC"],
+    ["rate(2 hours)", "every 2 hours"],
+    ["at(2030-12-01T03:00:00)", "once 2030-12-01T03:00 UTC"],
+  ] as const) {
+    expect(writeSchedule(readSchedule(theirs))).toBe(ours);
+    expect(wrongSchedule(readSchedule(theirs))).toBeNull();
+  }
   expect(wrongSchedule({ kind: "every", count: "1", unit: "minutes" })?.key).toBe("wrong.interval");
   expect(wrongSchedule({ kind: "every", count: "x", unit: "hours" })?.key).toBe("wrong.number");
   expect(wrongSchedule({ kind: "cron", fields: "0 3 *", zone: "UTC" })?.key).toBe("wrong.cron");

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +34,23 @@ def test_every_error_code_has_a_chinese_label_and_remedy() -> None:
     assert set(ALL) - names_in("causes") == set()
 
 
+def test_every_refusal_of_the_hub_has_chinese_words() -> None:
+    texts = "".join(path.read_text("utf-8") for path in Path(str(files("dth.hub"))).rglob("*.py"))
+    codes = set(re.findall(r'Refused\(\s*"(\w+)"', texts))
+    assert len(codes) > 20, "they are spelt in another way now"
+    assert codes - names_in("refusals") == set()
+
+
 def test_every_panel_has_a_chinese_name() -> None:
     panels = {panel["name"] for kind in TaskType for panel in forms.panels(kind)}
     texts = source(CATALOGUE)
     missing = {name for name in panels if f'"{name}":' not in texts and f"    {name}:" not in texts}
     assert missing == set()
+
+
+def test_every_test_that_the_list_of_the_journey_names_is_there() -> None:
+    folder = Path(__file__).parent
+    listed = re.findall(r"`(?:(test_\w+)\.)?(test_\w+)`", (folder / "test_journey.py").read_text("utf-8"))
+    assert len(listed) >= 17
+    for module, name in listed:
+        assert f"def {name}(" in (folder / f"{module or 'test_journey'}.py").read_text("utf-8"), name

@@ -1,9 +1,34 @@
-"""What people do in the console, done by a real browser against a real hub and real stores."""
+"""What people do in the console, done by a real browser against a real hub and real stores.
+
+What a browser has to be tried with, and where that is done (the files are this folder's, unless they say otherwise):
+
+| what | tests |
+|---|---|
+| the link, and its second use | `test_a_link_signs_in_once_and_leaves_the_address` |
+| make, plan, run until it reconciles | `test_a_task_is_checked_planned_saved_and_runs_until_it_reconciles` |
+| a worker, the hub and the tab are killed | `test_robust.test_figures_go_on_when_a_worker_the_hub_and_the_tab_are_killed` |
+| pause, another bandwidth, resume: nothing sent twice | `test_a_running_task_is_watched_paused_limited_and_resumed`, `test_robust.test_what_was_paused_and_limited_sends_nothing_twice` |
+| a store refuses 7 keys; redrive | `test_refused_objects_are_one_cause_that_a_redrive_empties` |
+| edit in two tabs | `test_two_tabs_edit_one_task_and_the_second_is_told` |
+| a schedule across a change of clocks | `test_a_schedule_across_a_change_of_clocks_shows_when_it_will_run` |
+| a task of a terminal | `test_robust.test_a_job_that_a_terminal_started_appears_and_says_so` |
+| 10,000 tasks and 1,000,000 records | `test_many.test_many_tasks_page_without_a_long_task`, `test_many.test_many_records_page_without_a_long_task` |
+| keys with markup, line breaks, turned letters, half a pair | `test_hostile.test_keys_that_lie_are_shown_and_do_nothing` |
+| keyboard only | `test_keyboard.test_a_task_is_made_by_keyboard_as_the_command_line_would_make_it` |
+| axe on every page, light and dark; 1,024 pixels | `test_pages.test_every_page_is_accessible_and_fits_light_and_dark` |
+| 200% zoom | `test_pages.test_every_page_can_be_used_at_twice_the_size` |
+| a provider's session begins, ends in a form, begins again | `test_robust.test_a_session_of_a_provider_that_ends_in_the_middle_of_a_form_loses_nothing` |
+| other sites, other names, changes by GET | `test_hostile.test_another_site_in_the_same_browser_can_neither_change_nor_read`, `test_hostile.test_a_foreign_name_that_leads_here_and_a_change_by_get_are_refused`; by HTTP: `tests/hub/test_guards.py` |
+| 30 seconds without network | `test_robust.test_a_tab_without_network_says_so_and_catches_up` |
+| the original's operations | `test_hostile.test_the_console_of_the_original_is_answered_in_its_own_words`; all nine by HTTP: `tests/hub/test_original.py` |
+"""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,6 +39,8 @@ from tests.hub.test_life import contents, new_bucket
 from .site import WAIT_MILLISECONDS, Site, opened, settled
 
 pytestmark = [pytest.mark.browser, pytest.mark.seaweed, pytest.mark.slow]
+
+SUNDAY = 6
 
 
 def new_link(site: Site) -> str:
@@ -103,6 +130,28 @@ def test_a_running_task_is_watched_paused_limited_and_resumed(page: Page, site: 
     assert {"name": "bandwidth", "value": "300000"} in settings
 
 
+def test_a_schedule_across_a_change_of_clocks_shows_when_it_will_run(page: Page, site: Site) -> None:
+    berlin, year = ZoneInfo("Europe/Berlin"), datetime.now(UTC).year + 1
+    for month, shown, utc in (
+        (3, "03:00", "01:00"),
+        (10, "02:30", "00:30"),
+    ):  # 02:30 is left out in spring, twice in autumn
+        day = max(day for day in range(25, 32) if datetime(year, month, day, tzinfo=berlin).weekday() == SUNDAY)
+        page.goto(f"{site.hub.base}/tasks/new")
+        settled(page)
+        fill(page, "Source", Bucket="from-here")
+        fill(page, "Destination", Bucket="to-there")
+        page.get_by_text("Cron", exact=True).click()
+        page.get_by_label("Cron expression").fill(f"30 2 {day} {month} *")
+        page.get_by_label("Time zone").select_option("Europe/Berlin")
+        page.get_by_role("button", name="Save and schedule").click()
+        expect(page.locator("header .badge").first).to_have_text("Scheduled")
+        task_id = page.url.rpartition("/")[2]
+        assert site.hub.task(task_id)["nextRunAt"] == f"{year}-{month:02}-{day}T{utc}:00.000Z"
+        page.goto(f"{site.hub.base}/?q=to-there&sort=CREATED_DESC")
+        expect(page.locator("tbody tr").first).to_contain_text(f"{day}, {year}, {shown}")
+
+
 def test_two_tabs_edit_one_task_and_the_second_is_told(page: Page, site: Site) -> None:
     address = f"{site.hub.base}/tasks/{site.tasks['draft']}/edit"
     other = page.context.new_page()
@@ -150,66 +199,6 @@ def test_the_first_page_stays_light(page: Page, site: Site) -> None:
     files = {url: size for url, size in sizes.items() if url.endswith((".js", ".css"))}
     assert len(files) >= 2
     assert sum(files.values()) < 250_000, files
-
-
-FOCUSED = """() => {
-    const focused = document.activeElement;
-    return (focused.labels?.[0]?.innerText || focused.getAttribute('aria-label') || focused.innerText || '').trim();
-}"""
-
-
-def reach(page: Page, name: str, text: str = "") -> None:
-    """Press Tab until the control of this name has the focus, then type."""
-    for _ in range(200):
-        page.keyboard.press("Tab")
-        if page.evaluate(FOCUSED) == name:
-            page.keyboard.type(text)
-            return
-    raise AssertionError(f"no Tab leads to {name}")
-
-
-def stored(page: Page, site: Site) -> dict[str, str]:
-    """Settings of the task whose page is open, once it is."""
-    page.wait_for_url(re.compile("/tasks/[0-9a-f-]{36}$"))
-    task = site.hub.task(page.url.rpartition("/")[2], "schedule settings { name value }")
-    return {"schedule": task["schedule"], **{one["name"]: one["value"] for one in task["settings"]}}
-
-
-def test_tasks_of_objects_and_of_images_are_made_by_keyboard_alone(page: Page, site: Site) -> None:
-    page.goto(f"{site.hub.base}/tasks/new")
-    settled(page)
-    reach(page, "Bucket", "from-here")
-    reach(page, "Prefix", "in/")
-    reach(page, "Bucket", "to-there")
-    reach(page, "When I start it")
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
-    reach(page, "Save without running")
-    page.keyboard.press("Enter")
-    kept = stored(page, site)
-    assert kept == {
-        "src_bucket": "from-here",
-        "src_prefix": "in/",
-        "dest_bucket": "to-there",
-        "schedule": "0 3 * * * Europe/Berlin",
-    }
-
-    page.goto(f"{site.hub.base}/tasks/new?type=ECR")
-    settled(page)
-    reach(page, "Kind of source", "Public")
-    reach(page, "Registry")
-    reach(page, "Registry", "registry.example:5000")
-    reach(page, "Which images", "SELECTED")
-    reach(page, "Image list", "ubuntu:24.04")
-    reach(page, "Save without running")
-    page.keyboard.press("Enter")
-    assert stored(page, site) == {
-        "source_type": "Public",
-        "src_list": "SELECTED",
-        "src_image_list": "ubuntu:24.04",
-        "dest_registry": "registry.example:5000",
-        "schedule": None,
-    }
 
 
 def test_one_click_on_the_first_page_runs_and_proves_a_first_task(browser: Browser, tmp_path: Path) -> None:

@@ -23,6 +23,15 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 OF_TEXTS = ("color-contrast", "html-lang-valid", "label", "button-name", "link-name", "document-title")
 CHOSEN = list(LOOKS) if FULL else list(LOOKS)[:2]
+OUTSIDE = """() => {
+    const scrolls = (one) => one && (["auto", "scroll"].includes(getComputedStyle(one).overflowX) || scrolls(one.parentElement));
+    const width = document.documentElement.clientWidth;
+    const wide = document.documentElement.scrollWidth > width ? ["the page"] : [];
+    return [...wide, ...[...document.querySelectorAll("a, button, input, select, textarea, summary")]
+        .filter((one) => one.checkVisibility() && !one.closest(".skip, [popover]") && !one.matches(".skip") && !scrolls(one.parentElement))
+        .filter((one) => { const box = one.getBoundingClientRect(); return box.width && (box.right > width + 1 || box.left < -1); })
+        .map((one) => one.outerHTML.slice(0, 120))];
+}"""
 PAGES = {
     "tasks": "/",
     "stores": "/stores",
@@ -60,6 +69,18 @@ def test_every_page_is_accessible_and_fits_light_and_dark(browser: Browser, site
             if look.startswith("zh"):
                 assert re.search("[\u4e00-\u9fff]", page.title() + page.inner_text("main")), name
     assert found == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"] if FULL else ["zh"])
+def test_every_page_can_be_used_at_twice_the_size(browser: Browser, site: Site, language: str) -> None:
+    """A window of 1,024 pixels at 200% holds 512."""
+    with opened(browser, site, width=512, height=384, language=language, theme="light") as page:
+        for name, path in PAGES.items():
+            page.goto(site.hub.base + path.format(**site.tasks))
+            settled(page)
+            page.screenshot(path=pictures() / f"{name}-{language}-zoomed.png", full_page=True)
+            outside = page.evaluate(OUTSIDE)
+            assert outside == [], f"{name}: controls that nobody can reach at twice the size"
 
 
 @pytest.mark.parametrize("look", CHOSEN)

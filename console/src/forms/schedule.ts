@@ -10,6 +10,11 @@ export type Schedule =
 export const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 
 export function readSchedule(text: string): Schedule {
+  const called = /^(cron|rate|at)\((.*)\)\s*(\S*)$/i.exec(text.trim()); // as the original's console writes them
+  if (called) {
+    const verb = { cron: "", rate: "every ", at: "once " }[called[1]?.toLowerCase() ?? ""];
+    return readSchedule(`${verb}${called[2]} ${called[3]}`);
+  }
   const words = text.trim().split(/\s+/);
   if (!words[0]) return { kind: "manual" };
   if (words[0] === "every") {

@@ -4,6 +4,7 @@ import type { Catalogue } from ".";
 export const catalogue: Catalogue = {
   settings: {},
   causes: {},
+  refusals: {},
   phrases: {
     missing: "Missing at the destination",
     size: "Another size",

@@ -12,6 +12,7 @@ export type Catalogue = {
   settings: Record<string, [string, string]>;
   causes: Record<string, [string, string]>;
   phrases: Record<string, string>;
+  refusals: Record<string, [string, string]>;
 };
 
 const Context = createContext<{ texts: Texts; catalogue: Catalogue; lang: format.Lang }>({
@@ -49,6 +50,11 @@ export function useText() {
       setting: (name: string, title: string, help: string): [string, string] =>
         catalogue.settings[name] ?? [title, help],
       cause: (code: string, label: string, hint: string): [string, string] => catalogue.causes[code] ?? [label, hint],
+      /** What the hub refused, and what to do: by its code. What only its own words say (a name, a value) stays beside it. */
+      told: (error: { code?: string; message: string; hint?: string }): [string, string] => {
+        const [title, hint] = catalogue.refusals[error.code ?? ""] ?? [error.message, error.hint ?? ""];
+        return title.includes("{message}") ? [title.replace("{message}", error.message), hint] : [title, hint];
+      },
       phrase: (text: string) => catalogue.phrases[text] ?? text,
       count: (value: number | null | undefined) => format.count(value, lang),
       exact: (value: number) => format.exact(value, lang),

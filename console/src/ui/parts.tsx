@@ -163,12 +163,13 @@ export function Failed({
   error: { message: string; hint?: string; code?: string };
   retry?: () => void;
 }) {
-  const { t } = useText();
+  const { t, told } = useText();
   const offline = error.code === "offline";
+  const [title, hint] = told(error);
   return (
     <Alert
       tone="bad"
-      title={offline ? t("offline.title") : error.message}
+      title={offline ? t("offline.title") : title}
       action={
         retry && (
           <Button icon="again" onClick={retry}>
@@ -177,7 +178,7 @@ export function Failed({
         )
       }
     >
-      {offline ? t("offline.text") : error.hint && <Rich text={error.hint} />}
+      {offline ? t("offline.text") : hint && <Rich text={hint} />}
     </Alert>
   );
 }

@@ -90,7 +90,7 @@ export function TaskPage() {
 }
 
 function Actions({ task }: { task: Task }) {
-  const { t } = useText();
+  const { t, told } = useText();
   const go = useNavigate();
   const hub = useHub();
   const [asking, setAsking] = useState<"stop" | "delete" | null>(null);
@@ -183,7 +183,7 @@ function Actions({ task }: { task: Task }) {
       </div>
       {error && (
         <span role="alert" style={{ color: "var(--bad)" }}>
-          {error.message} {error.hint}
+          {error.code === "offline" ? t("offline.title") : told(error).join(" ")}
         </span>
       )}
       {asking && (

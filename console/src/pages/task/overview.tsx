@@ -243,7 +243,7 @@ function Runs({ task }: { task: Task }) {
                 <td>
                   <When at={run.startedAt} seconds />
                 </td>
-                <td>{t(`kind.${run.kind}`)}</td>
+                <td className="nowrap">{t(`kind.${run.kind}`)}</td>
                 <td>
                   <RunBadge run={run} />
                 </td>
