@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit(
             f"--only: no workload is called {unknown.args[0]!r}; there are: {', '.join(e.name for e in CATALOGUE)}"
         )
-    if reason := refusal(args.anyway):
+    if reason := refusal(anyway=args.anyway):
         sys.exit(reason)
     interpreter.run_with(args.python)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -64,7 +64,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def refusal(anyway: bool) -> str:  # noqa: FBT001
+def refusal(*, anyway: bool) -> str:
     """Why not to start here and now; "" where all is well."""
     if sys.platform != "linux":
         return "The benchmarks need Linux: epoll for the store, /proc and subreapers for the accounting."

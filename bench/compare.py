@@ -125,15 +125,13 @@ class StoreMeasurement:
     proofs: dict[int, dict[str, int]] = field(default_factory=dict)
     out: set[int] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
-    load: float = -1.0
+    load: float = field(default_factory=lambda: os.getloadavg()[0])  # before the bench makes its own
 
     @property
     def name(self) -> str:
         return self.workload.job.name
 
     def round(self, ends: float = math.inf) -> None:
-        if self.load < 0:
-            self.load = os.getloadavg()[0]
         with self._store() as running:
             for number, contender in enumerate(self.workload.contenders):
                 if self._takes_part(number) and time.monotonic() < ends:

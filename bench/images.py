@@ -78,14 +78,12 @@ class ImageMeasurement:
     runs: dict[tuple[str, str], list[Run]] = field(default_factory=dict)  # by tool and kind
     failures: list[str] = field(default_factory=list)
     kinds: dict[str, str] = field(default_factory=dict)  # of the warm run's requests, in words
-    load: float = -1.0
+    load: float = field(default_factory=lambda: os.getloadavg()[0])  # before the bench makes its own
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     source: Registry | None = None
     names: list[str] = field(default_factory=list)
 
     def round(self, ends: float = math.inf) -> None:
-        if self.load < 0:
-            self.load = os.getloadavg()[0]
         if self.source is None:
             self.source = self.stack.enter_context(Registry())
             with tempfile.TemporaryDirectory(prefix="dth-bench-images-") as folder:

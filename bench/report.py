@@ -101,7 +101,7 @@ def _head(report: Report, name: str) -> str:
         lines += [
             "",
             (
-                f"**The machine was busy** when {len(busy)} of {len(report.results)} workloads began (load up to {most:.0f} on"
+                f"**The machine was busy** before {len(busy)} of {len(report.results)} workloads were measured (load up to {most:.0f} on"
                 f" {on['cores']} cores). Ratios of CPU stand that, absolute figures and times on the clock don't."
             ),
         ]

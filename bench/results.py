@@ -91,7 +91,7 @@ class Result:
     tls: bool
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    load: float = 0.0  # of the machine over a minute, when the workload began
+    load: float = 0.0  # of the machine over a minute, before the bench began
 
     @property
     def rounds(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 from dataclasses import dataclass, field, replace
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, catalogue, floors, report, small, startup
+from bench import bounds, build, catalogue, floors, report, small, startup
+from bench.all import refusal
 from bench.bounds import Bound, Verdict
 from bench.catalogue import Entry
 from bench.charts import Bar, Block, chart
 from bench.compare import StoreMeasurement
 from bench.contenders import dth
+from bench.interpreter import machine, named
 from bench.peers import awscli_copies, rclone
 from bench.results import FOLDER, Report, Result, Row, Run, load, merged, newest, save
 from bench.schedule import Schedule, Turn
@@ -157,7 +160,7 @@ def test_nobody_begins_after_the_end_of_the_time() -> None:
     if not shutil.which("cc"):
         pytest.skip("needs a C compiler")
     one = StoreMeasurement(startup.version().only("dth"))
-    one.round(ends=0.0)
+    one.round(ends=1.0)
     assert one.results() == []
 
 
@@ -240,6 +243,21 @@ def test_a_workload_that_breaks_off_keeps_its_rounds_and_stops_no_other(capsys: 
     assert done == ["A", "b", "b", "b"]
     assert schedule.left_out == ["A broke off: OSError: no store"]
     assert "no store" in capsys.readouterr().out
+
+
+def test_a_busy_machine_is_refused_in_words_unless_it_shall_be_measured_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    monkeypatch.setattr(build, "missing", lambda: "")
+    assert re.search(r"load was 99.0 .*--anyway", refusal(anyway=False))
+    assert refusal(anyway=True) == ""
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 99.0, 99.0))
+    assert refusal(anyway=False) == ""
+
+
+def test_the_interpreter_is_named_with_how_it_was_built() -> None:
+    assert named(MACHINE) == "Python 3.11.2, Debian's, built with PGO"
+    assert "not Debian's, built without PGO" in named(MACHINE | {"debian": False, "pgo": False})
+    assert set(machine()) == set(MACHINE)
 
 
 def test_a_chart_is_well_formed_has_a_text_for_who_cannot_see_it_and_two_colour_schemes() -> None:
