@@ -68,6 +68,8 @@ def _write(data: bytes) -> None:
 class TransferLog:
     """A report that logs every end besides keeping it, with the event `transfer`: objects and images alike."""
 
+    only_failed = False
+
     def __init__(
         self,
         report: Report,

@@ -41,6 +41,11 @@ class Rows(Protocol):
 class Report(Rows, Protocol):
     """The same for images as well, and for what refers to them."""
 
+    @property
+    def only_failed(self) -> bool:
+        """Whether it keeps nothing but what ended FAILED: no other records need be made for it."""
+        ...
+
     async def write_images(self, records: Sequence[ImageRecord]) -> None:
         """As `write`."""
         ...
@@ -48,6 +53,8 @@ class Report(Rows, Protocol):
 
 class NullReport:
     """Keeps nothing."""
+
+    only_failed = True
 
     async def write(self, records: Sequence[ObjectRecord]) -> None:
         """Forget them."""
@@ -58,6 +65,8 @@ class NullReport:
 
 class ReportAndRows:
     """A report, and rows that hold objects alone; the first that fails ends it."""
+
+    only_failed = False
 
     def __init__(self, report: Report, rows: Rows) -> None:
         self._report = report
@@ -82,7 +91,7 @@ class JsonlReport:
 
     def __init__(self, path: Path, level: ReportLevel) -> None:
         self._path = path
-        self._level = level
+        self.only_failed = level is ReportLevel.FAILED
 
     def check(self) -> None:
         """Raise SettingsError before any work is done for a report that cannot be written. Makes the file."""
@@ -100,7 +109,7 @@ class JsonlReport:
         await self._keep(records)
 
     async def _keep(self, records: Sequence[ObjectRecord] | Sequence[ImageRecord]) -> None:
-        kept = [record for record in records if self._level is ReportLevel.ALL or record.outcome is Outcome.FAILED]
+        kept = [record for record in records if not self.only_failed or record.outcome is Outcome.FAILED]
         if kept:
             try:
                 await asyncio.to_thread(_append, self._path, kept)

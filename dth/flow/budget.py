@@ -39,10 +39,9 @@ class ByteBudget:
 
     async def acquire(self, size: int) -> None:
         """Reserve `size` bytes; give them back with `release` of the same `size`."""
-        size = self._clamp(size)
-        if not self._waiting and self._in_use + size <= self._total:
-            self._in_use += size
+        if self.take(size):
             return
+        size = self._clamp(size)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         place = (size, turn)
         self._waiting.append(place)
@@ -56,14 +55,23 @@ class ByteBudget:
             self._admit()
             raise
 
+    def take(self, size: int) -> bool:
+        """Reserve `size` bytes if they are free now and nobody waits for them."""
+        size = self._clamp(size)
+        if self._waiting or self._in_use + size > self._total:
+            return False
+        self._in_use += size
+        return True
+
     def release(self, size: int) -> None:
-        """Give back what `acquire(size)` reserved."""
+        """Give back what `acquire(size)` or `take(size)` reserved."""
         self._in_use -= self._clamp(size)
         assert self._in_use >= 0, "more was released than reserved"
-        self._admit()
+        if self._waiting:
+            self._admit()
 
     def _clamp(self, size: int) -> int:
-        return min(max(size, 0), self._total)
+        return size if 0 <= size <= self._total else min(max(size, 0), self._total)
 
     def _admit(self) -> None:
         while self._waiting:

@@ -166,10 +166,8 @@ class Limiter:
         what was given."""
         if rider is not None and rider.board():
             return True
-        if not self._waiting and self._in_flight < self._limit and self._clock() >= self._paused_until:
-            self._in_flight += 1
+        if self.take():
             return False
-        self._saturated = True
         turn: Turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         if rider is not None:
@@ -186,6 +184,14 @@ class Limiter:
                     self._in_flight -= 1
             self._admit()
             raise
+
+    def take(self) -> bool:
+        """Take a slot if one is free now and nobody waits for it; else false, and the limiter knows that more is wanted."""
+        if not self._waiting and self._in_flight < self._limit and self._clock() >= self._paused_until:
+            self._in_flight += 1
+            return True
+        self._saturated = True
+        return False
 
     def release(self, size: int = 0, *, succeeded: bool = True, since: float = -math.inf) -> None:
         """Give the slot back, held `since` then; what succeeded counts as throughput."""

@@ -31,9 +31,29 @@ CHECKSUMS = ("crc64nvme", "crc32c", "crc32", "sha256", "sha1")
 _META = "x-amz-meta-"
 _WITHHELD = "x-amz-missing-meta"  # how many metadata entries cannot stand in headers
 _CHECKSUM = "x-amz-checksum-"
-_CHECKSUM_HEADERS = tuple((name, _CHECKSUM + name) for name in CHECKSUMS)
+_CHECKSUM_HEADERS = {_CHECKSUM + name: name for name in CHECKSUMS}
 _md5 = re.compile(r"[0-9a-f]{32}").fullmatch
 _unsendable = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
+
+
+class _Kinds(dict[str, str]):
+    """What an answer's header of some name is about: `content`, `metadata`, a `checksum`, or "" where it is none of an object's
+    attributes. Names come again and again: looked up once, not taken apart for each object."""
+
+    def __missing__(self, name: str) -> str:
+        if name in _CONTENT:
+            kind = "content"
+        elif name.startswith(_META):
+            kind = "metadata"
+        else:
+            kind = "checksum" if name in _CHECKSUM_HEADERS else ""
+        if len(self) < _NAMES_KEPT:
+            self[name] = kind
+        return kind
+
+
+_NAMES_KEPT = 1024
+_kinds = _Kinds()
 
 
 def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole: bool) -> ObjectHead:
@@ -45,12 +65,15 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
     etag = unquoted(headers.get("etag", ""))
     content, metadata, checksums = [], [], []
     for name, text in headers.items():
-        if name in _CONTENT:
+        kind = _kinds[name]
+        if not kind:
+            continue
+        if kind == "content":
             content.append((name, text))
-        elif name.startswith(_META):
+        elif kind == "metadata":
             metadata.append((name[len(_META) :], text))
-        elif whole and name.startswith(_CHECKSUM) and name[len(_CHECKSUM) :] in CHECKSUMS:
-            checksums.append((name[len(_CHECKSUM) :], text))
+        elif whole:
+            checksums.append((_CHECKSUM_HEADERS[name], text))
     storage_class = headers.get("x-amz-storage-class", "")
     opaque = _opaque(headers)
     return ObjectHead(
@@ -59,11 +82,11 @@ def object_head(headers: Mapping[str, str], size: int, *, md5_etag: bool, whole:
         attributes=Attributes(tuple(content), tuple(metadata), headers.get(_WITHHELD, "0") != "0"),
         md5=etag if md5_etag and _md5(etag) and not opaque and not is_impossible(etag, size) else "",
         checksums=tuple(checksums),
-        checksum_type=_checksum_type(headers, checksums, etag),
+        checksum_type=_checksum_type(headers, checksums, etag) if checksums else "",
         storage_class="" if storage_class == "STANDARD" else storage_class,
         opaque_etag=opaque,
-        tag_count=_count(headers.get("x-amz-tagging-count", "")),
-        restore=_restore(headers.get("x-amz-restore", "")),
+        tag_count=_count(headers["x-amz-tagging-count"]) if "x-amz-tagging-count" in headers else None,
+        restore=_restore(headers["x-amz-restore"]) if "x-amz-restore" in headers else RestoreState.NONE,
     )
 
 
@@ -76,7 +99,7 @@ def write_headers(options: PutOptions, *, raw_metadata: bool = False) -> list[He
             "the object has user metadata that S3 cannot send in headers (x-amz-missing-meta), so a copy would lose it; "
             "--no-include-metadata copies the object without any metadata"
         )
-    headers = []
+    headers: list[Header] = []
     for name, text in options.attributes.headers:
         if name != "content-encoding":
             headers.append((name, text))
@@ -91,7 +114,7 @@ def write_headers(options: PutOptions, *, raw_metadata: bool = False) -> list[He
         ("x-amz-acl", options.acl),
         ("x-amz-server-side-encryption", options.sse),
         ("x-amz-server-side-encryption-aws-kms-key-id", options.sse_kms_key_id),
-        ("x-amz-tagging", encode_query(options.tags)),
+        ("x-amz-tagging", encode_query(options.tags) if options.tags else ""),
     )
     headers += [(name, text) for name, text in optional if text]
     for name, text in headers:
@@ -112,11 +135,16 @@ def integrity_headers(options: PutOptions) -> list[Header]:
     """What lets the store check the bytes of this very request: Content-MD5 and one checksum."""
     headers = []
     if options.content_md5:
-        headers.append(("content-md5", b64encode(bytes.fromhex(options.content_md5)).decode("ascii")))
+        headers.append(content_md5(options.content_md5))
     if options.checksum:
         algorithm, value = options.checksum
         headers.append((f"x-amz-checksum-{algorithm}", value))
     return headers
+
+
+def content_md5(digest: str) -> Header:
+    """The header for an MD5 in hex."""
+    return "content-md5", b64encode(bytes.fromhex(digest)).decode("ascii")
 
 
 def written_of(headers: Mapping[str, str]) -> Written:
@@ -141,7 +169,9 @@ def written_in(result: Element, headers: Mapping[str, str]) -> Written:
 
 
 def _checksums(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple([(name, headers[header]) for name, header in _CHECKSUM_HEADERS if header in headers])
+    if _CHECKSUM_HEADERS.keys().isdisjoint(headers):
+        return ()
+    return tuple([(name, headers[header]) for header, name in _CHECKSUM_HEADERS.items() if header in headers])
 
 
 def _count(said: str) -> int | None:
@@ -150,8 +180,6 @@ def _count(said: str) -> int | None:
 
 def _checksum_type(headers: Mapping[str, str], checksums: list[tuple[str, str]], etag: str) -> str:
     """As the store says; SeaweedFS 4.48 does not say it of single PUTs, whose checksums can only be of one kind."""
-    if not checksums:
-        return ""
     plain = "-" not in etag and not any("-" in value for _, value in checksums)
     return headers.get("x-amz-checksum-type", "").upper() or ("FULL_OBJECT" if plain else "")
 

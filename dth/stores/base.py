@@ -347,8 +347,8 @@ class Express(Protocol):
         options: Callable[[ObjectHead], PutOptions | None],
         done: Callable[[Written | DthError | None], None],
     ) -> Trip | None:
-        """Set out with exactly this generation of the object, and write it with `options` (None: not by this way). `done` is
-        called once: with what was written, or with None or the error where the object must be copied in the ordinary way. Returns None,
+        """Set out with exactly this generation of the object, and write it with `options` (None: not by this way) and its MD5,
+        which the destination is to check the bytes against. `done` is called once: with what was written, or with None or the error where the object must be copied in the ordinary way. Returns None,
         with nothing sent and `done` not called, where either side has no idle connection, or no such request can be made."""
         ...
 

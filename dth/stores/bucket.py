@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -205,23 +205,24 @@ class Bucket:
             )
         else:
             payload_hash = UNSIGNED if body else EMPTY_SHA256
-        target, signed = self.signed(door, call, payload_hash, credentials)
-        response = await door.client.send(call.method, target, signed, body, call.length)
+        target, names, values = self.signed(door, call, payload_hash, credentials)
+        headers = list(zip(names, values, strict=True))
+        response = await door.client.send(call.method, target, headers, body, call.length)
         self.server = response.headers.get("server", "")
         return response
 
     def signed(
         self, door: Door, call: Call, payload_hash: str, credentials: Credentials | None
-    ) -> tuple[str, list[Header]]:
-        """The request's target and all its headers. It counts as sent."""
+    ) -> tuple[str, tuple[str, ...], Sequence[str]]:
+        """The request's target, and the names and values of all its headers. It counts as sent."""
         path = door.path if call.key is None else f"{door.path}/{encode_key(call.key)}"
         path = path or "/"
-        headers = [("host", door.host), *call.headers]
+        names, values = zip(("host", door.host), *call.headers, strict=True)
         if self.location.request_payer:
-            headers.append(("x-amz-request-payer", "requester"))
+            names, values = (*names, "x-amz-request-payer"), (*values, "requester")
         self.requests[call.operation] += 1
         target = f"{path}?{call.query}" if call.query else path
-        return target, door.signer.sign(call.method, path, call.query, headers, payload_hash, credentials)
+        return target, *door.signer.sign(call.method, path, call.query, names, values, payload_hash, credentials)
 
     async def ready(self) -> tuple[Door, Credentials | None]:
         """Where the next request goes, and who signs it."""

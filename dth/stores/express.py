@@ -22,7 +22,7 @@ from dth.transport.connection import Connection
 from dth.transport.pace import PacedClient
 
 Options = Callable[[ObjectHead], PutOptions | None]
-"""What the object is to be written with; None where it is none for the express."""
+"""What the object is to be written with, beside its MD5; None where it is none for the express."""
 Done = Callable[[Written | DthError | None], None]
 """Called once, when the trip has ended: with its result, the error where there was one, or None."""
 
@@ -48,18 +48,20 @@ class Express:
 
     def begin(self, key: str, generation: Generation, dest_key: str, options: Options, done: Done) -> Trip | None:
         """See `stores.base.Express`."""
-        if self._sides is None or any(side.is_limited for side in self._sides):
+        if self._sides is None:
             return None
         source, destination = self._sides
+        if source.is_limited or destination.is_limited:
+            return None
         trip = Trip(self._source, self._destination, destination, generation, dest_key, options, done)
-        call = self._source.reading.get_call(key, generation, None)
         connection, reserved = source.take(), destination.take()
-        if connection is None or reserved is None:
-            _give_back(connection, reserved)
-            trip.open(source, call)
-            return trip
         try:
-            trip.get(source, call, connection, reserved)
+            call = self._source.reading.get_call(key, generation, None)
+            if connection is None or reserved is None:
+                _give_back(connection, reserved)
+                trip.open(source, call)
+            else:
+                trip.get(source, call, connection, reserved)
         except Exception:  # noqa: BLE001 - whatever it is, the ordinary way gives it a name
             _give_back(connection, reserved)
             return None
@@ -102,8 +104,9 @@ class _Side:
     def send(self, connection: Connection, call: Call, body: bytes, trip: Trip) -> None:
         """Begin the exchange."""
         assert self.pooled is not None
-        target, headers = self.bucket.signed(self._door, call, UNSIGNED if body else EMPTY_SHA256, self._credentials)
-        head = self.pooled.head(call.method, target, headers, call.length)
+        payload_hash = UNSIGNED if body else EMPTY_SHA256
+        target, names, values = self.bucket.signed(self._door, call, payload_hash, self._credentials)
+        head = self.pooled.head(call.method, target, names, values, call.length)
         connection.begin(call.method, head, body, trip)
 
 
@@ -219,7 +222,7 @@ class Trip:
         options = self._options(head)
         if options is None or reserved.is_closing():
             return False
-        call = self._destination.writing.put_call(self._dest_key, body, length, options)
+        call = self._destination.writing.put_call(self._dest_key, body, length, options, head.md5)
         self._exchange(self._to, reserved, call, body)
         self._limit = ERROR_LIMIT
         self._reserved = None

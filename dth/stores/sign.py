@@ -38,8 +38,10 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What all requests with the same header names share: which of them are signed, in which order."""
+    """What all requests with the same header names share: which of them are signed, in which order. `names` are those of the
+    signed request."""
 
+    names: tuple[str, ...]
     pick: Callable[[Sequence[str]], tuple[str, ...]]
     template: str
     signed: str
@@ -96,26 +98,28 @@ class Signer:
         method: str,
         path: str,
         query: str,
-        headers: Sequence[Header],
+        names: tuple[str, ...],
+        values: Sequence[str],
         payload_hash: str,
         credentials: Credentials | None,
-    ) -> list[Header]:
-        """`headers` with what makes the request authentic appended; without credentials, as they are.
+    ) -> tuple[tuple[str, ...], Sequence[str]]:
+        """The headers' `names` and `values`, each with what makes the request authentic appended; without credentials, as
+        they are.
 
-        `path` and `query` are encoded (`encode`), the query sorted. Header names are lower-case, each once, `host`
-        among them; values are text whose bytes are its UTF-8 (`surrogateescape`), as the transport sends it.
+        `path` and `query` are encoded (`encode`), the query sorted. Names are lower-case, each once, `host` among them;
+        values are text whose bytes are its UTF-8 (`surrogateescape`), as the transport sends it.
         """
         if credentials is None:
-            return list(headers)
+            return names, values
         stamp = self._now_stamp()
-        signed = [*headers, ("x-amz-content-sha256", payload_hash), ("x-amz-date", stamp)]
+        signed = [*values, payload_hash, stamp]
         if credentials.session_token:
-            signed.append(("x-amz-security-token", credentials.session_token))
-        names, values = zip(*signed, strict=True)
-        shape = self._shapes.get(names) or self._new_shape(names)
-        block = shape.template % shape.pick(values)
+            names = (*names, "x-amz-security-token")
+            signed.append(credentials.session_token)
+        shape = self._shapes.get(names) or self._new_shape(names, token=bool(credentials.session_token))
+        block = shape.template % shape.pick(signed)
         if " " in block:
-            block = _trimmed(shape, values)
+            block = _trimmed(shape, signed)
         day = self._day
         if day.stamp != stamp[:8] or day.secret_key != credentials.secret_key:
             day = self._day = self._new_day(stamp[:8], credentials.secret_key)
@@ -123,8 +127,8 @@ class Signer:
         digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
         signature = day.key.hexdigest(f"AWS4-HMAC-SHA256\n{stamp}\n{day.scope}\n{digest}".encode())
         who = f"Credential={credentials.access_key}/{day.scope}"
-        signed.append(("authorization", f"AWS4-HMAC-SHA256 {who}, SignedHeaders={shape.signed}, Signature={signature}"))
-        return signed
+        signed.append(f"AWS4-HMAC-SHA256 {who}, SignedHeaders={shape.signed}, Signature={signature}")
+        return shape.names, signed
 
     def _now_stamp(self) -> str:
         second = int(self._clock() + self.offset)
@@ -139,18 +143,22 @@ class Signer:
             key = hmac.digest(key, part.encode(), "sha256")
         return _Day(stamp, secret_key, f"{stamp}/{self.region}/{self._service}/aws4_request", _KeyedHash(key))
 
-    def _new_shape(self, names: tuple[str, ...]) -> _Shape:
+    def _new_shape(self, kept: tuple[str, ...], *, token: bool) -> _Shape:
+        """Of a request's own names, behind which stands the session token's where there is one."""
         if len(self._shapes) >= _SHAPES_KEPT:
             self._shapes.clear()
+        own, last = (kept[:-1], kept[-1:]) if token else (kept, ())
+        names = (*own, "x-amz-content-sha256", "x-amz-date", *last)
         chosen = sorted(
             (name, index) for index, name in enumerate(names) if name in _SIGNED or name.startswith("x-amz-")
         )
         shape = _Shape(
+            names=(*names, "authorization"),
             pick=_picker([index for _, index in chosen]),
             template="".join(f"{name.replace('%', '%%')}:%s\n" for name, _ in chosen),
             signed=";".join(name for name, _ in chosen),
         )
-        self._shapes[names] = shape
+        self._shapes[kept] = shape
         return shape
 
 

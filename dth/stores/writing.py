@@ -11,7 +11,7 @@ from dth.errors import AnswerInvalid, NotFound, ProtocolViolation, StoreError
 from dth.model import ByteSpan, Generation, Tags
 from dth.states import RestoreState
 from dth.stores.answers import ERROR_LIMIT, error_of, read_refusal
-from dth.stores.attributes import integrity_headers, write_headers, written_in, written_of
+from dth.stores.attributes import content_md5, integrity_headers, write_headers, written_in, written_of
 from dth.stores.base import OpenUpload, PutOptions, UploadedPart, Written
 from dth.stores.bucket import Bucket, Call
 from dth.stores.encode import encode_key, encode_query
@@ -28,17 +28,24 @@ class Writing:
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
+        self._last: tuple[PutOptions | None, list[Header]] = (None, [])
 
     def _headers(self, options: PutOptions) -> list[Header]:
-        return write_headers(options, raw_metadata=self._bucket.profile.raw_metadata)
+        """A list of the caller's own. Who writes many objects with the same options pays for one."""
+        if options is not self._last[0]:
+            self._last = options, write_headers(options, raw_metadata=self._bucket.profile.raw_metadata)
+        return self._last[1].copy()
 
     async def put(self, key: str, body: Body, length: int, options: PutOptions) -> Written:
         """See `Writer.put`."""
         return await self._written(self.put_call(key, body, length, options))
 
-    def put_call(self, key: str, body: Body, length: int, options: PutOptions) -> Call:
-        """The request for `Writer.put`."""
-        headers = self._headers(options) + integrity_headers(options)
+    def put_call(self, key: str, body: Body, length: int, options: PutOptions, md5: str = "") -> Call:
+        """The request for `Writer.put`. `md5` is the Content-MD5 in hex, where `options` have none."""
+        headers = self._headers(options)
+        if md5:
+            headers.append(content_md5(md5))
+        headers += integrity_headers(options)
         if options.if_none_match:
             headers.append(("if-none-match", "*"))
         return Call("PutObject", "PUT", key, "", headers, body, length)

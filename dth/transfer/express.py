@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dth.errors import DigestRefused, DthError
 from dth.events import Notice
 from dth.messages import ObjectEntry
-from dth.model import ObjectHead
+from dth.model import Attributes, ObjectHead
 from dth.multipart.checksum import is_md5
 from dth.states import Outcome, Reason, VerifiedBy
 from dth.stores.base import Express, PutOptions, Written
@@ -52,13 +52,20 @@ def takes(entry: ObjectEntry, dest_key: str, attempt: int, ctx: CopyContext) -> 
 
 
 def plain_options(ctx: CopyContext) -> Callable[[ObjectHead], PutOptions | None]:
-    """What an object is written with; None where its ETag is not an MD5 after all."""
+    """What an object is written with beside its MD5; None where its ETag is not an MD5 after all. Objects with the same
+    attributes, one after the other, get the same options."""
     options = ctx.job.options
+    last = put_options(Attributes(), options, if_none_match=False)
+    attributes = Attributes()
 
     def of(head: ObjectHead) -> PutOptions | None:
+        nonlocal last, attributes
         if not head.md5:
             return None
-        return put_options(head.attributes, options, if_none_match=False, content_md5=head.md5)
+        if head.attributes != attributes:
+            attributes = head.attributes
+            last = put_options(attributes, options, if_none_match=False)
+        return last
 
     return of
 

@@ -72,18 +72,21 @@ class PooledClient:
         if self._asked is not None:
             target = f"http://{host_port(pool.origin).removesuffix(':80')}{target}"  # as the signed Host has it
             headers = [*headers, *self._asked.headers]
-        head = self.head(method, target, headers, declared)
+        names, values = zip(*headers, strict=True) if headers else ((), ())
+        head = self.head(method, target, names, values, declared)
         answer = await self._exchange(method, head, body, length)
         if self._asked is not None and self._asked.asks_who(answer.status, answer.headers):
             answer.close()
             raise self._asked.refused(pool.origin, answer.status)
         return answer
 
-    def head(self, method: str, target: str, headers: Sequence[tuple[str, str]], declared: int | None) -> bytes:
+    def head(
+        self, method: str, target: str, names: tuple[str, ...], values: Sequence[str], declared: int | None
+    ) -> bytes:
         """The request's head, with Content-Length where a length is `declared`. Raises ProtocolViolation for what must not be
         sent."""
         try:
-            return request_head(method, target, headers, declared)
+            return request_head(method, target, names, values, declared)
         except Malformed as exc:
             error = ProtocolViolation(f"{self._pool.origin_text}: {exc}", sent=False)
             error.retryable = False

@@ -22,6 +22,9 @@ _CONTROLS = bytes(c for c in range(0x20) if c not in b"\t\r\n") + b"\x7f"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _KNOWN_NAMES_LIMIT = 1024
 _known_names: dict[str, str] = {}  # header names as seen -> lower case; saves a regular expression per header
+_KNOWN_STATUSES_LIMIT, _KNOWN_STATUS_LENGTH = 64, 64
+_known_statuses: dict[str, tuple[int, int]] = {}  # status lines as seen
+_status_line = re.compile(r"HTTP/1\.([01]) ([0-9]{3})(?: .*)?", re.DOTALL).fullmatch
 _METHODS = frozenset({"GET", "PUT", "POST", "HEAD", "DELETE"})
 _SHAPES_KEPT = 512  # user metadata makes new shapes; past this many the cache starts anew
 _shapes: dict[tuple[str, ...], str] = {}  # names of a request's headers -> its head, without the values
@@ -62,6 +65,15 @@ def parse_fields(lines: Sequence[str]) -> dict[str, str]:
     """Headers by lower-case name, repeated ones joined. Raises Malformed."""
     if len(lines) > HEADERS_LIMIT:
         raise Malformed(f"more than {HEADERS_LIMIT} headers")
+    try:
+        pairs = [line.split(": ", 1) for line in lines]
+        headers = {_known_names[name]: value.strip(" \t") for name, value in pairs}
+    except (KeyError, ValueError):  # a name that was not seen before, or no space behind its colon
+        return _parse_fields_singly(lines)
+    return headers if len(headers) == len(lines) else _parse_fields_singly(lines)
+
+
+def _parse_fields_singly(lines: Sequence[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     known = _known_names.get
     for line in lines:
@@ -99,14 +111,9 @@ def parse_head(raw: bytes) -> Head:
     """The head in `raw`, which ends with its empty line. Raises Malformed."""
     lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
     _check_bytes(raw, len(lines) - 1)
-    if not (raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")) and raw[9:12].isdigit() and raw[12:13] in b" \r"):
-        raise Malformed(f"not an HTTP/1 status line: {lines[0][:60]!r}")
-    status = int(raw[9:12])
-    if status < 100:  # noqa: PLR2004 - the least status there is
-        raise Malformed(f"status {status}")
+    status, minor = _known_statuses.get(lines[0]) or _status_of(lines[0])
     del lines[-2:], lines[0]
     headers = parse_fields(lines)
-    minor = raw[7] - 0x30
     connection = headers.get("connection")
     if connection is None:
         keep_alive = minor == 1
@@ -114,6 +121,19 @@ def parse_head(raw: bytes) -> Head:
         tokens = {token.strip(" \t") for token in connection.lower().split(",")}
         keep_alive = "close" not in tokens and (minor == 1 or "keep-alive" in tokens)
     return Head(status, headers, keep_alive, minor)
+
+
+def _status_of(line: str) -> tuple[int, int]:
+    """The status and the minor version of HTTP. Raises Malformed."""
+    match = _status_line(line)
+    if match is None:
+        raise Malformed(f"not an HTTP/1 status line: {line[:60]!r}")
+    status, minor = int(match[2]), int(match[1])
+    if status < 100:  # noqa: PLR2004 - the least status there is
+        raise Malformed(f"status {status}")
+    if len(_known_statuses) < _KNOWN_STATUSES_LIMIT and len(line) <= _KNOWN_STATUS_LENGTH:
+        _known_statuses[line] = status, minor
+    return status, minor
 
 
 def body_length(method: str, head: Head) -> int:
@@ -138,14 +158,14 @@ def _declared_length(text: str) -> int:
     return int(text)
 
 
-def request_head(method: str, target: str, headers: Sequence[tuple[str, str]], length: int | None) -> bytes:
-    """The request's head, with Content-Length where `length` is one. Raises Malformed for what must not be sent."""
+def request_head(method: str, target: str, names: tuple[str, ...], values: Sequence[str], length: int | None) -> bytes:
+    """The request's head, with Content-Length where `length` is one; a header's name and value stand at the same place of
+    `names` and `values`. Raises Malformed for what must not be sent."""
     if method not in _METHODS and not _TOKEN.fullmatch(method):
         raise Malformed(f"refused to send method {method!r}")
     if not (target.isascii() and target.isprintable() and target) or " " in target:
         raise Malformed(f"refused to send target {target[:60]!r}")
-    names = tuple([name for name, _ in headers])
-    fields = (_shapes.get(names) or _new_shape(names)) % tuple([value for _, value in headers])
+    fields = (_shapes.get(names) or _new_shape(names)) % tuple(values)
     framing = "" if length is None else f"content-length: {length}\r\n"
     try:
         raw = f"{method} {target} HTTP/1.1\r\n{fields}{framing}\r\n".encode("utf-8", "surrogateescape")

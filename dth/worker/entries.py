@@ -50,6 +50,9 @@ CopyObject = Callable[[ObjectEntry, CopyContext], Awaitable[Copied]]
 ALONE_AFTER = 2
 """Refusals of one entry before it is asked whether they are about that entry alone."""
 
+REPORTED_FAILURES = (Outcome.FAILED,)
+REPORTED = (Outcome.DONE, Outcome.SKIPPED, Outcome.FAILED)
+
 BACK_OFF = RetryPolicy(attempts=0, base_seconds=1.0, cap_seconds=15.0)
 """The wait before an entry is tried again, in this process, beside other work; its number of attempts is not used."""
 
@@ -76,11 +79,12 @@ class EntriesWorker:
         ended = await self._copy_entries(held, message, job)
         if outcomes.nothing_happened(message, ended) and process.draining.is_set():
             return await process.queue.release([held.delivery])
+        reported = REPORTED_FAILURES if process.report.only_failed else REPORTED
         await process.report.write(
             [
                 outcomes.record_of(message, entry, end, job.mapping.dest_key(entry.key))
                 for entry, end in zip(message.objects, ended, strict=True)
-                if end and end.outcome and end.outcome is not Outcome.SPLIT
+                if end and end.outcome in reported
             ]
         )
         mine = outcomes.row_of(message, ended)

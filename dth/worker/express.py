@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -25,7 +26,11 @@ Entry = tuple[int, ObjectEntry, str]
 
 class ExpressLane:
     """One message's. `copied` hears of each copy and how many seconds it took; `ordinary` takes the positions of those that must be
-    copied in the ordinary way, or, where they were written but answered with another ETag, proven so: then with the answer. Each entry comes to one of them, once, unless `run` is cancelled or the worker drains."""
+    copied in the ordinary way, or, where they were written but answered with another ETag, proven so: then with the answer. Each
+    entry comes to one of them, once, unless `run` is cancelled or the worker drains.
+
+    The first trip waits in line for a slot, as every copy does. Those that end make room for the next ones, which set out from
+    a callback as long as nobody else waits: no task wakes up for each object."""
 
     def __init__(
         self,
@@ -41,54 +46,72 @@ class ExpressLane:
         self._options = plain_options(context)
         self._copied = copied
         self._ordinary = ordinary
+        self._left: deque[Entry] = deque()
         self._trips: dict[int, Trip] = {}
         self._in_a_row = 0
         self._idle = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._goes_on = False  # is about to
         self._closed = False
         # Callbacks of a connection run in the context of the task that opened it, which may have held a slot.
         self._here = copy_context()
 
     async def run(self, entries: Sequence[Entry]) -> None:
         """Returns when all trips have ended; what is under way when this is cancelled is given up."""
+        self._left.extend(entries)
         try:
-            for entry in entries:
-                if self._in_a_row >= GIVEN_BACK:
-                    self._ordinary(entry[0], None)
-                elif not await self._set_out(entry):
-                    break
-            while self._trips:
-                self._idle.clear()
-                await self._idle.wait()
+            while self._left or self._trips:
+                if not self._trips:
+                    await self._wait_in_line()
+                    self._go_on()
+                if self._trips:
+                    self._idle.clear()
+                    await self._idle.wait()
         finally:
             self._closed = True
             for trip in list(self._trips.values()):
                 trip.cancel()
 
-    async def _set_out(self, entry: Entry) -> bool:
-        """False where the worker drains: nothing more is begun."""
-        position, listed, dest_key = entry
+    async def _wait_in_line(self) -> None:
+        """Set out with the next entry as soon as there is a slot, and room in memory."""
         limiter, budget = self._process.limiter, self._process.budget
         await limiter.acquire()
-        trip = None
+        size = self._left[0][1].size
         try:
-            if self._process.draining.is_set():
-                return False
-            await budget.acquire(listed.size)
-            try:
-                done = partial(self._ended, position, listed, limiter.now())
-                generation = Generation(listed.etag, listed.size)
-                trip = self._express.begin(listed.key, generation, dest_key, self._options, done)
-            finally:
-                if trip is None:
-                    budget.release(listed.size)
-        finally:
-            if trip is None:
+            await budget.acquire(size)
+        except BaseException:
+            limiter.release(succeeded=False)
+            raise
+        self._set_out()
+
+    def _go_on(self) -> None:
+        """Set out with as many more as there is room for now."""
+        self._goes_on = False
+        limiter, budget = self._process.limiter, self._process.budget
+        while self._left and not self._closed and limiter.take():
+            if not budget.take(self._left[0][1].size):
                 limiter.release(succeeded=False)
-        if trip is None:
-            self._ordinary(position, None)
-        else:
+                return
+            self._set_out()
+
+    def _set_out(self) -> None:
+        """With the next entry, for which a slot and memory are taken; where the worker drains, with none any more."""
+        position, listed, dest_key = self._left.popleft()
+        limiter, trip = self._process.limiter, None
+        draining = self._process.draining.is_set()
+        if draining:
+            self._left.clear()
+        elif self._in_a_row < GIVEN_BACK:
+            done = partial(self._ended, position, listed, limiter.now())
+            generation = Generation(listed.etag, listed.size)
+            trip = self._express.begin(listed.key, generation, dest_key, self._options, done)
+        if trip is not None:
             self._trips[position] = trip
-        return True
+            return
+        self._process.budget.release(listed.size)
+        limiter.release(succeeded=False)
+        if not draining:
+            self._ordinary(position, None)
 
     def _ended(self, position: int, listed: ObjectEntry, since: float, written: Written | DthError | None) -> None:
         del self._trips[position]
@@ -105,3 +128,6 @@ class ExpressLane:
         elif not self._closed:
             self._in_a_row += 1
             self._here.copy().run(self._ordinary, position, written if isinstance(written, Written) else None)
+        if self._left and not self._goes_on and not self._closed:
+            self._goes_on = True  # once the connection that has brought this end is free
+            self._loop.call_soon(self._go_on, context=self._here)

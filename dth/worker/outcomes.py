@@ -163,14 +163,13 @@ def counts_of(ended: Sequence[Ended | None]) -> Counts:
 
 
 _BITS = {Outcome.DONE: 1, Outcome.SKIPPED: 2, Outcome.FAILED: 3}
+_DIGITS: Mapping[Outcome | None, str] = {outcome: str(bits) for outcome, bits in _BITS.items()}
 
 
 def bitmap_of(outcomes: Sequence[Outcome | None]) -> str:
     """Two bits an entry as hex, entry 0 lowest: 1 DONE, 2 SKIPPED, 3 FAILED, 0 not ended here."""
-    bits = 0
-    for index, outcome in enumerate(outcomes):
-        bits |= (_BITS.get(outcome, 0) if outcome else 0) << (2 * index)
-    return f"{bits:x}"
+    digits = "".join([_DIGITS.get(outcome, "0") for outcome in reversed(outcomes)])
+    return f"{int(digits or '0', 4):x}"
 
 
 def failed_in(bitmap: str, count: int) -> list[int]:

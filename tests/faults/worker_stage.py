@@ -208,6 +208,8 @@ async def no_images(run_id: str) -> Images:
 class Kept:
     """A report in memory."""
 
+    only_failed = False
+
     def __init__(self) -> None:
         self.records: list[Any] = []
 
