@@ -11,6 +11,8 @@ counts failures, not deliveries: it belongs to entries; a message's own is their
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -31,6 +33,8 @@ VERSION = 1
 KEY_CHARACTERS = 4096
 """S3's keys have 1,024 bytes. Some stores list longer ones: those are refused by name, with the object's own error."""
 
+_SIZES = 1 << 63  # more would not fit into the ledger's integers
+_WORD_CHARACTERS = 4096
 _ATTEMPTS = 1000
 _ENTRIES = 10_000
 _PARTS = 10_000  # S3's most
@@ -48,10 +52,10 @@ def _any_text(value: Any) -> str:
 Key = Annotated[str, PlainValidator(_any_text)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9#:/_.-]{1,200}$")]
 """Of a job, a run or a message. Ids become parts of other ids, of rows' keys and of lines of text."""
-Word = Annotated[str, StringConstraints(max_length=4096)]
+Word = Annotated[str, StringConstraints(max_length=_WORD_CHARACTERS)]
 """What a store calls something: an ETag, a version, an upload, a time."""
-Size = Annotated[int, Field(ge=0, lt=1 << 63)]
-"""Bytes; more would not fit into the ledger's integers."""
+Size = Annotated[int, Field(ge=0, lt=_SIZES)]
+"""Bytes."""
 Attempt = Annotated[int, Field(ge=1, le=_ATTEMPTS)]
 Name = Annotated[str, StringConstraints(max_length=1024)]
 """Of a registry or an image."""
@@ -148,6 +152,9 @@ Entries = ObjectsMessage | DeleteMessage
 
 Message = ObjectsMessage | PartsMessage | DeleteMessage | ImageMessage
 
+_plain = re.compile(r"[ !#-\[\]-~]*").fullmatch  # what JSON writes as it is
+_REASONS = {reason: f',"reason":"{reason.value}"' for reason in Reason} | {Reason.UNCOMPARED: ""}
+
 _adapter: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
@@ -167,6 +174,29 @@ def decode(text: str) -> Message:
         raise MessageInvalid(f"not a message of ours: {where or 'message'}: {first['msg']}") from exc
     except (ValueError, RecursionError) as exc:
         raise MessageInvalid(f"not a message of ours: no JSON ({exc.__class__.__name__})") from exc
+
+
+def encode_entry(key: str, size: int, etag: str, last_modified: str, reason: Reason) -> str:
+    """As `encode` writes such an `ObjectEntry`, at a fifth of its price where no text needs an escape. Raises
+    ValidationError, as the entry itself would."""
+    if (
+        _plain(f"{key}{etag}{last_modified}")
+        and 0 < len(key) <= KEY_CHARACTERS
+        and 0 <= size < _SIZES
+        and 0 < len(etag) <= _WORD_CHARACTERS
+        and 0 < len(last_modified) <= _WORD_CHARACTERS
+    ):
+        why = _REASONS[reason]
+        return f'{{"key":"{key}","size":{size},"etag":"{etag}","last_modified":"{last_modified}"{why}}}'
+    entry = ObjectEntry(key=key, size=size, etag=etag, last_modified=last_modified, reason=reason)
+    return json.dumps(entry.model_dump(mode="python", exclude_defaults=True), separators=(",", ":"))
+
+
+def encode_whole(kind: str, job_id: str, run_id: str, message_id: str, entries: Sequence[str]) -> str:
+    """As `encode` writes a message of these encoded entries at its first attempt."""
+    fields = {"kind": kind, "version": VERSION, "job_id": job_id, "run_id": run_id, "message_id": message_id}
+    head = json.dumps(fields, separators=(",", ":"))
+    return f'{head[:-1]},"objects":[{",".join(entries)}]}}'
 
 
 def entry_size(entry: ObjectEntry) -> int:

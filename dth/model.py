@@ -51,7 +51,7 @@ class Entry(NamedTuple):
     storage_class: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Change:
     """What the finder decided about one source object, and which rung said so. `there` is the destination's object, where it
     is still OPEN."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from dth.finder.compare import Decide, change
+from dth.finder.compare import ARCHIVED_CLASSES, Decide, change
 from dth.finder.listing import Feed
 from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
@@ -107,7 +107,13 @@ def _rest(ours: Cursor, reason: Reason) -> Batch:
     """All that is left of the page in hand."""
     rest = ours.page[ours.at :]
     ours.at = len(ours.page)
-    return Batch([change(entry, reason) for entry in rest], [], len(rest), 0)
+    changes = [
+        change(entry, reason)
+        if entry[4] in ARCHIVED_CLASSES
+        else Change(entry, reason)  # storage_class, at half the price
+        for entry in rest
+    ]
+    return Batch(changes, [], len(rest), 0)
 
 
 def _selected(batch: Batch, ours: Cursor, mapping: KeyMapping, select: Selection) -> Batch:
@@ -131,6 +137,17 @@ def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:
     page, keys, i, stop = ours.page, ours.keys, first, len(ours.page)
     their_page, their_keys, j, their_stop = theirs.page, theirs.keys, second, len(theirs.page)
     equal = Reason.EQUAL
+    count = min(stop - i, their_stop - j)
+    if keys[i : i + count] == their_keys[j : j + count]:  # as nearly always where both sides hold the same
+        i, j = i + count, j + count
+        pairs = page[first:i], their_page[second:j]
+        reasons = list(map(decide, *pairs))
+        if reasons.count(equal) < count:
+            changes = [
+                change(entry, reason, there)
+                for entry, there, reason in zip(*pairs, reasons, strict=True)
+                if reason is not equal
+            ]
     while i < stop and j < their_stop:
         key, their_key = keys[i], their_keys[j]
         if key == their_key:

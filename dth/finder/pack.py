@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Literal
 
 from pydantic import ValidationError
 
 from dth.errors import ListingBroken
-from dth.messages import KEY_CHARACTERS, DeleteMessage, ObjectEntry, ObjectsMessage, entry_size
+from dth.messages import KEY_CHARACTERS, encode_entry, encode_whole
 from dth.model import Change
 from dth.signing import MAC_BYTES
 
@@ -25,16 +25,10 @@ needs a tenth of the queue's and the ledger's work."""
 _ENVELOPE_BYTES = 160 + MAC_BYTES  # field names, punctuation, attempt, and a message number of 20 digits
 
 
-def _entry(change: Change) -> ObjectEntry:
+def _encoded(change: Change) -> str:
     listed = change.entry
     try:
-        return ObjectEntry(
-            key=listed.key,
-            size=listed.size,
-            etag=listed.etag,
-            last_modified=listed.last_modified,
-            reason=change.reason,
-        )
+        return encode_entry(listed.key, listed.size, listed.etag, listed.last_modified, change.reason)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         named = listed.key[:KEY_CHARACTERS]
@@ -43,12 +37,11 @@ def _entry(change: Change) -> ObjectEntry:
         ) from error
 
 
-M = TypeVar("M", ObjectsMessage, DeleteMessage)
-_MARKS = {ObjectsMessage: "", DeleteMessage: "d"}
+_MARKS = {"objects": "", "delete": "d"}
 
 
-class Packer(Generic[M]):
-    """Fills messages of one kind up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
+class Packer:
+    """Fills messages of one kind, `objects` or `delete`, encoded as `messages.encode` does it, up to `pack_objects` entries, `pack_bytes` of content and `message_bytes` of JSON.
 
     The first messages hold `FIRST_OBJECTS` entries at most; then they grow up to `pack_objects` (see `SHARE`).
     An object of more than `pack_bytes` travels alone. An entry that is by itself over `message_bytes` (a key is 1,024 bytes
@@ -57,36 +50,42 @@ class Packer(Generic[M]):
     """
 
     def __init__(
-        self, kind: type[M], job_id: str, run_id: str, pack_objects: int, pack_bytes: int, message_bytes: int
+        self,
+        kind: Literal["objects", "delete"],
+        job_id: str,
+        run_id: str,
+        pack_objects: int,
+        pack_bytes: int,
+        message_bytes: int,
     ) -> None:
-        self._kind: type[M] = kind
+        self._kind = kind
         self._job_id = job_id
         self._run_id = run_id
         self._pack_objects = pack_objects
         self._pack_bytes = pack_bytes
         # The run id stands there twice: by itself and in the message's id.
         self._room = message_bytes - _ENVELOPE_BYTES - len(json.dumps(job_id)) - 2 * len(json.dumps(run_id))
-        self._entries: list[ObjectEntry] = []
+        self._entries: list[str] = []
         self._content = 0
         self._json = 0
         self._number = 0
         self._packed = 0  # entries in messages so far
 
-    def add(self, changes: Sequence[Change]) -> list[M]:
+    def add(self, changes: Sequence[Change]) -> list[str]:
         """Messages that are full now; the rest waits for more."""
-        full: list[M] = []
+        full: list[str] = []
         full_at = self._full_at()
         for change in changes:
-            listed = change.entry
-            entry = _entry(change)
-            if listed.size > self._pack_bytes:
+            entry = _encoded(change)
+            content = change.entry.size
+            if content > self._pack_bytes:
                 full.append(self._message([entry]))
                 continue
-            size = entry_size(entry)
-            if self._entries and (self._content + listed.size > self._pack_bytes or self._json + size > self._room):
+            size = len(entry) + 1  # and a comma
+            if self._entries and (self._content + content > self._pack_bytes or self._json + size > self._room):
                 full += self.flush()
             self._entries.append(entry)
-            self._content += listed.size
+            self._content += content
             self._json += size
             if len(self._entries) >= full_at:
                 full += self.flush()
@@ -96,18 +95,14 @@ class Packer(Generic[M]):
     def _full_at(self) -> int:
         return min(self._pack_objects, max(FIRST_OBJECTS, self._packed // SHARE))
 
-    def flush(self) -> list[M]:
+    def flush(self) -> list[str]:
         """The message being filled, where there is one."""
         entries, self._entries = self._entries, []
         self._content = self._json = 0
         return [self._message(entries)] if entries else []
 
-    def _message(self, entries: list[ObjectEntry]) -> M:
+    def _message(self, entries: list[str]) -> str:
         self._number += 1
         self._packed += len(entries)
-        return self._kind(
-            job_id=self._job_id,
-            run_id=self._run_id,
-            message_id=f"{self._run_id}-{_MARKS[self._kind]}{self._number}",
-            objects=entries,
-        )
+        message_id = f"{self._run_id}-{_MARKS[self._kind]}{self._number}"
+        return encode_whole(self._kind, self._job_id, self._run_id, message_id, entries)

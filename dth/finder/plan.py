@@ -11,6 +11,7 @@ reported, or later deleted, on the word of a listing that is not whole.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,9 +55,9 @@ class Tally:
 
     def count(self, changes: Sequence[Change]) -> None:
         """Add changes that are handed on for sending."""
-        for change in changes:
-            self.found_bytes += change.entry.size
-            self.reasons[change.reason] = self.reasons.get(change.reason, 0) + 1
+        self.found_bytes += sum([change.entry[1] for change in changes])
+        for reason, count in Counter([change.reason for change in changes]).items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
         self.found += len(changes)
 
 
@@ -166,10 +167,10 @@ class RangePlan:
             if changes and to.settle:
                 changes = await to.settle(changes)
             if changes:
-                archived = sum(change.reason is Reason.ARCHIVED for change in changes)
+                archived = [change.reason for change in changes].count(Reason.ARCHIVED)
                 tally.needs_restore += archived
                 changes = await to.accepted.fresh(changes, remember=remember, after=self._after)
-                tally.count([change for change in changes if change.reason is not Reason.ARCHIVED])
+                tally.count([one for one in changes if one.reason is not Reason.ARCHIVED] if archived else changes)
             await to.accept(changes)
             tally.needs_restore_behind += archived
             self.reached = batch.last

@@ -33,7 +33,6 @@ from dth.finder.result import Found, finished
 from dth.finder.select import Selection
 from dth.finder.suspects import Suspects
 from dth.ledgers.base import Ledger, Run
-from dth.messages import DeleteMessage, ObjectsMessage, encode
 from dth.model import Change, Counts, KeyMapping
 from dth.queues.base import Queue
 from dth.states import Reason, RunState
@@ -168,7 +167,7 @@ async def _list_and_send(
     progress = _Progress(settings.run_id, tally, emit)
     outbox = Outbox(queue, settings.high_water, emit, await heart.ledger.run_key(settings.run_id))
     packer = Packer(
-        ObjectsMessage,
+        "objects",
         settings.job_id,
         settings.run_id,
         settings.pack_objects,
@@ -183,7 +182,7 @@ async def _list_and_send(
         if time.monotonic() - flushed >= _FLUSH_SECONDS:
             messages += packer.flush()
             flushed = time.monotonic()
-        await outbox.put([encode(message) for message in messages])
+        await outbox.put(messages)
         progress.note()
 
     refusal = wrong = ""
@@ -199,7 +198,7 @@ async def _list_and_send(
             if outbox.full or not left:
                 return None  # nothing moves, or everything is about to be sealed
             for message in packer.flush():  # one at most
-                outbox.put_now(encode(message))
+                outbox.put_now(message)
             return Place(left, tally.needs_restore_behind, outbox.number)
 
         if settings.resumable:
@@ -209,7 +208,7 @@ async def _list_and_send(
             sending = tasks.create_task(outbox.run())
             await plan.run()
             progress.note(last=True)
-            await outbox.put([encode(message) for message in packer.flush()])
+            await outbox.put(packer.flush())
             wrong = await _listed_wrongly(suspects, settings, stores, began)
             if deletes and not wrong and not (refusal := deletes.refusal(tally)):
                 await _send_deletes(deletes, settings, queue.message_bytes, tally, outbox)
@@ -229,12 +228,12 @@ async def _send_deletes(
 ) -> None:
     """All of them: the listings are whole, and no guard objected."""
     weight = settings.pack_bytes if deletes.rules.moved else sys.maxsize
-    packer = Packer(DeleteMessage, settings.job_id, settings.run_id, settings.pack_objects, weight, message_bytes)
+    packer = Packer("delete", settings.job_id, settings.run_id, settings.pack_objects, weight, message_bytes)
     async for changes in deletes.changes():
         tally.found += len(changes)
         tally.reasons[Reason.EXTRA] = tally.reasons.get(Reason.EXTRA, 0) + len(changes)
-        await outbox.put([encode(message) for message in packer.add(changes)])
-    await outbox.put([encode(message) for message in packer.flush()])
+        await outbox.put(packer.add(changes))
+    await outbox.put(packer.flush())
 
 
 @contextmanager

@@ -28,7 +28,7 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
         guard.check(page, prefix, token or begin)
         entries = page.entries
         past = bool(entries and until and bucket.profile.ordered and entries[-1].key > until)
-        if after or until:
+        if entries and (page.least <= after or (until and page.greatest > until)):  # a range's first or last page
             entries = [entry for entry in entries if entry.key > after and not (until and entry.key > until)]
         if entries:
             yield entries
@@ -134,7 +134,8 @@ class _LoopGuard:
         if page.folded:
             raise _broken(self._bucket, "keys come folded into common prefixes, which nobody asked for")
         entries = page.entries
-        if prefix and entries and not _all_start_with(prefix, entries):
+        # whatever sorts between two texts with a prefix has it too, so the first and the last in order speak for all
+        if entries and not (page.least.startswith(prefix) and page.greatest.startswith(prefix)):
             raise _broken(self._bucket, f"keys that lack the prefix {prefix!r} are among those listed for it")
         self._count += 1
         if self._count > 1 and cursor in {self._cursor, self._kept_cursor}:
@@ -153,12 +154,6 @@ class _LoopGuard:
         if self._count == self._power:
             self._power *= 2
             self._kept, self._kept_cursor = self._before, cursor
-
-
-def _all_start_with(prefix: str, entries: list[Entry]) -> bool:
-    """Whatever sorts between two texts with a prefix has it too, so the first and the last in order speak for all."""
-    keys = [entry[0] for entry in entries]
-    return min(keys).startswith(prefix) and max(keys).startswith(prefix)
 
 
 def _broken(bucket: Bucket, why: str) -> ListingBroken:

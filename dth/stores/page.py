@@ -24,7 +24,8 @@ from dth.stores.xml import Element, XmlInvalid, parse, unquoted
 class ListPage:
     """One page. `truncated` is None where the page does not say, or says it in a way that cannot be understood. `token` and
     `marker` are what the store says to go on with, "" where it says nothing. `folded` counts CommonPrefixes, which nobody
-    asks for. `most` is how many keys a page may hold by the store's own word (MaxKeys), 0 where it does not say."""
+    asks for. `most` is how many keys a page may hold by the store's own word (MaxKeys), 0 where it does not say. `least` and
+    `greatest` are the first and the last key in order, wherever they stand; "" on a page without any."""
 
     entries: list[Entry]
     truncated: bool | None
@@ -32,6 +33,8 @@ class ListPage:
     marker: str
     folded: int
     most: int = 0
+    least: str = ""
+    greatest: str = ""
 
 
 _LEAF = r"<{0}>[^<]*</{0}>\s*"
@@ -152,7 +155,8 @@ def _decoded(keys: list[str], *, encoded: bool) -> list[str]:
     if encoded:
         joined = "".join(keys)
         if ("%" in joined or "+" in joined) and not _not_encoded(joined):
-            return [decode_listed(key) for key in keys]
+            decoded = decode_listed("\n".join(keys)).split("\n")  # all at once: a fifth of the price
+            return decoded if len(decoded) == len(keys) else [decode_listed(key) for key in keys]
     return keys
 
 
@@ -242,6 +246,7 @@ def _page(root: Element, entries: list[Entry]) -> ListPage:
     counted = _number(root.get("KeyCount"))
     if counted > len(entries) + folded:
         raise XmlInvalid(f"the page counts {counted} keys and holds {len(entries) + folded}")
+    keys = [entry[0] for entry in entries]
     return ListPage(
         entries=entries,
         truncated=root.truth("IsTruncated"),
@@ -249,6 +254,8 @@ def _page(root: Element, entries: list[Entry]) -> ListPage:
         marker=decode_listed(marker) if _is_encoded(root) else marker,
         folded=folded,
         most=_number(root.get("MaxKeys")),
+        least=min(keys, default=""),
+        greatest=max(keys, default=""),
     )
 
 

@@ -132,7 +132,7 @@ def test_the_longest_key_that_stores_list_and_the_most_entries_travel() -> None:
     ],
 )
 def test_a_listing_that_names_what_cannot_be_is_a_broken_listing(entry: Entry) -> None:
-    packer = Packer(ObjectsMessage, "job", "run", 10, 100, 100_000)
+    packer = Packer("objects", "job", "run", 10, 100, 100_000)
     with pytest.raises(ListingBroken) as raised:
         packer.add([Change(entry, Reason.MISSING)])
     assert len(str(raised.value)) < 5000
