@@ -227,6 +227,11 @@ class Children:
         return len(self._alive)
 
     @property
+    def watches(self) -> set[asyncio.Task[None]]:
+        """A task for each that runs, which is done when it has ended."""
+        return self._watches
+
+    @property
     def staying(self) -> list[Child]:
         """Those that were not asked to end."""
         return [child for child in self._alive.values() if not child.leaving]

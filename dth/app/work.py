@@ -26,7 +26,8 @@ from dth.worker.event_inbox import EventInbox
 
 Finder = Callable[[], Coroutine[Any, Any, None]]
 
-WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted
+WATCH_SECONDS = 0.05  # how often the parent looks whether more workers are wanted,
+BUSY_SECONDS = 0.5  # and while all of them are at work: until one of them ends, at most
 
 
 async def work(
@@ -144,7 +145,7 @@ class LocalWorkers:
                     if found_all and not left and not children.alive:
                         break
                     await children.ensure(left, group)
-                    await _wait(stop, WATCH_SECONDS)
+                    await _wait(stop, children)
                 else:
                     if finding:
                         finding.cancel()
@@ -171,7 +172,7 @@ class LocalWorkers:
                         break
                     if not children.finished:  # one that ended by itself has seen that all is over
                         await children.ensure(children.most, group)
-                    await _wait(stop, WATCH_SECONDS)
+                    await _wait(stop, children)
                 else:
                     children.drain()
                 await children.ended()
@@ -194,6 +195,11 @@ async def _contained(finder: Finder) -> DthError | None:
     return None
 
 
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def _wait(stop: asyncio.Event, children: Children) -> None:
+    """Until it is time for another look."""
+    stopping = asyncio.create_task(stop.wait())
+    seconds = BUSY_SECONDS if children.alive >= children.most else WATCH_SECONDS
+    try:
+        await asyncio.wait({stopping, *children.watches}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
