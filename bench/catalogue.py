@@ -82,13 +82,13 @@ def _no_workload(_count: int) -> Workload:
 
 
 CATALOGUE = (
+    Entry("startup-help", _fixed(startup.helps), 1, 1, 1, bound=True),
+    Entry("startup-version", _fixed(startup.version), 1, 1, 1, bound=True),
+    Entry("startup-one", _fixed(startup.one), 1, 1, 2, bound=True),
     Entry("small", _plain(small.workload), 20_000, 2_000, 75, bound=True),
     Entry("small-tls", _tls(small.workload), 20_000, 2_000, 22, bound=True),
     Entry("bulk", _plain(bulk.workload), 8, 2, 45, bound=True),
     Entry("5mib", _mib(5, tls=False), 400, 60, 35, bound=True),
-    Entry("startup-help", _fixed(startup.helps), 1, 1, 1, bound=True),
-    Entry("startup-version", _fixed(startup.version), 1, 1, 1, bound=True),
-    Entry("startup-one", _fixed(startup.one), 1, 1, 2, bound=True),
     Entry("bulk-tls", _tls(bulk.workload), 8, 2, 30, bound=True),
     Entry("5mib-tls", _mib(5, tls=True), 400, 60, 15, bound=True),
     Entry("unchanged-1m", unchanged.million, 1_000_000, 0, 45, bound=True),

@@ -199,7 +199,9 @@ class StoreMeasurement:
             return []
         job, work = self.workload.job, self.workload
         rows = tuple(self._row(number) for number in sorted(self.runs))
+        late = [one for n, one in enumerate(work.contenders) if n not in self.runs and n not in self.out]
         notes = (*work.notes, *(f"failed: {said}" for said in self.failures))
+        notes += tuple(f"{one.tool} ({one.setting}): no time" for one in late)
         size = (job.name, job.title, job.unit, job.metric, job.objects, job.bytes)
         return [Result(*size, work.tls, rows, notes, round(self.load, 1))]
 

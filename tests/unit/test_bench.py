@@ -164,6 +164,18 @@ def test_nobody_begins_after_the_end_of_the_time() -> None:
     assert one.results() == []
 
 
+def test_a_contender_without_a_run_is_named_and_so_is_one_that_failed() -> None:
+    one = StoreMeasurement(small.workload(100, tls=False).only("dth,rclone"), {0: [a_run()]})
+    one.out.add(1)
+    one.failures.append("rclone (16 transfers): exit 1")
+    (result,) = one.results()
+    assert "failed: rclone (16 transfers): exit 1" in result.notes
+    assert [note for note in result.notes if note.endswith(": no time")] == [
+        "rclone (fewer requests): no time",
+        "rclone (fewer requests and hashes): no time",
+    ]
+
+
 @dataclass
 class Clock:
     now: float = 0.0
