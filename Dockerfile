@@ -31,6 +31,8 @@ LABEL org.opencontainers.image.title="dth" \
 RUN groupadd --gid 65532 dth \
     && useradd --uid 65532 --gid 65532 --no-log-init --home-dir /var/lib/dth --create-home --skel /dev/null --shell /usr/sbin/nologin dth \
     && chmod 0700 /var/lib/dth
+# Fargate gives a task empty volumes that belong to root, unless the image names them: then they are as here.
+VOLUME ["/var/lib/dth", "/tmp"]
 COPY --from=build /opt/dth /opt/dth
 COPY deploy/ec2/systemd /usr/share/dth/systemd
 RUN ln -s /opt/dth/bin/dth /usr/local/bin/dth

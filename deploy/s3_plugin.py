@@ -79,7 +79,7 @@ class S3Plugin(Stack):
             "InstancesNeedAnArtefact",
             Fn.condition_or(*kinds),
             there,
-            "EC2 workers need the parameter artefact; or choose launchType FARGATE",
+            "EC2 workers need the parameter artefact; or choose launchType AUTO or FARGATE",
         )
         keyed = Fn.condition_not(Fn.condition_equals(ref("destPutObjectSSEKmsKeyId"), ""))
         kms = Fn.condition_equals(ref("destPutObjectSSEType"), "AWS_KMS")

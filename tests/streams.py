@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SYSTEMS = {f"tests/e2e/test_{name}.py" for name in ("container", "release", "service")}
+SYSTEMS = {
+    f"tests/e2e/test_{name}.py" for name in ("container", "deployed_images", "deployed_machine", "release", "service")
+}
 """Files whose tests need the image or the root of a system: made once, because each takes minutes."""
 
 

@@ -30,8 +30,8 @@ _OBJECTS = {
     "DTH_DEST_SSE_KMS_KEY_ID": "destPutObjectSSEKmsKeyId",
     "DTH_INCLUDE_METADATA": "includeMetadata",
     "DTH_FINDER_DEPTH": "finderDepth",
-    "DTH_FINDER_number": "finderNumber",
-    "DTH_WORKER_number": "workerNumber",
+    "DTH_FINDER_NUMBER": "finderNumber",
+    "DTH_WORKER_NUMBER": "workerNumber",
 }
 _IMAGES = {
     "DTH_SOURCE_TYPE": "sourceType",

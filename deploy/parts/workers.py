@@ -48,7 +48,12 @@ class Workers(Construct):
     ) -> None:
         super().__init__(scope, name)
         kind = parameters["launchType"]
-        on_ec2 = Fn.condition_or(Fn.condition_equals(kind, "EC2"), Fn.condition_equals(kind, "EC2_SPOT"))
+        has_artefact = Fn.condition_not(Fn.condition_equals(parameters["artefact"], ""))
+        on_ec2 = Fn.condition_or(
+            Fn.condition_equals(kind, "EC2"),
+            Fn.condition_equals(kind, "EC2_SPOT"),
+            Fn.condition_and(Fn.condition_equals(kind, "AUTO"), has_artefact),
+        )
         self._on_ec2 = CfnCondition(scope, "OnEc2", expression=on_ec2)
         self._on_fargate = CfnCondition(scope, "OnFargate", expression=Fn.condition_not(on_ec2))
         spot = Fn.condition_or(Fn.condition_equals(kind, "EC2_SPOT"), Fn.condition_equals(kind, "FARGATE_SPOT"))

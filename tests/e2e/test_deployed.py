@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers import iam, templates
+from tests.servers import templates
 from tests.servers.iam import Guarded
 from tests.servers.ministack import ACCOUNT, REGION
-from tests.servers.stacks import Deployed, deployed
+from tests.servers.stacks import Deployed, account, deployed
 
 from .harness import HANG_SECONDS, Dth, environment, scaled
 
@@ -37,7 +37,7 @@ SMALLER = {  # than in the cloud, so that one object of a few MiB is one that al
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
-    with iam.started() as running:
+    with account() as running:
         yield running
 
 
@@ -115,7 +115,7 @@ def test_a_deployed_stack_transfers_and_leaves_nothing(
     guarded: Guarded, objects: dict[str, bytes], tmp_path: Path
 ) -> None:
     before = notifications(guarded)
-    with deployed(guarded, templates.S3, NAME, **PARAMETERS) as stack:
+    with deployed(guarded, templates.S3, NAME, PARAMETERS) as stack:
         during = notifications(guarded)
         ours = [one for one in during["QueueConfigurations"] if one["Id"] != "theirs"]
         assert [one["QueueArn"].rpartition(":")[2] for one in ours] == [stack.outputs["QueueName"]]

@@ -183,9 +183,9 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def started() -> Iterator[Guarded]:
+def started(*, wait_scale: float = 0.02) -> Iterator[Guarded]:
     """One of its own."""
-    running = ministack.start(auth=True)
+    running = ministack.start(auth=True, wait_scale=wait_scale)
     guarded = Guarded(running.endpoint)
     try:
         yield guarded

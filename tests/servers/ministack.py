@@ -44,8 +44,9 @@ def missing() -> str:
     return "" if program() else "ministack is not installed (pip: ministack==1.5.33, in an environment of its own)"
 
 
-def start(*, auth: bool = False) -> Ministack:
-    """Start it on a free port of loopback; with `auth` it enforces IAM (root: test, test). Returns when it is healthy."""
+def start(*, auth: bool = False, wait_scale: float = 0.02) -> Ministack:
+    """Start it on a free port of loopback; with `auth` it enforces IAM (root: test, test). A second of a state machine's waiting,
+    and of its patience with a task, takes `wait_scale` seconds. Returns when it is healthy."""
     folder = Path(tempfile.mkdtemp(prefix="dth-ministack-"))
     (port,) = free_ports(1)
     log = folder / "output"
@@ -61,7 +62,7 @@ def start(*, auth: bool = False) -> Ministack:
             "MINISTACK_HOST": "127.0.0.1",
             "IOT_MTLS_ENABLED": "0",
             "LAMBDA_EXECUTOR": "local",
-            "SFN_WAIT_SCALE": "0.02",
+            "SFN_WAIT_SCALE": str(wait_scale),
             "TMPDIR": str(folder),
             **({"AUTH": "true"} if auth else {}),
         },
