@@ -227,7 +227,8 @@ def to_minimum() -> list[dict[str, Any]]:
 def user_data(settings: Mapping[str, Any]) -> str:
     """`deploy/ec2/user-data.sh` with its settings before it. Values come through a here-document, and systemd gets them quoted."""
     mark = "END-OF-SETTINGS"
-    lines = Fn.join("\n", [Fn.join("=", [name, value]) for name, value in settings.items()])
+    own = {"AWS_REGION": ref("AWS::Region"), **settings}  # which containers are told, and instances are not
+    lines = Fn.join("\n", [Fn.join("=", [name, value]) for name, value in own.items()])
     quote = r"""sed -e 's/[\\"$`]/\\&/g' -e 's/^\([A-Z_]*\)=\(.*\)$/\1="\2"/'"""
     parts = [
         "#!/bin/sh",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,18 @@ def push(podman: Podman, folder: Path, guarded: Guarded, name: str) -> None:
     podman("rmi", "-f", "localhost/made")
 
 
+def push_broken(guarded: Guarded) -> None:
+    """An image whose one layer is missing."""
+    guarded.root("ecr").create_repository(repositoryName="broken")
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 9, "digest": "sha256:" + "0" * 64}
+    config = {**layer, "mediaType": "application/vnd.oci.image.config.v1+json"}
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]})
+    url = f"{guarded.endpoint}/v2/broken/manifests/1"
+    request = urllib.request.Request(url, manifest.encode(), {"Content-Type": kind}, method="PUT")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
 def copied(guarded: Guarded) -> dict[str, str]:
     """Digest by `repository:tag` of what is at the destination."""
     client = boto3.session.Session().client(
@@ -101,11 +114,7 @@ def test_the_schedule_and_a_push_copy_images_and_one_that_fails_stops_no_other(
         push(podman, tmp_path, guarded, name)
     wanted = {f"copied/{name}": digest for name, digest in images(ecr).items()}
     assert len(wanted) == 3
-    ecr.create_repository(repositoryName="broken")
-    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "size": 9, "digest": "sha256:" + "0" * 64}
-    config = {**layer, "mediaType": "application/vnd.oci.image.config.v1+json"}
-    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config}
-    ecr.put_image(repositoryName="broken", imageTag="1", imageManifest=json.dumps({**manifest, "layers": [layer]}))
+    push_broken(guarded)
     with (
         deployed(guarded, templates.ECR, NAME, PARAMETERS, at_once=True) as stack,
         listening(guarded, stack) as hear,
@@ -114,13 +123,13 @@ def test_the_schedule_and_a_push_copy_images_and_one_that_fails_stops_no_other(
         until(lambda: len(ended(stack)) == 1, "the schedule's run does not end")
         assert copied(guarded).items() >= wanted.items(), said(tmp_path)
         assert [family for family, _ in fargate.ended] == ["mirror-plan", "mirror-copy"]
-        assert ended(stack) == ["FAILED"]
+        assert ended(stack) == ["FAILED"], (fargate.ended, said(tmp_path))
         until(lambda: any("broken:1" in one for one in hear()), "nobody was told of the image that fails")
 
         push(podman, tmp_path, guarded, "later:2")
         detail = {"action-type": "PUSH", "result": "SUCCESS", "repository-name": "later", "image-tag": "2"}
-        event = {"Source": "aws.ecr", "DetailType": "ECR Image Action", "Detail": json.dumps(detail)}
-        guarded.root("events").put_events(Entries=[event])
+        event = {"Source": "emulated.ecr", "DetailType": "ECR Image Action", "Detail": json.dumps(detail)}
+        assert guarded.root("events").put_events(Entries=[event])["FailedEntryCount"] == 0
         until(lambda: len(ended(stack)) >= 2, "the push started nothing")
         assert copied(guarded)["copied/later:2"] == images(ecr)["later:2"]
         assert ended(stack)[1] == "SUCCEEDED"

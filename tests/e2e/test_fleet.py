@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.servers.aws import Aws
-from tests.servers.aws_recorder import AwsRecorder
 from tests.servers.s3server import S3Server
 
 from .corpus import corpus, fill, inventory
-from .harness import Dth, between, scaled
+from .harness import Dth, between
 
 pytestmark = [pytest.mark.slow, pytest.mark.ministack]
 
@@ -85,23 +84,6 @@ def move_to_dead_letters(aws: Aws, made: dict[str, str], *, receives: int) -> No
     client.send_message(QueueUrl=made["dead_letter_queue"], MessageBody=message["Body"])
     client.delete_message(QueueUrl=made["queue"], ReceiptHandle=message["ReceiptHandle"])
     client.close()
-
-
-def test_small_objects_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:
-    """For 10,000 objects of 10 KiB: at most 400 SQS requests and 800 write units, until the worker has ended."""
-    count = scaled(10_000, 5)
-    source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
-    put_many(rgw, source, count, 10 << 10)
-    where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "1")
-    with AwsRecorder(ministack.endpoint) as recorder, fleet(tmp_path, ministack, rgw, rgw) as (plain, made):
-        flags = [*plain.flags[:-4], "--queue", recorder.url(made["queue"]), "--table", made["table"]]
-        dth = Dth({**plain.env, "AWS_ENDPOINT_URL": recorder.endpoint}, flags)
-        dth("find", *where)
-        assert dth("work", *where, "--until-empty").summary["done"] == count
-    asked, units = recorder.count("AmazonSQS"), recorder.write_units
-    print(f"{count} objects: {asked} SQS requests, {units} write units, {dict(recorder.requests)}")  # noqa: T201
-    assert asked <= 400 * count // 10_000 + (0 if count == 10_000 else 20)
-    assert units <= 800 * count // 10_000
 
 
 def put_many(server: S3Server, bucket: str, count: int, size: int) -> None:

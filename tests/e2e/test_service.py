@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import ssl
 import subprocess
 import threading
 import uuid
@@ -33,7 +34,12 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def artefact(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image's file system: what `make image-root` makes, not compressed."""
-    target = tmp_path_factory.mktemp("artefact") / "dth.tar"
+    return exported(podman, tmp_path_factory.mktemp("artefact"))
+
+
+def exported(podman: Podman, folder: Path) -> Path:
+    """The file system of the image as one file in the folder."""
+    target = folder / "dth.tar"
     name = f"export-{uuid.uuid4().hex[:8]}"
     podman("create", "-q", "--name", name, IMAGE)
     podman("export", "-o", str(target), name)
@@ -42,16 +48,18 @@ def artefact(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The folder over HTTP."""
+def served(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The folder over HTTP, or over HTTPS."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +70,12 @@ class Machine:
     console: Path
 
     @classmethod
-    def boot(cls, root: Path, user_data: Path, folder: Path) -> "Machine":
-        """Start it; returns once process 1 is there."""
+    def boot(cls, root: Path, user_data: Path, folder: Path, files: Mapping[Path, str] | None = None) -> "Machine":
+        """Start it, with these files at their places in it; returns once process 1 is there."""
         console = folder / "console"
         words = ["systemd-nspawn", "-q", "-D", str(root), "--register=no", "--keep-unit", "--volatile=overlay"]
         words += ["--boot", "--console=pipe", f"--bind-ro={user_data}:{USER_DATA}"]
+        words += [f"--bind-ro={file}:{place}" for file, place in (files or {}).items()]
         words += ["systemd.journald.forward_to_console=1"]
         with console.open("wb") as out:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out)

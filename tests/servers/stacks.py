@@ -10,6 +10,7 @@ What is changed for the emulator, and nothing else:
 - how many tasks a service begins with, where a parameter says so: its numbers stay text there;
 - actions of batches, which AWS doesn't have and it asks for;
 - a state that runs a task never fails there: one after it looks at the exit code, and does what AWS does;
+- rules about events of `aws.SERVICE` hear those of `emulated.SERVICE`: nobody but AWS may send its own;
 - state machines wait for a second where they wait for a minute;
 - a schedule with a rate runs for the first time after the rate: with `at_once` it runs as it is made, as on AWS.
 """
@@ -54,6 +55,9 @@ def for_the_emulator(template: dict[str, Any], *, at_once: bool = False) -> dict
         if one["Type"] == "AWS::StepFunctions::StateMachine":
             text = properties["DefinitionString"]["Fn::Sub"]
             text[0] = _known(text[0])
+        if one["Type"] == "AWS::Events::Rule":
+            pattern = properties["EventPattern"]
+            pattern["source"] = [each.replace("aws.", "emulated.") for each in pattern["source"]]
         if one["Type"] == "AWS::ECS::Service":
             properties["DesiredCount"] = 1
         if one["Type"] == "AWS::EC2::LaunchTemplate":
