@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.servers.aws import Aws
 from tests.servers.aws_recorder import AwsRecorder
 from tests.servers.s3server import S3Server
 
-from .harness import FULL, Dth, Finished, between, scaled
+from .harness import FULL, Dth, Finished, scaled
 from .test_fleet import fleet, put_many
 
 pytestmark = [pytest.mark.slow]
@@ -39,40 +40,50 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def test_small_objects_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:
-    """At a fifth of the size a few requests more are allowed for the beginning and the end."""
-    count = scaled(bounds.SMALL_OBJECTS, 5)
-    share = count / bounds.SMALL_OBJECTS
-    source, destination = rgw.make_bucket("a"), rgw.make_bucket("b")
-    put_many(rgw, source, count, 10 << 10)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of all objects together."""
+
+    sqs: int
+    units: int
+    reads: int
+    writes: int
+    cpu_seconds: float
+
+
+def moved(aws: Aws, store: S3Server, folder: Path, count: int, size: int) -> Cost:
+    """So many objects of that size, through a finder and a worker."""
+    source, destination = store.make_bucket("a"), store.make_bucket("b")
+    put_many(store, source, count, size)
     where = ("--src-bucket", source, "--dest-bucket", destination, "--processes", "1")
-    with AwsRecorder(ministack.endpoint) as recorder, fleet(tmp_path, ministack, rgw, rgw) as (plain, made):
+    with AwsRecorder(aws.endpoint) as recorder, fleet(folder, aws, store, store) as (plain, made):
         flags = [*plain.flags[:-4], "--queue", recorder.url(made["queue"]), "--table", made["table"]]
         dth = Dth({**plain.env, "AWS_ENDPOINT_URL": recorder.endpoint}, flags)
         before = cpu_seconds()
-        found = dth("find", *where)
-        done = dth("work", *where, "--until-empty")
+        done = dth("find", *where), dth("work", *where, "--until-empty")
         used = cpu_seconds() - before
-        assert done.summary["done"] == count
-    sqs, units = recorder.count("AmazonSQS"), recorder.write_units
-    print(f"{count} objects: {sqs} SQS requests, {units} write units, {used:.1f} s CPU, {asked(found, done)}")  # noqa: T201
-    assert sqs <= bounds.SQS_REQUESTS * share + (0 if FULL else 20)
-    assert units <= bounds.WRITE_UNITS * share
-    assert asked(found, done) == (bounds.READS_OF_SMALL * count, bounds.WRITES_OF_SMALL * count)
-    assert used <= bounds.CPU_SECONDS_OF_SMALL * count + (0 if FULL else 10)
+        assert done[1].summary["done"] == count
+    cost = Cost(recorder.count("AmazonSQS"), recorder.write_units, *asked(*done), used)
+    print(f"{count} objects of {size} bytes: {cost}")  # noqa: T201
+    return cost
 
 
-def test_an_object_of_50_mib_costs_a_few_requests(seaweed: S3Server, tmp_path: Path) -> None:
-    source, destination = seaweed.make_bucket("a"), seaweed.make_bucket("b")
-    for number in range(2):
-        seaweed.client("a").put_object(Bucket=source, Key=str(number), Body=bytes(bounds.MEDIUM))
-    dth = between(tmp_path, seaweed, seaweed, "--processes", "1", "--no-server-side-copy")
-    before = cpu_seconds()
-    done = dth("sync", f"s3://{source}", f"s3://{destination}")
-    used = cpu_seconds() - before
-    print(f"{done.summary['requests']}, {used:.1f} s CPU")  # noqa: T201
-    assert done.summary["done"] == 2
-    reads, writes = asked(done)
-    assert reads <= 2 * bounds.READS_OF_MEDIUM
-    assert writes <= 2 * bounds.WRITES_OF_MEDIUM
-    assert used <= 2 * bounds.CPU_SECONDS_OF_MEDIUM + 10
+def test_small_objects_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:
+    """At a fifth of the size, a few requests more are allowed for the beginning and the end, and CPU for the start."""
+    count = scaled(bounds.SMALL_OBJECTS, 5)
+    share = count / bounds.SMALL_OBJECTS
+    cost = moved(ministack, rgw, tmp_path, count, 10 << 10)
+    assert cost.sqs <= bounds.SQS_REQUESTS * share + (0 if FULL else 20)
+    assert cost.units <= bounds.WRITE_UNITS * share
+    assert (cost.reads, cost.writes) == (bounds.READS_OF_SMALL * count, bounds.WRITES_OF_SMALL * count)
+    assert cost.cpu_seconds <= bounds.CPU_SECONDS_OF_SMALL * count + (0 if FULL else 20)
+
+
+def test_objects_in_parts_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:
+    """Beside what each object takes, a run takes a few requests of its own."""
+    count = 4
+    cost = moved(ministack, rgw, tmp_path, count, bounds.MEDIUM)
+    assert cost.reads <= bounds.READS_OF_MEDIUM * count
+    assert cost.writes <= bounds.WRITES_OF_MEDIUM * count
+    assert cost.sqs <= bounds.SQS_OF_MEDIUM * count + 20
+    assert cost.units <= bounds.UNITS_OF_MEDIUM * count + 20
