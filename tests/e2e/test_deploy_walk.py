@@ -158,8 +158,7 @@ def gone(guarded: Guarded, name: str) -> bool:
     return bool(settled(guarded, stack["StackId"])["StackStatus"] == "DELETE_COMPLETE")
 
 
-@pytest.mark.parametrize("name", [S3, ECR])
-@pytest.mark.parametrize("published", [False, True], ids=["bare", "published"])
+@pytest.mark.parametrize(("name", "published"), [(S3, False), (S3, True), (ECR, False)])
 def test_the_originals_command_line_is_accepted(name: str, published: bool, stranger: Stranger) -> None:
     template = for_the_emulator(templates.read(name))
     if published:
