@@ -152,9 +152,8 @@ def test_a_transfer_that_goes_on_never_reaches_the_history_limit() -> None:
 def test_nothing_names_a_partition_a_host_or_a_region(name: str) -> None:
     text = templates.path(name).read_text()
     assert re.findall(r"arn:aws[:-]", text) == []
-    assert re.findall(r"amazonaws\.com(?:\.cn)?", re.sub(r'"[a-z0-9.-]+\.amazonaws\.com"', "", text)) in (
-        [], ["amazonaws.com"] * 2,  # com.amazonaws.REGION.s3 and .dynamodb are names of services, everywhere
-    )  # fmt: skip
+    services = re.sub(r"com\.amazonaws\.\$\{AWS::Region\}", "", text)  # names of services, everywhere
+    assert re.findall(r"amazonaws\.com(?:\.cn)?", re.sub(r'"[a-z0-9.-]+\.amazonaws\.com"', "", services)) == []
     assert re.findall(r"\b(?:us|eu|cn|ap|sa|ca|me|af|il)-[a-z]+-[0-9]\b", text) == []
 
 
@@ -167,7 +166,7 @@ def test_what_is_kept_is_encrypted_and_what_is_open_goes_out_only(name: str) -> 
         assert table["SSESpecification"]["SSEEnabled"]
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
     for group in resources(template, "AWS::EC2::SecurityGroup").values():
-        assert "SecurityGroupIngress" not in group
+        assert all("SourceSecurityGroupId" in one for one in group.get("SecurityGroupIngress", []))
     for kind, prefix in (("AWS::SQS::QueuePolicy", "sqs:"), ("AWS::SNS::TopicPolicy", "sns:")):
         for one in resources(template, kind).values():
             (deny,) = [each for each in one["PolicyDocument"]["Statement"] if each["Effect"] == "Deny"]
@@ -289,3 +288,41 @@ def test_the_function_for_notifications_fits_into_a_template() -> None:
     (function,) = resources(templates.read(S3), "AWS::Lambda::Function").values()
     assert len(function["Code"]["ZipFile"]) < 4_096
     assert len(resources(templates.read(ECR), "AWS::Lambda::Function")) == 0
+
+
+def made_network(kind: str) -> dict[str, list[dict[str, Any]]]:
+    """Resources of the network that is made for that value of the parameter, by type."""
+    template = templates.read(S3)
+    values = {"ec2VpcId": "", "network": kind}
+
+    def holds(condition: Any) -> bool:
+        ((name, inner),) = condition.items()
+        if name == "Condition":
+            return holds(template["Conditions"][inner])
+        if name == "Fn::Equals":
+            return len({values.get(one["Ref"], "?") if isinstance(one, dict) else one for one in inner}) == 1
+        results = [holds(one) for one in inner]
+        return {"Fn::And": all(results), "Fn::Or": any(results), "Fn::Not": not results[0]}[name]
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, one in template["Resources"].items():
+        made = "Condition" not in one or holds({"Condition": one["Condition"]})
+        if made and name.startswith("Network"):
+            found.setdefault(one["Type"].removeprefix("AWS::EC2::"), []).append(one.get("Properties", {}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "subnets", "nats", "ways", "interfaces"), [("PUBLIC", 2, 0, 1, 0), ("PRIVATE", 4, 1, 1, 0), ("ISOLATED", 2, 0, 0, 9)]
+)  # fmt: skip
+def test_a_network_is_made_as_open_as_it_was_asked_for(
+    kind: str, subnets: int, nats: int, ways: int, interfaces: int
+) -> None:
+    found = made_network(kind)
+    endpoints = [one["VpcEndpointType"] for one in found["VPCEndpoint"]]
+    assert (len(found["Subnet"]), len(found.get("NatGateway", []))) == (subnets, nats)
+    assert len(found.get("InternetGateway", [])) == ways
+    assert (endpoints.count("Gateway"), endpoints.count("Interface")) == (2, interfaces)
+    assert len({str(one["CidrBlock"]) for one in found["Subnet"]}) == subnets
+    out = [one for one in found.get("Route", []) if one["DestinationCidrBlock"] == "0.0.0.0/0"]
+    assert len(out) == ways + nats
