@@ -1,7 +1,7 @@
 """Findings of cdk-nag that are meant, each with its reason."""
 
 _WILDCARDS = {
-    "*": "AWS grants logins to ECR, the delivery of logs, and traces on no resource in particular.",
+    "*": "AWS grants logins to ECR, the delivery of logs, traces, and metrics (of one namespace) on no resource in particular.",
     "arn:<AWS::Partition>:application-autoscaling:<AWS::Region>:<AWS::AccountId>:scalable-target/*": "Their ids are random.",
     "arn:<AWS::Partition>:autoscaling:<AWS::Region>:<AWS::AccountId>:autoScalingGroup:*"
     ":autoScalingGroupName/<AWS::StackName>-Worker-ASG": "One group, by its name; its id is random.",

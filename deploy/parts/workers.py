@@ -15,7 +15,7 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from deploy.parts.common import Parameters, choose, number, ref, when
+from deploy.parts.common import Parameters, allow, attach, choose, number, ref, when
 from deploy.parts.network import Network
 from deploy.parts.queue import Queue
 from deploy.parts.tasks import Containers, placement
@@ -27,7 +27,8 @@ TO_MINIMUM = -10_000
 COOLDOWN_SECONDS = 120
 INSTANCES = ("t4g.micro", "t4g.small", "m6g.medium", "c7g.medium")  # the first; the others where spot has no more of it
 SYSTEM = "{{resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64}}"
-USER_DATA = Path(__file__).parents[1] / "ec2" / "user-data.sh"
+USER_DATA, VITALS = (Path(__file__).parents[1] / "ec2" / name for name in ("user-data.sh", "vitals.sh"))
+NAMESPACE = "CWAgent"  # memory and disk are called as Amazon's agent calls them
 
 
 class Workers(Construct):
@@ -65,6 +66,8 @@ class Workers(Construct):
 
     def _instances(self, own: iam.CfnRole, settings: Mapping[str, Any]) -> None:
         profile = iam.CfnInstanceProfile(self, "Profile", roles=[own.ref])
+        only = {"Condition": {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}}
+        attach(self, "Vitals", [own], [allow("Vitals", ["cloudwatch:PutMetricData"], "*", **only)], self._on_ec2)
         template = ec2.CfnLaunchTemplate(
             self,
             "Template",
@@ -241,5 +244,11 @@ def user_data(settings: Mapping[str, Any]) -> str:
         mark,
         ")",
         USER_DATA.read_text(),
+        "cat >/usr/local/sbin/dth-vitals <<'END-OF-VITALS'",
+        VITALS.read_text().rstrip("\n"),
+        "END-OF-VITALS",
+        "systemd-run --quiet --unit=dth-vitals --on-calendar=minutely /bin/sh /usr/local/sbin/dth-vitals "
+        + Fn.sub(f"{NAMESPACE} {GROUP}"),
+        "",
     ]
     return str(Fn.join("\n", parts))

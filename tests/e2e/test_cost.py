@@ -69,14 +69,14 @@ def moved(aws: Aws, store: S3Server, folder: Path, count: int, size: int) -> Cos
 
 
 def test_small_objects_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:
-    """At a fifth of the size, a few requests more are allowed for the beginning and the end, and CPU for the start."""
+    """At a fifth of the size, a few requests more are allowed for the beginning and the end."""
     count = scaled(bounds.SMALL_OBJECTS, 5)
     share = count / bounds.SMALL_OBJECTS
     cost = moved(ministack, rgw, tmp_path, count, 10 << 10)
     assert cost.sqs <= bounds.SQS_REQUESTS * share + (0 if FULL else 20)
     assert cost.units <= bounds.WRITE_UNITS * share
     assert (cost.reads, cost.writes) == (bounds.READS_OF_SMALL * count, bounds.WRITES_OF_SMALL * count)
-    assert cost.cpu_seconds <= bounds.CPU_SECONDS_OF_SMALL * count + (0 if FULL else 20)
+    assert cost.cpu_seconds <= bounds.CPU_SECONDS_OF_SMALL * count + bounds.CPU_SECONDS_OF_START
 
 
 def test_objects_in_parts_cost_few_requests_and_write_units(ministack: Aws, rgw: S3Server, tmp_path: Path) -> None:

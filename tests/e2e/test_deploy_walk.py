@@ -26,6 +26,7 @@ from tests.servers.templates import ECR, S3
 
 from .harness import command, environment, scaled
 from .test_deployed import listening, until
+from .test_deployed_machine import user_data
 
 pytestmark = [pytest.mark.slow, pytest.mark.ministack, pytest.mark.templates, pytest.mark.tools]
 PAGE = ROOT / "docs/deploy-aws.md"
@@ -127,6 +128,7 @@ def test_the_pages_command_lines_end_with_a_transfer_that_ran(stranger: Stranger
     photos, once, mirror = lines("aws cloudformation create-stack")
     stranger.follow(photos)
     assert "AWS::AutoScaling::AutoScalingGroup" in stranger.kinds(stranger.made("photos").name)
+    tells_of_memory_and_disk(stranger, tmp_path)
     (update,) = lines("aws cloudformation update-stack")
     stranger.follow(update)
     stranger.made("photos")
@@ -149,6 +151,20 @@ def test_the_pages_command_lines_end_with_a_transfer_that_ran(stranger: Stranger
     for name in ("photos", "photos-once", "mirror"):
         stranger.follow(delete.replace("photos", name))
         assert gone(guarded, name)
+
+
+def tells_of_memory_and_disk(stranger: Stranger, folder: Path) -> None:
+    """What the user data runs each minute, in the instances' role, gives the dashboard its figures."""
+    stack = stranger.made("photos")
+    head, _, rest = user_data(stack).partition("<<'END-OF-VITALS'\n")
+    script, _, run = rest.partition("END-OF-VITALS\n")
+    (folder / "vitals").write_text(script)
+    arguments = run.split("/usr/local/sbin/dth-vitals ")[1].split()
+    assert head
+    Stranger(stranger.guarded, folder, {**stranger.env, **stack.role("WorkerRole")})("sh", "vitals", *arguments)
+    found = stranger.guarded.root("cloudwatch").list_metrics(Namespace="CWAgent")["Metrics"]
+    assert {one["MetricName"] for one in found} == {"mem_used_percent", "disk_used_percent"}
+    assert {one["Dimensions"][0]["Value"] for one in found} == {stack.outputs["WorkerGroup"]}
 
 
 def gone(guarded: Guarded, name: str) -> bool:

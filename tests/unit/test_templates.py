@@ -198,7 +198,8 @@ def test_roles_hold_what_the_engine_asks_for_and_nothing_else(role: str, part: R
         src_event="CreateAndDelete", dest_sse="AWS_KMS", dest_sse_kms_key_id="k",
     )  # fmt: skip
     asked = {action for one in policy(part, job)["Statement"] for action in one["Action"]}
-    more = {"secretsmanager:GetSecretValue"} | ({"s3:GetObject"} if part is Role.FINDER else set())
+    more = {"secretsmanager:GetSecretValue"}
+    more |= {Role.FINDER: {"s3:GetObject"}, Role.WORKER: {"cloudwatch:PutMetricData"}}.get(part, set())
     assert granted(templates.read(S3), role) == asked | more
 
 
@@ -246,7 +247,7 @@ def joined(value: Any, settings: dict[str, str]) -> str:
     if kind == "Fn::Join":
         return str(inner[0]).join(joined(one, settings) for one in inner[1])
     if kind == "Fn::Sub":
-        return re.sub(r"\$\{(\w+)\}", lambda match: settings.get(match[1], ""), inner)
+        return re.sub(r"\$\{([\w:]+)\}", lambda match: settings.get(match[1], "x"), inner)
     return settings.get(inner if kind == "Ref" else "", "") if isinstance(inner, str) else ""
 
 
