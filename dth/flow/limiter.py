@@ -9,7 +9,9 @@ more of a core than it gets, or because a store runs on the same machine and all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -34,22 +36,29 @@ FULL = 0.1  # of the machine's processor time idle, or less: a store that runs h
 NEAR_SECONDS = 0.03  # if no object ever took less, what answers on this machine asks elsewhere: a tunnel, a gateway
 QUEUED = 4  # times as long as the fastest took the mean one: most of that it stood in a line
 
-SCHEDSTAT = "/proc/self/schedstat"
+THREADS = "/proc/self/task"
 MACHINE_STAT = "/proc/stat"
 
 
 def processor_seconds() -> tuple[float, float]:
-    """Seconds for which this process has run, and for which its main thread, which has the event loop, was ready to run and
-    waited for a processor: the second field of Linux's `schedstat`, in nanoseconds. Elsewhere that is 0.
+    """Seconds for which this process has run, and for which its threads were ready to run and waited for a processor, all
+    together: the second field of Linux's `schedstat` of each, in nanoseconds. Elsewhere that is 0.
 
     Beside other busy processes the first number alone says little: then the stores look slow, and are not.
     """
-    try:
-        with open(SCHEDSTAT, "rb", buffering=0) as file:  # noqa: PTH123 - it costs half as much
-            waited = int(file.read(128).split()[1])
-    except (OSError, IndexError, ValueError):
-        waited = 0
+    waited = 0
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(THREADS):  # noqa: PTH208 - as below
+            waited += _waited(f"{THREADS}/{thread}/schedstat")
     return time.process_time(), waited * 1e-9
+
+
+def _waited(path: str) -> int:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - it costs half as much
+            return int(file.read(128).split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0  # the thread has ended, or the kernel does not tell
 
 
 def machine_ticks() -> tuple[int, int]:

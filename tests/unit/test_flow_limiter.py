@@ -216,7 +216,7 @@ print(ran / seconds, (ran + waited) / seconds)
 """
 
 
-@pytest.mark.skipif(not Path(module.SCHEDSTAT).exists(), reason="this kernel does not tell how long it lets wait")
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not tell how long it lets wait")
 def test_a_process_that_shares_its_core_counts_as_busy() -> None:
     """One that always has something to do either runs or waits for its turn, whatever else the machine does."""
     with subprocess.Popen([sys.executable, "-c", BURN, "neighbour"], stdout=subprocess.PIPE) as neighbour:
@@ -230,12 +230,27 @@ def test_a_process_that_shares_its_core_counts_as_busy() -> None:
     assert cpu < module.CORE_BUSY < busy
 
 
-def test_where_the_kernel_does_not_tell_the_waiting_cpu_time_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in ("/nowhere/schedstat", "/dev/null"):
-        monkeypatch.setattr(module, "SCHEDSTAT", path)
+def test_where_the_kernel_does_not_tell_the_waiting_cpu_time_stands_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/schedstat").write_text("")
+    (tmp_path / "2").mkdir()
+    for path in ("/nowhere/task", str(tmp_path)):
+        monkeypatch.setattr(module, "THREADS", path)
         ran, waited = module.processor_seconds()
         assert 0 < ran <= time.process_time()
         assert waited == 0
+
+
+def test_threads_that_wait_for_a_processor_are_counted_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "THREADS", str(tmp_path))
+    for thread in ("1", "2", "3"):
+        (tmp_path / thread).mkdir()
+        (tmp_path / thread / "schedstat").write_text("5 1500000000 9\n")
+    assert module.processor_seconds()[1] == pytest.approx(4.5)
 
 
 @pytest.mark.parametrize(("ran", "waited", "grows"), [
