@@ -218,7 +218,7 @@ function List({
                 onChange={() => onChoose(chosen.size === rows.length ? new Set() : new Set(rows.map((row) => row.id)))}
               />
             </th>
-            <th style={{ minWidth: 220 }}>{t("tasks.task")}</th>
+            <th style={{ minWidth: 160 }}>{t("tasks.task")}</th>
             <th>{t("tasks.state")}</th>
             <th style={{ minWidth: 170 }}>{t("tasks.progress")}</th>
             <th className="num">{t("tasks.rate")}</th>
