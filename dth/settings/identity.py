@@ -70,7 +70,7 @@ def job_id(job: TransferJob) -> str:
     places = [
         [_store(source_location(job)), job.src_bucket, job.src_prefix],
         [_store(dest_location(job)), job.dest_bucket, job.dest_prefix],
-        job.strip_src_prefix,
+        job.strip_src_prefix and job.src_prefix != "",  # without a prefix there is nothing to strip
     ]
     return hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]
 

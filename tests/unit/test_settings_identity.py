@@ -58,12 +58,17 @@ def test_a_job_is_the_same_wherever_its_credentials_come_from() -> None:
     "flags",
     [
         {"src_bucket": "others"}, {"dest_bucket": "others"}, {"src_prefix": "a"}, {"dest_prefix": "a"},
-        {"strip_src_prefix": True}, {"src_endpoint": "minio:9000"}, {"dest_endpoint": "minio:9000"},
+        {"src_endpoint": "minio:9000"}, {"dest_endpoint": "minio:9000"},
         {"dest_region": "cn-north-1"}, {"dest_region": "eusc-de-east-1"}, {"dest_type": "Aliyun_OSS", "dest_region": "x"},
     ],
 )  # fmt: skip
 def test_another_place_or_mapping_is_another_job(flags: dict[str, Any]) -> None:
     assert job_id(job(**flags)) != job_id(job())
+
+
+def test_stripping_makes_another_job_only_where_there_is_a_prefix_to_strip() -> None:
+    assert job_id(job(strip_src_prefix=True)) == job_id(job())
+    assert job_id(job(strip_src_prefix=True, src_prefix="a")) != job_id(job(src_prefix="a"))
 
 
 def test_the_same_buckets_in_two_partitions_are_two_jobs() -> None:
