@@ -12,7 +12,7 @@ NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: docs templates publish console console-check demo hub test test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs templates publish console console-check demo hub test test-needs test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,7 +117,10 @@ console-check: build/packages.installed  ## Formatter, linter, types and unit te
 TEST_ENV = DTH_TEST_MINISTACK=$(CURDIR)/build/services/bin/ministack DTH_TEST_TOOLS=$(CURDIR)/build/tools/bin \
 	DTH_TEST_TEMPLATES=$(CURDIR)/dist/templates DTH_TEST_DEPLOY=$(CURDIR)/build/deploy/bin DTH_TEST_SOURCE=$(CURDIR)
 
-test: servers lint console-check docs build/wheel.installed build/services.installed build/tools.installed dist/templates  ## All tests, of the built wheel, on real servers
+test-needs: servers lint console-check docs build/wheel.installed build/services.installed build/tools.installed dist/templates
+
+test:  ## All tests, of the built wheel, on real servers
+	$(MAKE) -j2 test-needs
 	$(MAKE) test-tree
 	cd $(TREE) && $(TEST_ENV) $(CURDIR)/build/venv/bin/python -m tests.again $(STREAMS) $(PYTEST)
 
