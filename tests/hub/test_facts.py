@@ -75,12 +75,15 @@ def test_a_run_tells_of_its_workers_and_of_throttling_and_both_sides_tell_of_a_k
     api.change("runTask", task["id"])
     assert api.wait(task["id"], "DONE", "FAILED")["state"] == "DONE"
     refusing.heads = {KEY}
+    assert story()["source"]["size"] == 20_000, "where HEAD is refused, GET tells"
+    refusing.keys = {KEY}
     told = story()
     assert (told["source"], told["action"]) == (None, "keep")
     assert KEY in told["sourceError"]
     assert told["destination"]["size"] == 20_000
     assert len({one["runId"] for one in told["records"]}) == 2
 
+    refusing.keys = set()
     api.change("verifyTask", task["id"])
     until(lambda: api.task(task["id"])["latest"]["endedAt"] is not None, api.complaint)
     records = (
