@@ -16,6 +16,7 @@ class Ends:
     origin_text = "http://peer"
     window = 1 << 20
     clock = 0.0
+    pumps = None
 
     def __init__(self) -> None:
         self.ended: list[str] = []
