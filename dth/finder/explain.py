@@ -10,7 +10,7 @@ from dth.finder.plan import Settle
 from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
-from dth.stores.base import Lister
+from dth.stores.base import Lister, listed_alone
 
 _WORDS = {
     Reason.MISSING: "the destination lacks it",
@@ -42,8 +42,8 @@ async def explain(
     if not key.startswith(mapping.source_prefix):
         key = mapping.source_prefix + key
     dest_key = mapping.dest_key(key)
-    ours = await _listed(source, key)
-    theirs = await _listed(destination, dest_key) if destination else None
+    ours = await listed_alone(source, key)
+    theirs = await listed_alone(destination, dest_key) if destination else None
     name = key[len(mapping.source_prefix) :]
     if ours is None:
         action, rule = _without_source(theirs, name, select, delete=delete)
@@ -70,13 +70,3 @@ def _without_source(theirs: Entry | None, name: str, select: Selection | None, *
         why = select.why_not(name, theirs) or "its time cannot be read"
         return "keep", f"only the destination has it, but the selection protects it: {why}"
     return "delete", "only the destination has it, and --delete was asked for"
-
-
-async def _listed(lister: Lister, key: str) -> Entry | None:
-    async for page in lister.pages(key, until=key):
-        for entry in page:
-            if entry.key == key:
-                return entry
-            if lister.capabilities.ordered:
-                return None  # of all keys that begin with it, the key itself comes first
-    return None
