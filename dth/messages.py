@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from dth.columns import Columns
 from dth.errors import DthError
 from dth.states import Reason
 
@@ -190,6 +191,26 @@ def encode_entry(key: str, size: int, etag: str, last_modified: str, reason: Rea
         return f'{{"key":"{key}","size":{size},"etag":"{etag}","last_modified":"{last_modified}"{why}}}'
     entry = ObjectEntry(key=key, size=size, etag=etag, last_modified=last_modified, reason=reason)
     return json.dumps(entry.model_dump(mode="python", exclude_defaults=True), separators=(",", ":"))
+
+
+def encode_entries(page: Columns, reason: Reason) -> list[str]:
+    """As `encode_entry` writes each of the page's; [] where not all of them are plain enough to be written at once."""
+    columns = page.keys, page.etags, page.times
+    text = "".join("".join(column) for column in columns)
+    if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
+        return []
+    if not all(min(column) and len(max(column, key=len)) <= _WORD_CHARACTERS for column in columns):
+        return []
+    sizes = page.sizes
+    if min(sizes) < "1":  # of nothing, or written with noughts before it
+        sizes = list(map(str, map(int, sizes)))
+    if len(max(sizes, key=len)) >= len(str(_SIZES)):
+        return []
+    end = f'"{_REASONS[reason]}}}'
+    rows = zip(page.keys, sizes, page.etags, page.times, strict=True)
+    return [
+        f'{{"key":"{key}","size":{size},"etag":"{etag}","last_modified":"{time}{end}' for key, size, etag, time in rows
+    ]
 
 
 def encode_whole(kind: str, job_id: str, run_id: str, message_id: str, entries: Sequence[str]) -> str:

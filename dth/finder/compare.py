@@ -32,6 +32,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from dth.columns import Columns
 from dth.etags import IMPOSSIBLE
 from dth.finder.evidence import MD5_DIGITS, UNPROVEN, Evidence, by_listing, comparable
 from dth.model import Change, Entry
@@ -40,6 +41,10 @@ from dth.stores.base import Capabilities
 
 Decide = Callable[[Entry, Entry], Reason]
 """Why the source's entry (first) must replace the destination's (second); EQUAL where it need not."""
+
+Alike = Callable[[Columns, Columns], bool]
+"""Whether every pair of two stretches of one length, whose keys are known to be the same, is EQUAL beyond doubt. False says
+nothing of any of them: `Decide` does."""
 
 ARCHIVED_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes that answer a GET only after a restore (S3 User Guide, "Storage classes"). GLACIER_IR answers at once."""
@@ -73,6 +78,27 @@ def deciding(mode: CompareMode, source: Capabilities, destination: Capabilities,
             return _by_etag
         case CompareMode.CHECKSUM:
             return _by_checksum(Evidence.of(source, destination))
+
+
+def alike(mode: CompareMode, source: Capabilities, destination: Capabilities) -> Alike | None:
+    """The first rungs of `deciding`, for whole stretches; None where they decide nothing."""
+    if mode is CompareMode.AUTO and source.md5_etag and destination.md5_etag:
+        return _same_md5s
+    return _same_sizes if mode is CompareMode.SIZE else None
+
+
+def _same_md5s(ours: Columns, theirs: Columns) -> bool:
+    etags = ours.etags
+    return (
+        ours.sizes == theirs.sizes
+        and etags == theirs.etags
+        and set(map(len, etags)) == {MD5_DIGITS}
+        and IMPOSSIBLE.isdisjoint(etags)
+    )
+
+
+def _same_sizes(ours: Columns, theirs: Columns) -> bool:
+    return ours.sizes == theirs.sizes
 
 
 def change(entry: Entry, reason: Reason, there: Entry | None = None) -> Change:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from dth.columns import Uniform
 from dth.finder.spool import Spool
 from dth.model import Change
 
@@ -35,7 +36,9 @@ class Accepted:
             changes = await asyncio.to_thread(self._unknown, changes)
         if remember:
             lane = self._lanes.get(after) or self._lanes.setdefault(after, _Lane())
-            lane.block += [change.entry.key for change in changes]
+            lane.block += (
+                changes.page.keys if isinstance(changes, Uniform) else [change.entry.key for change in changes]
+            )
             if len(lane.block) >= _BLOCK_KEYS:
                 await self._write(lane)
         return changes

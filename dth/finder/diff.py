@@ -1,19 +1,25 @@
 """Merge-join of two ordered listings: what the destination lacks or holds differently, and what only it holds.
 
-Works on pages in tight loops, without an await, a call or an object per equal pair beyond the decision itself
-(measured: 1 µs a pair, order guard and ETag rung included). Memory is one page a side and the batch in hand.
+Stretches in which both sides hold the same keys are compared list by list, and a stretch that only the source holds is one
+decision: nothing is made, called or awaited for each of their keys. Only what differs is looked at key by key. Memory is one
+page a side and the batch in hand.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
-from dth.finder.compare import ARCHIVED_CLASSES, Decide, change
+from dth.columns import Columns, Uniform, keys_of
+from dth.finder.compare import ARCHIVED_CLASSES, Alike, Decide, change
 from dth.finder.listing import Feed
 from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
+
+_STRETCH, _LEAST = 256, 16
+"""Keys that are compared at once: as many as ever differ halve it, down to so few that one by one is cheaper."""
 
 
 class Batch(NamedTuple):
@@ -21,8 +27,8 @@ class Batch(NamedTuple):
     holds, how many entries of each side were looked at, and how many of the source's are not selected. Neither changes nor
     extras hold what the selection leaves out. `last`: no key up to this one, without its side's prefix, comes any more."""
 
-    changes: list[Change]
-    extras: list[Entry]
+    changes: Sequence[Change]
+    extras: Sequence[Entry]
     source_objects: int
     destination_objects: int
     not_selected: int = 0
@@ -31,14 +37,15 @@ class Batch(NamedTuple):
 
 class Cursor:
     """One side: the page in hand, its keys without the side's prefix, and the place in it; where there is a selection, the
-    full keys of the page that it leaves out."""
+    full keys of the page that it leaves out. `columns`: pages may be `Columns`, which are dear to read entry by entry."""
 
-    __slots__ = ("_cut", "_feed", "_select", "at", "keys", "page", "rejected")
+    __slots__ = ("_columns", "_cut", "_feed", "_select", "at", "keys", "page", "rejected")
 
-    def __init__(self, feed: Feed, prefix: str, select: Selection | None = None) -> None:
+    def __init__(self, feed: Feed, prefix: str, select: Selection | None = None, *, columns: bool = False) -> None:
         self._feed = feed
         self._cut = len(prefix)
         self._select = select
+        self._columns = columns and not select
         self.rejected: set[str] = set()
         self.page: Sequence[Entry] = ()
         self.keys: list[str] = []
@@ -53,9 +60,10 @@ class Cursor:
         """Have something in hand; False at the end of the listing."""
         if self.at < len(self.page):
             return True
-        self.page = await self._feed.next_page()
+        page = await self._feed.next_page()
+        self.page = page if self._columns else list(page)
         cut = self._cut
-        self.keys = [entry[0][cut:] for entry in self.page]
+        self.keys = [key[cut:] for key in keys_of(page)] if cut else keys_of(page)
         if self._select:
             self.rejected = self._select.rejected(self.keys, self.page)
         self.at = 0
@@ -63,9 +71,14 @@ class Cursor:
 
 
 async def diff(
-    source: Feed, destination: Feed, mapping: KeyMapping, decide: Decide, select: Selection | None = None
+    source: Feed,
+    destination: Feed,
+    mapping: KeyMapping,
+    decide: Decide,
+    select: Selection | None = None,
+    alike: Alike | None = None,
 ) -> AsyncIterator[Batch]:
-    """Batches until both sides have ended.
+    """Batches until both sides have ended. What `alike` says of a stretch, `decide` would say of each pair.
 
     The selection is asked after the join: a source object that it leaves out still holds its place, so that the one at the
     destination never looks like an extra.
@@ -73,15 +86,15 @@ async def diff(
     Keys are compared without the prefix that all keys of their side share: cutting it off keeps the order. Raises what the
     feeds raise; whatever was yielded before stands.
     """
-    ours = Cursor(source, mapping.source_prefix, select)
-    theirs = Cursor(destination, mapping.dest_listing_prefix)
+    ours = Cursor(source, mapping.source_prefix, select, columns=True)
+    theirs = Cursor(destination, mapping.dest_listing_prefix, columns=True)
     while True:
         # Both, before anything is said: a side that cannot be listed at all must not look like an empty one.
         more, theirs_more = await ours.fill(), await theirs.fill()
         if more and theirs_more:
-            batch = _join(ours, theirs, decide)
+            batch = _join(ours, theirs, decide, alike)
         elif more:
-            batch = _rest(ours, Reason.MISSING)
+            batch = _only_ours(ours, len(ours.page), Reason.MISSING)
         elif theirs_more:
             extras = list(theirs.page[theirs.at :])
             theirs.at = len(theirs.page)
@@ -95,25 +108,21 @@ async def diff(
 
 async def uncompared(source: Feed, mapping: KeyMapping, select: Selection | None = None) -> AsyncIterator[Batch]:
     """Every object of the source as a change, for `skip_compare`: the destination is not looked at."""
-    ours = Cursor(source, mapping.source_prefix, select)
+    ours = Cursor(source, mapping.source_prefix, select, columns=True)
     while await ours.fill():
-        batch = _rest(ours, Reason.UNCOMPARED)
+        batch = _only_ours(ours, len(ours.page), Reason.UNCOMPARED)
         if select:
             batch = _selected(batch, ours, mapping, select)
         yield batch._replace(last=ours.passed)
 
 
-def _rest(ours: Cursor, reason: Reason) -> Batch:
-    """All that is left of the page in hand."""
-    rest = ours.page[ours.at :]
-    ours.at = len(ours.page)
-    changes = [
-        change(entry, reason)
-        if entry[4] in ARCHIVED_CLASSES
-        else Change(entry, reason)  # storage_class, at half the price
-        for entry in rest
-    ]
-    return Batch(changes, [], len(rest), 0)
+def _only_ours(ours: Cursor, stop: int, reason: Reason) -> Batch:
+    """The page in hand up to `stop`, of which the destination holds nothing."""
+    rest = ours.page[ours.at : stop]
+    ours.at = stop
+    if isinstance(rest, Columns) and ARCHIVED_CLASSES.isdisjoint(rest.classes):
+        return Batch(Uniform(rest, reason), [], len(rest), 0)
+    return Batch([change(entry, reason) for entry in rest], [], len(rest), 0)
 
 
 def _selected(batch: Batch, ours: Cursor, mapping: KeyMapping, select: Selection) -> Batch:
@@ -129,30 +138,61 @@ def _selected(batch: Batch, ours: Cursor, mapping: KeyMapping, select: Selection
     return Batch(changes, extras, batch.source_objects, batch.destination_objects, count)
 
 
-def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:
-    """Join until one of the two pages is used up."""
+def _join(ours: Cursor, theirs: Cursor, decide: Decide, alike: Alike | None) -> Batch:
+    """Join until one of the two pages is used up, or up to a long stretch that only the source holds: that is a batch by
+    itself, and so is what comes before it."""
     changes: list[Change] = []
     extras: list[Entry] = []
     first, second = ours.at, theirs.at
-    page, keys, i, stop = ours.page, ours.keys, first, len(ours.page)
-    their_page, their_keys, j, their_stop = theirs.page, theirs.keys, second, len(theirs.page)
+    keys, stop = ours.keys, len(ours.page)
+    their_keys, their_stop = theirs.keys, len(theirs.page)
+    step = _STRETCH
+    while ours.at < stop and theirs.at < their_stop:
+        i, j = ours.at, theirs.at
+        count = min(step, stop - i, their_stop - j)
+        if keys[i : i + count] == their_keys[j : j + count]:
+            changes += _differing(ours.page[i : i + count], theirs.page[j : j + count], decide, alike)
+            ours.at, theirs.at = i + count, j + count
+            step = _STRETCH
+        elif keys[i] < their_keys[j] and (missing := bisect_left(keys, their_keys[j], i, stop)) - i >= _STRETCH:
+            if i > first or j > second:
+                break
+            return _only_ours(ours, missing, Reason.MISSING)
+        elif step > _LEAST:
+            step = max(_LEAST, step // 4)
+        else:
+            _one_by_one(ours, theirs, count, decide, changes, extras)
+    return Batch(changes, extras, ours.at - first, theirs.at - second)
+
+
+def _differing(ours: Sequence[Entry], theirs: Sequence[Entry], decide: Decide, alike: Alike | None) -> Sequence[Change]:
+    """The changes of a stretch of pairs."""
+    if alike and isinstance(ours, Columns) and isinstance(theirs, Columns) and alike(ours, theirs):
+        return ()
+    pairs = list(ours), list(theirs)
+    reasons = list(map(decide, *pairs))
     equal = Reason.EQUAL
-    count = min(stop - i, their_stop - j)
-    if keys[i : i + count] == their_keys[j : j + count]:  # as nearly always where both sides hold the same
-        i, j = i + count, j + count
-        pairs = page[first:i], their_page[second:j]
-        reasons = list(map(decide, *pairs))
-        if reasons.count(equal) < count:
-            changes = [
-                change(entry, reason, there)
-                for entry, there, reason in zip(*pairs, reasons, strict=True)
-                if reason is not equal
-            ]
-    while i < stop and j < their_stop:
+    if reasons.count(equal) == len(reasons):
+        return ()
+    return [
+        change(entry, reason, there)
+        for entry, there, reason in zip(*pairs, reasons, strict=True)
+        if reason is not equal
+    ]
+
+
+def _one_by_one(
+    ours: Cursor, theirs: Cursor, count: int, decide: Decide, changes: list[Change], extras: list[Entry]
+) -> None:
+    """Join the next `count` keys of one side or the other."""
+    page, their_page = list(ours.page[ours.at : ours.at + count]), list(theirs.page[theirs.at : theirs.at + count])
+    keys, their_keys = ours.keys[ours.at : ours.at + count], theirs.keys[theirs.at : theirs.at + count]
+    i = j = 0
+    while i < count and j < count:
         key, their_key = keys[i], their_keys[j]
         if key == their_key:
             reason = decide(page[i], their_page[j])
-            if reason is not equal:
+            if reason is not Reason.EQUAL:
                 changes.append(change(page[i], reason, their_page[j]))
             i += 1
             j += 1
@@ -162,5 +202,5 @@ def _join(ours: Cursor, theirs: Cursor, decide: Decide) -> Batch:
         else:
             extras.append(their_page[j])
             j += 1
-    ours.at, theirs.at = i, j
-    return Batch(changes, extras, i - first, j - second)
+    ours.at += i
+    theirs.at += j

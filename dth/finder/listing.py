@@ -11,9 +11,8 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
-from operator import itemgetter, lt
 
+from dth.columns import is_rising, keys_of
 from dth.errors import DthError, ListingBroken
 from dth.events import Emit, Notice, SortProgress
 from dth.finder.ranges import EVERYTHING as EVERYTHING  # noqa: PLC0414 - for readers of one whole side
@@ -25,8 +24,6 @@ from dth.stores.base import Lister
 
 PREFETCH_PAGES = 2
 """Pages of one side that may wait for the other."""
-
-_key: Callable[[Entry], str] = itemgetter(0)
 
 Fetched = Callable[[str, str, int], None]
 """Told of each page of an ordered listing as it arrives, before it is handed out: its first and its last key within the
@@ -104,8 +101,8 @@ class Listing:
             async for listed in pages:
                 if not listed:
                     continue
-                keys = list(map(_key, listed))
-                if (last is not None and keys[0] <= last) or not all(map(lt, keys, islice(keys, 1, None))):
+                keys = keys_of(listed)
+                if (last is not None and keys[0] <= last) or not is_rising(listed, keys):
                     self._disordered(keys[0])
                 last = keys[-1]
                 self._belong([keys[0], last])  # all others lie between these two, so they start as they do
@@ -142,7 +139,7 @@ class Listing:
         try:
             async with closing(self._lister.pages(self._prefix)) as pages:
                 async for page in pages:
-                    self._belong(list(map(_key, page)))
+                    self._belong(keys_of(page))
                     if after or until:
                         page = [entry for entry in page if entry.key > after and (not until or entry.key <= until)]  # noqa: PLW2901
                     await entries.add(page)

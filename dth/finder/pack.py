@@ -11,8 +11,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from dth.columns import Uniform
 from dth.errors import ListingBroken
-from dth.messages import KEY_CHARACTERS, encode_entry, encode_whole
+from dth.messages import KEY_CHARACTERS, encode_entries, encode_entry, encode_whole
 from dth.model import Change
 from dth.signing import MAC_BYTES
 
@@ -73,6 +74,32 @@ class Packer:
 
     def add(self, changes: Sequence[Change]) -> list[str]:
         """Messages that are full now; the rest waits for more."""
+        if isinstance(changes, Uniform) and (entries := encode_entries(changes.page, changes.reason)):
+            return self._add_all(changes, entries)
+        return self._add_each(changes)
+
+    def _add_all(self, changes: Uniform, entries: list[str]) -> list[str]:
+        """As `_add_each`, as many at once as fill a message; `entries` are the changes, encoded."""
+        full: list[str] = []
+        sizes = list(map(int, changes.page.sizes))
+        at = 0
+        while at < len(entries):
+            stop = at + self._full_at() - len(self._entries)
+            some, contents = entries[at:stop], sizes[at:stop]
+            content, size = self._content + sum(contents), self._json + sum(map(len, some)) + len(some)
+            if (
+                content > self._pack_bytes or size > self._room
+            ):  # the last message of these, or one of them, is too full
+                full += self._add_each(changes[at : at + len(some)])
+            else:
+                self._entries += some
+                self._content, self._json = content, size
+                if len(self._entries) >= self._full_at():
+                    full += self.flush()
+            at += len(some)
+        return full
+
+    def _add_each(self, changes: Sequence[Change]) -> list[str]:
         full: list[str] = []
         full_at = self._full_at()
         for change in changes:

@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import partial
 
+from dth.columns import Uniform
 from dth.error_groups import first_error
-from dth.finder.compare import Decide
+from dth.finder.compare import Alike, Decide
 from dth.finder.dedup import Accepted
 from dth.finder.diff import Batch, diff, uncompared
 from dth.finder.listing import Feed, Listing
@@ -55,6 +56,11 @@ class Tally:
 
     def count(self, changes: Sequence[Change]) -> None:
         """Add changes that are handed on for sending."""
+        if isinstance(changes, Uniform):
+            self.found_bytes += sum(map(int, changes.page.sizes))
+            self.reasons[changes.reason] = self.reasons.get(changes.reason, 0) + len(changes)
+            self.found += len(changes)
+            return
         self.found_bytes += sum([change.entry[1] for change in changes])
         for reason, count in Counter([change.reason for change in changes]).items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
@@ -100,6 +106,7 @@ class Decisions:
     extras: Extras
     select: Selection | None = None
     settle: Settle | None = None
+    alike: Alike | None = None
 
 
 class RangePlan:
@@ -150,7 +157,7 @@ class RangePlan:
         to = self._to
         if destination is None:
             return uncompared(source, to.mapping, to.select)
-        return diff(source, destination, to.mapping, to.decide, to.select)
+        return diff(source, destination, to.mapping, to.decide, to.select, to.alike)
 
     async def _hand_on(self, batches: AsyncIterator[Batch]) -> None:
         to, tally = self._to, self._to.tally
@@ -164,10 +171,11 @@ class RangePlan:
                 await to.extras.take(self._after, batch.extras)
             changes: Sequence[Change] = batch.changes
             archived = 0
-            if changes and to.settle:
+            one_by_one = not isinstance(changes, Uniform)  # else none of them is open or archived
+            if changes and to.settle and one_by_one:
                 changes = await to.settle(changes)
             if changes:
-                archived = [change.reason for change in changes].count(Reason.ARCHIVED)
+                archived = [change.reason for change in changes].count(Reason.ARCHIVED) if one_by_one else 0
                 tally.needs_restore += archived
                 changes = await to.accepted.fresh(changes, remember=remember, after=self._after)
                 tally.count([one for one in changes if one.reason is not Reason.ARCHIVED] if archived else changes)

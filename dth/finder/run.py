@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from dth.columns import Uniform
 from dth.error_groups import first_error
 from dth.errors import DeletesRefused, DthError, LedgerError, ListingFailed
 from dth.events import Emit, ListingProgress, Notice, Planned, RunAbandoned, RunSealed
 from dth.finder.attempts import Attempts
-from dth.finder.compare import CompareMode, deciding
+from dth.finder.compare import CompareMode, alike, deciding
 from dth.finder.dedup import Accepted
 from dth.finder.delete_guards import DeleteRules, SpooledDeletes
 from dth.finder.heads import Stores
@@ -178,7 +179,9 @@ async def _list_and_send(
 
     async def accept(changes: Sequence[Change]) -> None:
         nonlocal flushed
-        messages = packer.add([change for change in changes if change.reason is not Reason.ARCHIVED])
+        if not isinstance(changes, Uniform):
+            changes = [change for change in changes if change.reason is not Reason.ARCHIVED]
+        messages = packer.add(changes)
         if time.monotonic() - flushed >= _FLUSH_SECONDS:
             messages += packer.flush()
             flushed = time.monotonic()
@@ -273,6 +276,7 @@ def _plan(
         extras=extras,
         select=settings.select,
         settle=settle,
+        alike=alike(settings.compare, source.capabilities, destination.capabilities),
     )
     return Attempts(
         source,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
 
+from dth.columns import Columns
 from dth.errors import AnswerInvalid, ListingBroken
 from dth.model import Entry
 from dth.stores.bucket import Bucket, Call
@@ -17,7 +19,7 @@ _PAGE_KEYS = 1000  # asked for, and the most that S3 itself gives
 _EMPTY_MAX = 1000  # truncated pages in a row without an object; AWS may send some after mass deletion
 
 
-async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> AsyncIterator[list[Entry]]:
+async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> AsyncIterator[Sequence[Entry]]:
     """See `stores.base.Lister.pages`. Empty pages are not handed out."""
     capable = bucket.profile.start_after
     begin = after if capable and after >= prefix else ""  # SeaweedFS#11321: what sorts before the prefix lists nothing
@@ -29,7 +31,7 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
         entries = page.entries
         past = bool(entries and until and bucket.profile.ordered and entries[-1].key > until)
         if entries and (page.least <= after or (until and page.greatest > until)):  # a range's first or last page
-            entries = [entry for entry in entries if entry.key > after and not (until and entry.key > until)]
+            entries = _between(entries, after, until)
         if entries:
             yield entries
         if past or not _goes_on(bucket, page, begin, token):
@@ -37,12 +39,20 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
         begin, token = _next(bucket, page, begin)
 
 
+def _between(entries: Sequence[Entry], after: str, until: str) -> Sequence[Entry]:
+    """Those after `after` up to `until` ("": the end)."""
+    if isinstance(entries, Columns) and entries.rising:
+        keys = entries.keys
+        return entries[bisect_right(keys, after) : bisect_right(keys, until) if until else len(keys)]
+    return [entry for entry in entries if entry.key > after and not (until and entry.key > until)]
+
+
 async def probe(bucket: Bucket, prefix: str) -> None:
     """Ask for one key. Raises what stands in the way of listing; the cheapest read-only check there is."""
     await _fetch(bucket, prefix, "", "", 1)
 
 
-async def first_page(bucket: Bucket, prefix: str, after: str) -> list[Entry]:
+async def first_page(bucket: Bucket, prefix: str, after: str) -> Sequence[Entry]:
     """One page as the store gives it: nothing sorted, filtered or followed."""
     return (await _fetch(bucket, prefix, after, "", _PAGE_KEYS)).entries
 

@@ -11,10 +11,11 @@ writes them in keys that way, and their meaning is plain.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import repeat
 
+from dth.columns import Columns, is_rising, keys_of
 from dth.model import Entry
 from dth.stores.encode import decode_listed
 from dth.stores.xml import Element, XmlInvalid, parse, unquoted
@@ -27,7 +28,7 @@ class ListPage:
     asks for. `most` is how many keys a page may hold by the store's own word (MaxKeys), 0 where it does not say. `least` and
     `greatest` are the first and the last key in order, wherever they stand; "" on a page without any."""
 
-    entries: list[Entry]
+    entries: Sequence[Entry]
     truncated: bool | None
     token: str
     marker: str
@@ -48,9 +49,17 @@ _any_usual = re.compile(
     rf"{_OWNER}(?:<StorageClass>(?P<StorageClass>[^<]*)</StorageClass>\s*)?{_OWNER}"
     rf"(?:{_LEAF.format('Type')})?</Contents>"
 )
-_values = {"Key": "[^<]+", "LastModified": "[^<]*", "ETag": "[^<]*", "Size": "[0-9]{1,19}", "StorageClass": "[^<]*"}
+# Possessive, as nothing may be given back: a quarter cheaper.
+_values = {
+    "Key": "[^<]++",
+    "LastModified": "[^<]*+",
+    "ETag": "[^<]*+",
+    "Size": "[0-9]{1,19}+",
+    "StorageClass": "[^<]*+",
+}
 _leaf_text = re.compile(r"(<(\w+)>)[^<]*(?=</\2>)")
 _QUOTES = ("&quot;", '"', "&#34;")
+_MARKS = ("<", "&", '"')
 _LAYOUT_MAX = 2000  # characters of an object that is worth learning from
 _reference = re.compile(r"&(?:(amp|lt|gt|quot|apos);|#([0-9]{1,7});|#x([0-9a-fA-F]{1,6});)?")
 _named = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -86,19 +95,20 @@ one. Left alone, one key with a control character at the end of a page would end
 def _read_fast(data: bytes) -> ListPage | None:
     """The page, or None (or ValueError) for one that is not exactly as expected."""
     text = data.decode("utf-8", "surrogateescape")
-    return _read_by(_first_layout(text), text) or _read_by(_any_usual, text)
+    pattern, bare = _first_layout(text)
+    return _read_by(pattern, text, bare=bare) or _read_by(_any_usual, text, bare=False)
 
 
-def _first_layout(text: str) -> re.Pattern[str]:
+def _first_layout(text: str) -> tuple[re.Pattern[str], bool]:
     """A pattern of the page's first object: the same elements in the same order. It has no optional part, which makes it
-    2.4 times as fast as `_any_usual`."""
+    2.4 times as fast as `_any_usual`. True where it takes the quotes off ETags."""
     start = text.find("<Contents>")
     stop = text.find("</Contents>", start, start + _LAYOUT_MAX)
     if start < 0 or stop < 0:
-        return _any_usual
+        return _any_usual, False
     first = text[start:stop]
     quote = next((quote for quote in _QUOTES if f"<ETag>{quote}" in first), "")
-    return _layout_pattern(_leaf_text.sub(r"\1", first), quote)
+    return _layout_pattern(_leaf_text.sub(r"\1", first), quote), bool(quote)
 
 
 @lru_cache(maxsize=16)
@@ -114,14 +124,16 @@ def _layout_pattern(layout: str, quote: str) -> re.Pattern[str]:
     def of_leaf(leaf: re.Match[str]) -> str:
         name = leaf[1]
         if name == "ETag" and quote:
-            return f'<ETag>{quote}(?P<ETag>[^<&"]*){quote}</ETag>'
-        return f"<{name}>(?P<{name}>{_values[name]})</{name}>" if name in _values else f"<{name}>[^<]*</{name}>"
+            # One character is looked for much faster than several; whoever uses the match looks for the others.
+            return f"<ETag>{quote}(?P<ETag>[^{quote[0]}]*+){quote}</ETag>"
+        return f"<{name}>(?P<{name}>{_values[name]})</{name}>" if name in _values else f"<{name}>[^<]*+</{name}>"
 
     return re.compile(re.sub(r"<(\w+)></\1>", of_leaf, pattern) + "</Contents>")
 
 
-def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
-    """The page, where `pattern` describes all of its objects and they are the whole of it."""
+def _read_by(pattern: re.Pattern[str], text: str, *, bare: bool) -> ListPage | None:
+    """The page, where `pattern` describes all of its objects and they are the whole of it. `bare`: it takes ETags for
+    whatever stands between quotes, which must be text without any mark."""
     pieces = pattern.split(text)
     stride = pattern.groups + 1
     count = len(pieces) // stride
@@ -140,21 +152,25 @@ def _read_by(pattern: re.Pattern[str], text: str) -> ListPage | None:
         return None
     column = {name: pieces[group::stride] for name, group in pattern.groupindex.items()}
     absent = [""] * count
-    rows = zip(
+    etags = column.get("ETag", absent)
+    if bare and any(mark in joined for joined in ["".join(etags)] for mark in _MARKS):
+        return None
+    entries = Columns(
         _decoded(_texts(column["Key"]), encoded=_is_encoded(root)),
-        map(int, column["Size"]),
-        _etags(column.get("ETag", absent)),
+        column["Size"],
+        etags if bare else _etags(etags),
         _texts(column["LastModified"]),
         _texts(column.get("StorageClass", absent)),
-        strict=True,
     )
-    return _page(root, list(map(tuple.__new__, repeat(Entry), rows)))  # what Entry._make does, at half the price
+    return _page(root, entries)
 
 
 def _decoded(keys: list[str], *, encoded: bool) -> list[str]:
     if encoded:
         joined = "".join(keys)
         if ("%" in joined or "+" in joined) and not _not_encoded(joined):
+            if "%" not in joined.replace("%2F", "") and "+" not in joined:  # as most: nothing but slashes
+                return "\n".join(keys).replace("%2F", "/").split("\n")
             decoded = decode_listed("\n".join(keys)).split("\n")  # all at once: a fifth of the price
             return decoded if len(decoded) == len(keys) else [decode_listed(key) for key in keys]
     return keys
@@ -240,13 +256,13 @@ def _not_encoded(keys: str) -> bool:
     return _never_encoded(keys) is not None
 
 
-def _page(root: Element, entries: list[Entry]) -> ListPage:
+def _page(root: Element, entries: Sequence[Entry]) -> ListPage:
     marker = root.get("NextMarker")
     folded = sum(1 for _ in root.all("CommonPrefixes"))
     counted = _number(root.get("KeyCount"))
     if counted > len(entries) + folded:
         raise XmlInvalid(f"the page counts {counted} keys and holds {len(entries) + folded}")
-    keys = [entry[0] for entry in entries]
+    least, greatest = _ends(entries)
     return ListPage(
         entries=entries,
         truncated=root.truth("IsTruncated"),
@@ -254,9 +270,17 @@ def _page(root: Element, entries: list[Entry]) -> ListPage:
         marker=decode_listed(marker) if _is_encoded(root) else marker,
         folded=folded,
         most=_number(root.get("MaxKeys")),
-        least=min(keys, default=""),
-        greatest=max(keys, default=""),
+        least=least,
+        greatest=greatest,
     )
+
+
+def _ends(entries: Sequence[Entry]) -> tuple[str, str]:
+    """The first and the last key in order; "" where there is none."""
+    if not entries:
+        return "", ""
+    keys = keys_of(entries)
+    return (keys[0], keys[-1]) if is_rising(entries, keys) else (min(keys), max(keys))
 
 
 def _number(text: str) -> int:

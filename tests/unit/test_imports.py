@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(importlib.util.find_spec("dth").origin).parent  # type: ignore[union-attr, arg-type]
 
 VALUES = {
+    "columns",
     "etags",
     "error_groups",
     "errors",
