@@ -19,6 +19,7 @@ _WILDCARDS = {
     },
     "arn:<AWS::Partition>:kms:*:*:key/<destPutObjectSSEKmsKeyId>": "One key, wherever the destination bucket is.",
     "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/dth/<AWS::StackName>/*": "The stack's groups.",
+    "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/dth/<AWS::StackName>/worker*": "One group's streams.",
     "arn:<AWS::Partition>:s3:::<destBucket>/<destPrefix>*": "Objects have no names before they are there.",
     'arn:<AWS::Partition>:s3:::<srcBucket>/{"Fn::If":["HasPrefixList","",{"Ref":"srcPrefix"}]}*': "Objects come and go.",
 }

@@ -27,12 +27,14 @@ TO_MINIMUM = -10_000
 COOLDOWN_SECONDS = 120
 INSTANCES = ("t4g.micro", "t4g.small", "m6g.medium", "c7g.medium")  # the first; the others where spot has no more of it
 SYSTEM = "{{resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64}}"
-USER_DATA, VITALS = (Path(__file__).parents[1] / "ec2" / name for name in ("user-data.sh", "vitals.sh"))
+USER_DATA, VITALS, LOGS = (
+    Path(__file__).parents[1] / "ec2" / name for name in ("user-data.sh", "vitals.sh", "logs.sh")
+)
 NAMESPACE = "CWAgent"  # memory and disk are called as Amazon's agent calls them
 
 
 class Workers(Construct):
-    """By `launchType`. `logs` is the log group of those that are containers."""
+    """By `launchType`. `logs` is their log group."""
 
     def __init__(
         self,
@@ -67,7 +69,10 @@ class Workers(Construct):
     def _instances(self, own: iam.CfnRole, settings: Mapping[str, Any]) -> None:
         profile = iam.CfnInstanceProfile(self, "Profile", roles=[own.ref])
         only = {"Condition": {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}}
-        attach(self, "Vitals", [own], [allow("Vitals", ["cloudwatch:PutMetricData"], "*", **only)], self._on_ec2)
+        group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/dth/${AWS::StackName}/worker*"
+        tell = allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], Fn.sub(group))
+        vitals = allow("Vitals", ["cloudwatch:PutMetricData"], "*", **only)
+        attach(self, "Vitals", [own], [vitals, tell], self._on_ec2)
         template = ec2.CfnLaunchTemplate(
             self,
             "Template",
@@ -86,7 +91,7 @@ class Workers(Construct):
                 "tagSpecifications": [
                     {"resourceType": "instance", "tags": [{"key": "Name", "value": Fn.sub("${AWS::StackName}-worker")}]}
                 ],
-                "userData": Fn.base64(user_data(settings)),
+                "userData": Fn.base64(user_data(settings, self.logs.ref)),
             },
         )
         group = autoscaling.CfnAutoScalingGroup(
@@ -227,10 +232,15 @@ def to_minimum() -> list[dict[str, Any]]:
     return [{"metricIntervalUpperBound": 0, "scalingAdjustment": TO_MINIMUM}]
 
 
-def user_data(settings: Mapping[str, Any]) -> str:
-    """`deploy/ec2/user-data.sh` with its settings before it. Values come through a here-document, and systemd gets them quoted."""
+def user_data(settings: Mapping[str, Any], logs: str) -> str:
+    """`deploy/ec2/user-data.sh` with its settings before it, and after it what sends vitals and logs (to the log group `logs`).
+    Values come through a here-document, and systemd gets them quoted."""
     mark = "END-OF-SETTINGS"
-    own = {"AWS_REGION": ref("AWS::Region"), **settings}  # which containers are told, and instances are not
+    own = {
+        "AWS_REGION": ref("AWS::Region"),
+        **settings,
+        "DTH_METRICS_EMF": "-",
+    }  # containers are told the region by ECS
     lines = Fn.join("\n", [Fn.join("=", [name, value]) for name, value in own.items()])
     quote = r"""sed -e 's/[\\"$`]/\\&/g' -e 's/^\([A-Z_]*\)=\(.*\)$/\1="\2"/'"""
     parts = [
@@ -244,11 +254,19 @@ def user_data(settings: Mapping[str, Any]) -> str:
         mark,
         ")",
         USER_DATA.read_text(),
-        "cat >/usr/local/sbin/dth-vitals <<'END-OF-VITALS'",
-        VITALS.read_text().rstrip("\n"),
-        "END-OF-VITALS",
+        *written("vitals", VITALS),
         "systemd-run --quiet --unit=dth-vitals --on-calendar=minutely /bin/sh /usr/local/sbin/dth-vitals "
         + Fn.sub(f"{NAMESPACE} {GROUP}"),
+        *written("logs", LOGS),
+        # It stops after the worker and before the network, so that the worker's last words are sent.
+        "systemd-run --quiet --unit=dth-logs -p Before=dth-worker.service -p After=network-online.target -p KillMode=mixed"
+        " -p Restart=always -p StateDirectory=dth-logs /bin/sh /usr/local/sbin/dth-logs " + logs,
         "",
     ]
     return str(Fn.join("\n", parts))
+
+
+def written(name: str, script: Path) -> list[str]:
+    """Lines of shell that write a script to `/usr/local/sbin/dth-NAME`."""
+    mark = f"END-OF-{name.upper()}"
+    return [f"cat >/usr/local/sbin/dth-{name} <<'{mark}'", script.read_text().rstrip("\n"), mark]

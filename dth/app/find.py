@@ -49,7 +49,7 @@ async def find(job: TransferJob, emit: Emit, stop: asyncio.Event, *, dry_run: bo
                 await record.read_runs(here.ledger)
         record.note(sides.requests(process))
         sides.tell(job, record.note)
-    return record.summary(interrupted=stop.is_set())
+    return record.summary(interrupted=stop.is_set(), only_listed=True)
 
 
 async def bury_dead_finders(here: Embedded, record: Record) -> None:

@@ -41,9 +41,11 @@ class Record:
                 behind = [dict(getattr(run.breakdown, kind)) for kind in KINDS]
                 self.note(RunOver(run_id, run.state.value, run.found, *ends, noun, *behind))
 
-    def summary(self, *, interrupted: bool, newest_speaks: bool = False) -> Summary:
+    def summary(self, *, interrupted: bool, newest_speaks: bool = False, only_listed: bool = False) -> Summary:
         """The end. An abandoned run counts only as the latest one: an earlier run's difference was found again; so were
-        its failures, where a finder has run after it (`newest_speaks`)."""
+        its failures, where a finder has run after it (`newest_speaks`). Where this command lists and does not copy
+        (`only_listed`), its exit code says how that ended: an object that a worker fails to copy meanwhile is no reason
+        to list again."""
         if interrupted:
             return self._tally.summary(exit_code=ExitCode.INTERRUPTED)
         # In the order in which they began: a worker may hear of a later one first.
@@ -51,7 +53,7 @@ class Record:
         speaking = runs[-1:] if newest_speaks else runs
         failed = (
             self._tally.buried > 0
-            or any(run.failed for run in speaking)
+            or (not only_listed and any(run.failed for run in speaking))
             or (bool(runs) and runs[-1].state == RunState.ABANDONED)
         )
         return self._tally.summary(exit_code=ExitCode.SOME_FAILED if failed else ExitCode.COMPLETE)

@@ -22,7 +22,8 @@ def find(
     """List both sides, queue what differs, and end.
 
     This is the first half of a sync: `dth work` copies what it queues. While the job's last run is still under way, it ends
-    at once, with exit code 0.
+    at once, with exit code 0. The exit code tells how the listing ended; of objects that fail, `dth work` and `dth status`
+    tell.
 
     Example: `dth find --src-bucket photos --dest-bucket backup`
     """

@@ -159,7 +159,7 @@ def tells_of_memory_and_disk(stranger: Stranger, folder: Path) -> None:
     head, _, rest = user_data(stack).partition("<<'END-OF-VITALS'\n")
     script, _, run = rest.partition("END-OF-VITALS\n")
     (folder / "vitals").write_text(script)
-    arguments = run.split("/usr/local/sbin/dth-vitals ")[1].split()
+    arguments = run.split("/usr/local/sbin/dth-vitals ")[1].splitlines()[0].split()
     assert head
     Stranger(stranger.guarded, folder, {**stranger.env, **stack.role("WorkerRole")})("sh", "vitals", *arguments)
     found = stranger.guarded.root("cloudwatch").list_metrics(Namespace="CWAgent")["Metrics"]

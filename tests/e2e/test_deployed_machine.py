@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
-from tests.servers import templates
+from tests.servers import templates, tools
 from tests.servers.iam import Guarded
 from tests.servers.nspawn import Machine
 from tests.servers.podman import Podman
@@ -42,6 +44,27 @@ def user_data(stack: Deployed) -> str:
     found = stack.guarded.root("ec2").describe_launch_template_versions(LaunchTemplateId=own)
     (version,) = found["LaunchTemplateVersions"]
     return base64.b64decode(version["LaunchTemplateData"]["UserData"]).decode()
+
+
+def logged(stack: Deployed) -> list[str]:
+    """What the instances' log group holds."""
+    found = stack.guarded.root("logs").filter_log_events(logGroupName=f"/dth/{stack.name}/worker")
+    return [one["message"] for one in found["events"]]
+
+
+def metrics(lines: list[str]) -> list[dict[str, Any]]:
+    """Those of the lines that CloudWatch makes metrics of."""
+    return [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+
+
+def aws(root: Path, folder: Path) -> dict[Path, str]:
+    """The `aws` that an instance has: the real one, with an interpreter that nothing else in the machine sees."""
+    (python,) = (root.parent / "rootfs/usr/bin").glob("python3.[0-9]*[0-9]")
+    (packages,) = tools.folder().parent.glob("lib/python3*/site-packages")
+    script = folder / "aws"
+    script.write_text('#!/bin/sh\nPYTHONPATH=/opt/aws/packages exec /opt/aws/python -m awscli "$@"\n')
+    script.chmod(0o755)
+    return {python: "/opt/aws/python", packages: "/opt/aws/packages", script: "/usr/local/bin/aws"}
 
 
 def surroundings(folder: Path, stack: Deployed, authority: trustme.CA) -> dict[Path, str]:
@@ -78,11 +101,16 @@ def test_an_instances_user_data_makes_a_worker_of_the_deployed_queue(
         finder(*command)
         script = tmp_path / "user-data.sh"
         script.write_text(user_data(stack))
-        machine = Machine.boot(nspawn, script, tmp_path, surroundings(tmp_path, stack, authority))
+        files = {**surroundings(tmp_path, stack, authority), **aws(nspawn, tmp_path)}
+        machine = Machine.boot(nspawn, script, tmp_path, files)
         try:
             wait_until(lambda: count(guarded) >= len(objects), "objects", HANG_SECONDS, machine.console)
             assert machine.show("dth-worker", "ActiveState") == "active"
+            wait_until(lambda: bool(logged(stack)), "lines in the log group", 120, machine.console)
+            before = len(logged(stack))
             machine.power_off()
         finally:
             machine.end()
+        assert len(logged(stack)) > before  # the last words, too
+        assert metrics(logged(stack))
         assert arrived(guarded) == {key: hashlib.sha256(content).hexdigest() for key, content in objects.items()}

@@ -38,6 +38,14 @@ def test_the_newest_run_never_hides_its_own_failures_or_its_end() -> None:
     assert code(old, ended("new", RunState.ABANDONED), newest_speaks=True) == ExitCode.SOME_FAILED
 
 
+def test_a_finder_ends_well_though_workers_failed_to_copy_what_it_found_meanwhile() -> None:
+    record = Record(lambda _: None)
+    record.note(ended("new", RunState.SEALED, failed=1))
+    assert record.summary(interrupted=False, only_listed=True).exit_code == ExitCode.COMPLETE
+    record.note(ended("new", RunState.ABANDONED, failed=1))
+    assert record.summary(interrupted=False, only_listed=True).exit_code == ExitCode.SOME_FAILED
+
+
 @pytest.mark.parametrize("newest_speaks", [True, False])
 @pytest.mark.parametrize("heard_first", ["old", "new"])
 async def test_which_run_is_the_newest_is_told_by_when_it_began_not_by_when_it_was_heard_of(

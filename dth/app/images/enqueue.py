@@ -60,7 +60,7 @@ async def enqueue_images(job: ImageJob, emit: Emit, stop: asyncio.Event) -> Summ
             broken = await planning.run(sources, destination, job_settings, stop)
             await record.read_runs(here.ledger)
         record.note(Requests(here.process, opener.requests(Side.SOURCE), opener.requests(Side.DESTINATION)))
-    summary = dataclasses.replace(record.summary(interrupted=stop.is_set()), noun="image")
+    summary = dataclasses.replace(record.summary(interrupted=stop.is_set(), only_listed=True), noun="image")
     if broken and summary.exit_code == ExitCode.COMPLETE:
         return dataclasses.replace(summary, exit_code=ExitCode.SOME_FAILED)
     return summary
