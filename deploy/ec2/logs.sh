@@ -38,7 +38,8 @@ cut_up() {
 }
 
 ship() {
-  [ -e cursor ] && cp cursor next || rm -f next
+  rm -f next
+  [ ! -e cursor ] || cp cursor next
   journalctl -q --all -o short-unix --no-hostname -u 'dth-worker*' --cursor-file=next | cut_up
   for batch in batch.*; do
     [ -e "$batch" ] || continue

@@ -199,7 +199,8 @@ def test_roles_hold_what_the_engine_asks_for_and_nothing_else(role: str, part: R
     )  # fmt: skip
     asked = {action for one in policy(part, job)["Statement"] for action in one["Action"]}
     more = {"secretsmanager:GetSecretValue"}
-    more |= {Role.FINDER: {"s3:GetObject"}, Role.WORKER: {"cloudwatch:PutMetricData"}}.get(part, set())
+    tells = {"cloudwatch:PutMetricData", "logs:CreateLogStream", "logs:PutLogEvents"}
+    more |= {Role.FINDER: {"s3:GetObject"}, Role.WORKER: tells}.get(part, set())
     assert granted(templates.read(S3), role) == asked | more
 
 
