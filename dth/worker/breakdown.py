@@ -18,7 +18,7 @@ _DELETED = "deleted"  # the proof of a delete: the source denied having the obje
 _DIGEST = "digest"  # of an image: blobs and manifests are named by what they hold
 _NONE = "none"  # nothing was asked for
 _UNNEEDED = "unneeded"
-_GONE = {"no_such_key": "gone", "not_found": "gone"}
+_GONE = {"no_such_key": "gone", "not_found": "gone", "no_such_image": "gone"}
 
 
 def breakdown_of(message: Entries, ended: Sequence[Ended | None]) -> Breakdown:

@@ -110,6 +110,7 @@ class ImageWorker:
             outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0),
             of_image(ended.outcome if ended else None, ended.error_code if ended else "", message.reason.value),
             failed_image(turn.end.records[0], message) if turn and turn.end else (),
+            gone=int(ended is not None and ended.outcome is Outcome.SKIPPED and bool(ended.error_code)),
         )
         reason = f"{ended.error_code}: {ended.error}" if ended and ended.error else ""
         return await self._finish(held, message, row, reason)

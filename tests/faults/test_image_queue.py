@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dth.app.images.enqueue import enqueue_images as enqueue
+from dth.cli.output.summary import details
 from dth.errors import ConnectFailed, RunUnderWay, SettingsError, WrongJob
 from dth.events import ListingProgress, RunSealed
 from dth.ledgers.base import Run
@@ -128,6 +129,10 @@ async def test_a_tag_that_moved_or_went_since_the_plan_ends_as_the_source_has_it
     del source.repositories["app"].tags["goes"]
     worked = await work_images(tmp_path)
     assert (worked.summary.done, worked.summary.skipped, worked.summary.failed) == (2, 1, 0)
+    assert (worked.summary.gone, (await runs(tmp_path))[0].breakdown.skips) == (1, {"gone": 1})
+    said = "\n".join(details(worked.summary, verbose=False))
+    assert "1 image had been deleted since the listing" in said
+    assert "equal digests" not in said
     assert destination.content() == {"app": {"moves": moved["digest"], "kept": pinned["digest"]}}
 
 

@@ -54,12 +54,12 @@ def _good_end(summary: Summary, moved: str, seconds: str) -> str:
 def details(summary: Summary, *, verbose: bool) -> list[str]:
     """Lines below the headline."""
     lines = []
+    nothing = summary.skipped - summary.gone
     if summary.noun == "image":
-        if summary.done and summary.skipped:
-            lines.append(f"{counted(summary.skipped, 'image')} needed nothing: equal digests")
+        if summary.done and nothing:
+            lines.append(f"{counted(nothing, 'image')} needed nothing: equal digests")
     elif summary.compared and summary.found:
         or_deleted = " or deleted" if summary.deleted else ""
-        nothing = summary.skipped - summary.gone
         skipped = f", {nothing:,} of them needed nothing any more" if nothing else ""
         lines.append(
             f"compared {counted(summary.compared, summary.noun)}, {summary.found:,} had to be copied{or_deleted}{skipped}"
