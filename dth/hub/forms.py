@@ -54,7 +54,16 @@ def panels(kind: TaskType) -> list[dict[str, Any]]:
     for one in entries("images" if kind is TaskType.ECR else "objects"):
         if one.name not in OURS:
             found.setdefault(one.panel, []).append(_shown(one))
-    return [{"name": name, "settings": settings} for name, settings in found.items()]
+    return [{"name": name, "settings": _ordered(settings)} for name, settings in found.items()]
+
+
+def _ordered(settings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they are declared, with a side's profile behind its credentials: both say whose keys are used."""
+    found = [one for one in settings if one["name"] not in _PROFILES]
+    for profile in (one for one in settings if one["name"] in _PROFILES):
+        before = profile["name"].replace("_profile", "_credentials")
+        found.insert(next((place for place, one in enumerate(found, 1) if one["name"] == before), 0), profile)
+    return found
 
 
 def _shown(one: Entry) -> dict[str, Any]:

@@ -168,6 +168,7 @@ export const en = {
   "overview.neverText": "Run it to see here what it finds, how fast it goes, and whether the counts add up.",
   "overview.of": "{done} of {total}",
   "overview.compared": "{source} objects at the source compared with {destination} at the destination",
+  "overview.failedOf": "1 failed: |{n} failed: ",
   "overview.listing": "Still listing: {n} object looked at|Still listing: {n} objects looked at",
   "overview.reconciles": "Reconciles",
   "overview.reconcilesText": "Everything that was found has ended: found = done + skipped + failed",

@@ -168,6 +168,7 @@ export const zh: Texts = {
   "overview.neverText": "运行后，可在此查看发现的内容、传输速率以及计数是否吻合。",
   "overview.of": "{done} / {total}",
   "overview.compared": "已将源端 {source} 个对象与目标端 {destination} 个对象比对",
+  "overview.failedOf": "{n} 个失败：",
   "overview.listing": "仍在列举：已查看 {n} 个对象",
   "overview.reconciles": "计数吻合",
   "overview.reconcilesText": "发现的对象均已处理：发现 = 完成 + 跳过 + 失败",

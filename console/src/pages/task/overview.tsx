@@ -30,6 +30,13 @@ export function Overview({ task }: { task: Task }) {
   );
 }
 
+/** A problem's detail; what the hub says around it in English is said by the title, or in the chosen language. */
+function inWords({ code, detail }: Problem, failed: string): string {
+  return code === "outside"
+    ? detail.replace("running in a terminal, ", "")
+    : detail.replace(/^[\d,]+ failed: /, failed);
+}
+
 function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
   const { t, cause } = useText();
   const [title, hint] = cause(problem.code, problem.title, problem.hint ?? "");
@@ -46,7 +53,7 @@ function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
         ) : undefined
       }
     >
-      {problem.detail}
+      {inWords(problem, t("overview.failedOf", { n: problem.count }))}
       {hint && (
         <div className="muted">
           <Rich text={hint} />
