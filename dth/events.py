@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -66,12 +66,14 @@ class RunSealed(Event):
 @dataclass(frozen=True, slots=True)
 class Explained(Event):
     """What `--explain` says of one key: what would be done (`copy`, `keep`, `delete`, `skip` or `nothing`), and the rule
-    that decides so."""
+    that decides so. `code` is the rule's stable word; `setting` names the setting that left the key out ("": none did)."""
 
     key: str
     dest_key: str
     action: str
     rule: str
+    code: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +207,13 @@ class Vitals(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """Something worth a line: `level` is info or warning, `code` a stable word."""
+    """Something worth a line: `level` is info or warning, `code` a stable word. `values` holds the numbers and names that the
+    text mentions, for who says it in other words."""
 
     level: str
     code: str
     text: str
+    values: Mapping[str, str | int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +267,13 @@ class VerifyProgress(Event):
 @dataclass(frozen=True, slots=True)
 class Probed(Event):
     """One answer of `dth probe`: `verdict` is a `probe.findings.Verdict`, `assumed` what dth takes for granted of this
-    endpoint (None: nothing)."""
+    endpoint (None: nothing), `code` the error code where the answer was an error ("": it was none)."""
 
     name: str
     verdict: str
     detail: str
     assumed: bool | None
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,19 @@ from dth.partitions import partition_of
 
 DATE = "2026-11-28"
 HOME = "us-east-1"
-NEVER_PRICED = ("storage", "compute and network of the workers", "retrieval from archive and infrequent-access classes")
+MISSING = {
+    "foreign_source": "requests to the source, which is not AWS's",
+    "foreign_destination": "requests to the destination, which is not AWS's",
+    "source": "requests to the source ({})",
+    "destination": "requests to the destination ({})",
+    "region": f"the prices of {{}}, which are not known here: those of {HOME} were taken",
+    "egress": "bytes that leave the source",
+    "storage": "storage",
+    "compute": "compute and network of the workers",
+    "retrieval": "retrieval from archive and infrequent-access classes",
+}
+"""What a sum may lack, in words. `{}` is a region."""
+NEVER_PRICED = ("storage", "compute", "retrieval")
 
 GIGABYTE = 1 << 30
 
@@ -77,7 +89,7 @@ _WRITES = frozenset(
 class Cost:
     """About what it costs, in US dollars. `requests_usd` is by side, for those sides whose prices are known; `egress_usd` is
     what leaves the source's region, None where that is not known. `regions` are those whose prices were taken, by side;
-    `not_priced` says in words what is missing from the sum."""
+    `not_priced` says in words what is missing from the sum, `missing` by a word of `MISSING` and a region ("": none)."""
 
     usd: float
     requests_usd: Mapping[str, float]
@@ -85,6 +97,7 @@ class Cost:
     prices_of: str
     regions: Mapping[str, str]
     not_priced: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...] = ()
 
     @property
     def known(self) -> bool:
@@ -131,6 +144,7 @@ def cost_of(
         side: round(estimate(requests.get(side, {}), storage_class if side == "destination" else "", region), 6)
         for side, region in priced.items()
     }
+    missing = tuple(_missing(regions, priced))
     leaves = None
     if "source" in priced:
         leaves = round(egress(priced["source"], priced.get("destination", ""), moved_bytes), 6)
@@ -140,7 +154,8 @@ def cost_of(
         egress_usd=leaves,
         prices_of=DATE,
         regions={side: region if region in REGIONS else HOME for side, region in priced.items()},
-        not_priced=tuple(_missing(regions, priced)),
+        not_priced=tuple(MISSING[what].format(region) for what, region in missing),
+        missing=missing,
     )
 
 
@@ -148,13 +163,14 @@ def _is_priced(region: str) -> bool:
     return bool(region and partition_of(region).priced)
 
 
-def _missing(regions: Mapping[str, str], priced: Mapping[str, str]) -> Iterable[str]:
+def _missing(regions: Mapping[str, str], priced: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Words of `MISSING`, each with a region."""
     for side in ("source", "destination"):
         if side not in priced:
             region = regions.get(side, "")
-            yield f"requests to the {side}" + (f" ({region})" if region else ", which is not AWS's")
+            yield (side, region) if region else (f"foreign_{side}", "")
         elif priced[side] not in REGIONS:
-            yield f"the prices of {priced[side]}, which are not known here: those of {HOME} were taken"
+            yield "region", priced[side]
     if "source" not in priced:
-        yield "bytes that leave the source"
-    yield from NEVER_PRICED
+        yield "egress", ""
+    yield from ((what, "") for what in NEVER_PRICED)

@@ -41,7 +41,8 @@ async def listers(job: TransferJob, sides: Sides, directory: str, emit: Emit) ->
         await _read(job, keys, directory)
         if keys.left_out:
             text = f"{keys.left_out} lines of the list do not begin with the source prefix {mapping.source_prefix!r}"
-            emit(Notice("warning", "left_out", f"{text}: they are left out"))
+            values: dict[str, str | int] = {"n": keys.left_out, "prefix": mapping.source_prefix}
+            emit(Notice("warning", "left_out", f"{text}: they are left out", values))
         destination: Lister = sides.destination
         if not keys.complete:
             cut, put = len(mapping.source_prefix), mapping.dest_listing_prefix

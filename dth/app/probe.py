@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from dth import settings
 from dth.app.sides import open_store
 from dth.app.stopping import unless_stopped
-from dth.errors import AccessDenied
+from dth.errors import AccessDenied, DthError
 from dth.events import Emit, Probed, ProbeOver
 from dth.probe.canary import Canary
 from dth.probe.findings import Findings, Verdict
@@ -73,7 +73,8 @@ async def _ask(
         if remains:
             verdict = Verdict.DENIED if isinstance(reason, AccessDenied) else Verdict.BROKEN
         findings.verdicts["delete"] = verdict
-        findings.emit(Probed("delete", verdict.value, str(reason or ""), None))
+        code = reason.code if isinstance(reason, DthError) else ""
+        findings.emit(Probed("delete", verdict.value, str(reason or ""), None, code))
 
 
 def _code(findings: Findings, left: list[str], *, interrupted: bool) -> int:

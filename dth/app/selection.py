@@ -37,7 +37,7 @@ class Chosen:
 
     def takes(self, entry: Entry) -> bool:
         """Whether every rule takes the source's object."""
-        return not self.selection.why_not(entry.key.removeprefix(self.prefix), entry)
+        return not self.selection.why_not(entry.key.removeprefix(self.prefix), entry)[0]
 
     def may_delete(self, entry: Entry) -> bool:
         """Whether every rule takes the destination's object, which has the source's key here."""

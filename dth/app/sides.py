@@ -60,12 +60,13 @@ class Sides:
                     f"the {side}'s endpoint {location.endpoint} is plain HTTP: whoever is on the way reads the objects, and "
                     "any session token that signs the requests; use https"
                 )
-                emit(Notice("warning", "plain_http", text))
+                emit(Notice("warning", "plain_http", text, {"side": side, "endpoint": location.endpoint}))
             if offset := round(store.clock_offset):
                 text = (
                     f"the {side}'s clock is {abs(offset):,} s {'ahead of' if offset > 0 else 'behind'} this machine's"
                 )
-                emit(Notice("warning", "clock_corrected", f"{text}: requests are signed by the store's"))
+                values: dict[str, str | int] = {"side": side, "seconds": abs(offset)}
+                emit(Notice("warning", "clock_corrected", f"{text}: requests are signed by the store's", values))
 
     def requests(self, process: str) -> Requests:
         """What this process has asked of them."""

@@ -80,7 +80,7 @@ class ImagePlan:
             wanted, present, manifest = await copier.compare(image)
         except DthError as error:
             text = f"{title} could not be compared, a worker will try it: {error}"
-            self._emit(Notice("warning", error.code, text))
+            self._emit(Notice("warning", error.code, text, {"image": title}))
             return Reason.UNCOMPARED, image.digest
         if wanted != present:
             return (Reason.DIGEST if present else Reason.MISSING), wanted
@@ -100,7 +100,7 @@ class ImagePlan:
             return Reason.REFERRER, wanted
         except DthError as error:
             text = f"what refers to {title} could not be compared, a worker will try it: {error}"
-            self._emit(Notice("warning", "referrers", text))
+            self._emit(Notice("warning", "referrers", text, {"image": title}))
             return Reason.REFERRER, wanted
         return None, wanted
 

@@ -143,7 +143,8 @@ class ImageRun:
                     self._known.expect(one.destination)
                 if not one.listing.tags and not source.catalog.tells_digests:
                     title = source.registry.title(one.source)
-                    self._emit(Notice("warning", "no_tags", f"{title} lists no tag, so nothing of it is copied"))
+                    text = f"{title} lists no tag, so nothing of it is copied"
+                    self._emit(Notice("warning", "no_tags", text, {"repository": title}))
             self.found += len(one.images)
             self._emit(ListingProgress(self.options.run_id, self.found, 0, self.found, 0))
             yield one

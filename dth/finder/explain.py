@@ -12,6 +12,9 @@ from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
 from dth.stores.base import Lister, listed_alone
 
+NOT_SELECTED, NOWHERE, EXTRA_KEPT, EXTRA_DELETED, PROTECTED = (
+    "not_selected", "nowhere", "extra_kept", "extra_deleted", "protected",
+)  # fmt: skip
 _WORDS = {
     Reason.MISSING: "the destination lacks it",
     Reason.SIZE: "the sizes differ",
@@ -24,6 +27,8 @@ _WORDS = {
     Reason.ARCHIVED: "it lies in an archive class and must be restored first",
     Reason.RESTORED: "it lies in an archive class, and a restored copy of it can be read",
 }
+CODES = (NOT_SELECTED, NOWHERE, EXTRA_KEPT, EXTRA_DELETED, PROTECTED, *(reason.value for reason in _WORDS))
+"""The stable words of all rules."""
 
 
 async def explain(
@@ -46,10 +51,10 @@ async def explain(
     theirs = await listed_alone(destination, dest_key) if destination else None
     name = key[len(mapping.source_prefix) :]
     if ours is None:
-        action, rule = _without_source(theirs, name, select, delete=delete)
-        return Explained(key, dest_key, action, rule)
-    if select and (left_out := select.why_not(name, ours)):
-        return Explained(key, dest_key, "keep", f"not selected: {left_out}")
+        return Explained(key, dest_key, *_without_source(theirs, name, select, delete=delete))
+    setting, left_out = select.why_not(name, ours) if select else ("", "")
+    if setting:
+        return Explained(key, dest_key, "keep", f"not selected: {left_out}", NOT_SELECTED, setting)
     reason = Reason.MISSING if theirs is None else decide(ours, theirs)
     if destination is None:
         reason = Reason.UNCOMPARED
@@ -58,15 +63,19 @@ async def explain(
         changes = await settle(changes)
     reason = changes[0].reason if changes else Reason.EQUAL
     action = {Reason.EQUAL: "keep", Reason.ARCHIVED: "skip"}.get(reason, "copy")
-    return Explained(key, dest_key, action, _WORDS[reason])
+    return Explained(key, dest_key, action, _WORDS[reason], reason.value)
 
 
-def _without_source(theirs: Entry | None, name: str, select: Selection | None, *, delete: bool) -> tuple[str, str]:
+def _without_source(
+    theirs: Entry | None, name: str, select: Selection | None, *, delete: bool
+) -> tuple[str, str, str, str]:
+    """The action, the rule in words, its code, and the setting that protects the destination's object."""
     if theirs is None:
-        return "nothing", "no side that was asked has it"
+        return "nothing", "no side that was asked has it", NOWHERE, ""
     if not delete:
-        return "keep", "only the destination has it, and --delete was not asked for"
+        return "keep", "only the destination has it, and --delete was not asked for", EXTRA_KEPT, ""
     if select and not select.deletable([name], [theirs]):
-        why = select.why_not(name, theirs) or "its time cannot be read"
-        return "keep", f"only the destination has it, but the selection protects it: {why}"
-    return "delete", "only the destination has it, and --delete was asked for"
+        setting, why = select.why_not(name, theirs)
+        why = why or "its time cannot be read"
+        return "keep", f"only the destination has it, but the selection protects it: {why}", PROTECTED, setting
+    return "delete", "only the destination has it, and --delete was asked for", EXTRA_DELETED, ""

@@ -52,13 +52,13 @@ def finished(tally: Tally, restores: Restores | None, emit: Emit) -> Found:
     if tally.needs_restore:
         reasons[Reason.ARCHIVED.value] = tally.needs_restore
         text = f"{tally.needs_restore} objects lie in an archive class at the source and were not sent: "
-        emit(Notice("warning", "needs_restore", text + _restoring(tally, restores)))
+        emit(Notice("warning", "needs_restore", text + _restoring(tally, restores), {"n": tally.needs_restore}))
     if tally.undecided:
         text = (
             f"{tally.undecided} objects were kept although nothing proves them equal: the sizes are, the source is no newer, and "
             "the two sides keep no checksum or ETag of one kind; `dth verify --download` would tell"
         )
-        emit(Notice("warning", "undecided", text))
+        emit(Notice("warning", "undecided", text, {"n": tally.undecided}))
     failure = ""
     if restores and restores.error:
         failure = f"{tally.restores_failed} archived objects could not be restored; the first: {restores.error}"

@@ -69,7 +69,7 @@ class Selection:
         if (high := self._high) is not None:
             out.update(entry[0] for entry in page if entry.size > high)
         if self._after or self._before:
-            out.update(entry[0] for entry in page if self._time(entry, unknown=""))
+            out.update(entry[0] for entry in page if self._time(entry, unknown="")[1])
         if classes := self._classes:
             out.update(entry[0] for entry in page if (entry.storage_class or STANDARD) not in classes)
         return out
@@ -87,40 +87,44 @@ class Selection:
         return [
             entry
             for entry in page
-            if entry.key not in out and not (dated and self._time(entry, unknown="no time listed"))
+            if entry.key not in out and not (dated and self._time(entry, unknown="no time listed")[1])
         ]
 
-    def why_not(self, key: str, entry: Entry) -> str:  # noqa: PLR0911 - one return a rule
-        """The first rule that leaves the entry out, in words; "" where it is chosen. `key` lacks the side's prefix."""
+    def why_not(self, key: str, entry: Entry) -> tuple[str, str]:  # noqa: PLR0911 - one return a rule
+        """The first rule that leaves the entry out: its setting, and the rule in words. Both are "" where the entry is chosen.
+        `key` lacks the side's prefix."""
         name, rules = self._start + key, self._rules
         for pattern in rules.exclude:
             if re.compile(translate(pattern)).match(name):
-                return f"--exclude {pattern!r} matches {name!r}"
+                return "exclude", f"--exclude {pattern!r} matches {name!r}"
         if self._include and not self._include(name):
-            return f"no --include pattern matches {name!r}: {', '.join(map(repr, rules.include))}"
+            return "include", f"no --include pattern matches {name!r}: {', '.join(map(repr, rules.include))}"
         if entry.size < self._low:
-            return f"its {entry.size} bytes are fewer than --min-size {self._low}"
+            return "min_size", f"its {entry.size} bytes are fewer than --min-size {self._low}"
         if self._high is not None and entry.size > self._high:
-            return f"its {entry.size} bytes are more than --max-size {self._high}"
-        if text := self._time(entry, unknown=""):
-            return text
+            return "max_size", f"its {entry.size} bytes are more than --max-size {self._high}"
+        if (timed := self._time(entry, unknown=""))[1]:
+            return timed
         found = entry.storage_class or STANDARD
         if self._classes and found not in self._classes:
-            return f"its storage class {found} is not among --storage-classes {', '.join(rules.storage_classes)}"
-        return ""
+            allowed = ", ".join(rules.storage_classes)
+            return "storage_classes", f"its storage class {found} is not among --storage-classes {allowed}"
+        return "", ""
 
-    def _time(self, entry: Entry, unknown: str) -> str:
-        """Why its time leaves it out; `unknown` where the time cannot be read."""
+    def _time(self, entry: Entry, unknown: str) -> tuple[str, str]:
+        """The setting by which its time leaves it out, and why; `unknown` where the time cannot be read."""
         try:
             then = _aware(datetime.fromisoformat(entry.last_modified))
         except (ValueError, OverflowError):
-            return unknown
+            return "", unknown
         assert then is not None
         if self._after and then < self._after:
-            return f"it was modified at {entry.last_modified}, before --modified-after {self._after.isoformat()}"
+            text = f"it was modified at {entry.last_modified}, before --modified-after {self._after.isoformat()}"
+            return "modified_after", text
         if self._before and then >= self._before:
-            return f"it was modified at {entry.last_modified}, not before --modified-before {self._before.isoformat()}"
-        return ""
+            text = f"it was modified at {entry.last_modified}, not before --modified-before {self._before.isoformat()}"
+            return "modified_before", text
+        return "", ""
 
 
 def selection(rules: Rules, prefix: str) -> Selection | None:

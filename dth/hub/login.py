@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dth.hub.oidc import Oidc
 
 SESSION_SECONDS = 12 * 3600
+COOKIE_SECONDS = 30 * 24 * 3600  # the session ends at the hub; a cookie may outlive it, and is worth nothing then
 LINK_SECONDS = 3600
 TRIES = 5  # wrong passwords from one address in a window, and ten times as many from all
 WINDOW_SECONDS = 60.0
@@ -42,8 +43,12 @@ class Keep(Protocol):
         """A cookie's session."""
         ...
 
-    async def session(self, hashed: str, now: float) -> str | None:
-        """Whose it is."""
+    async def session(self, hashed: str) -> tuple[str, float] | None:
+        """Whose it is, and until when it holds; one that has ended may be told, too."""
+        ...
+
+    async def extend_session(self, hashed: str, until: float) -> None:
+        """Let it hold for longer. One that was forgotten stays so."""
         ...
 
     async def end_session(self, hashed: str) -> None:
@@ -133,8 +138,7 @@ class Login:
 
     async def who(self, cookies: Mapping[str, str], headers: Mapping[str, str]) -> Who | None:
         """Who a request is of; None where nobody is signed in."""
-        session = cookies.get(self._cookie, "")
-        if session and (name := await self._keep.session(_hash(session), time.time())):
+        if (session := cookies.get(self._cookie, "")) and (name := await self._user_of(_hash(session))):
             return Who(name, trusted=self._trusted, can_write=self._can_write)
         bearer = headers.get("authorization", "")
         if self._oidc and bearer.lower().startswith("bearer "):
@@ -142,17 +146,30 @@ class Login:
             return Who(name, trusted=False, can_write=self._can_write) if name else None
         return None
 
+    async def _user_of(self, hashed: str) -> str | None:
+        """Whose session it is. One of a provider's users is renewed in its second half, while the provider still knows them."""
+        found = await self._keep.session(hashed)
+        if found is None:
+            return None
+        name, until = found
+        if until - time.time() < SESSION_SECONDS / 2 and self._oidc and await self._oidc.renewed(hashed, name):
+            until = time.time() + SESSION_SECONDS
+            await self._keep.extend_session(hashed, until)
+        return name if until > time.time() else None
+
     async def forget(self, cookies: Mapping[str, str]) -> None:
         """Sign out."""
         if session := cookies.get(self._cookie, ""):
             await self._keep.end_session(_hash(session))
+            if self._oidc:
+                self._oidc.forget(_hash(session))
 
     def set_cookie(self, response: Response, session: str) -> None:
         """The cookie of a session. Strict: no other site's link carries it; no script reads it."""
         response.set_cookie(
             self._cookie,
             session,
-            max_age=SESSION_SECONDS,
+            max_age=COOKIE_SECONDS,
             path="/",
             httponly=True,
             samesite="strict",
@@ -173,11 +190,13 @@ class Login:
         """Back from it: its word becomes a session."""
         if not self._oidc:
             return RedirectResponse("/", 303)
-        name = await self._oidc.end(request)
+        signed = await self._oidc.end(request)
         # A page of ours, not a redirect: cookies that are Strict do not travel on a way that another site began.
-        response: Any = self._oidc.landing(failed=name is None)
-        if name is not None:
-            self.set_cookie(response, await self._session(name))
+        response: Any = self._oidc.landing(failed=signed is None)
+        if signed is not None:
+            session = await self._session(signed.name)
+            self._oidc.remember(_hash(session), signed)
+            self.set_cookie(response, session)
         return response  # type: ignore[no-any-return]
 
 

@@ -33,6 +33,9 @@ KEYS_SECONDS = 3600.0
 LEEWAY_SECONDS = 60.0
 SECONDS = 10.0
 MAX_ANSWER = 1 << 20
+AGAIN_SECONDS = 60.0  # after a provider that did not answer
+MOST_RENEWALS = 10_000
+_LATER = frozenset({408, 429, 500, 502, 503, 504})  # says nothing about who asks
 _COOKIE = "dth_hub_oidc"
 _log = logging.getLogger("dth.hub")
 
@@ -53,6 +56,16 @@ class OidcSettings:
             raise SettingsError("--oidc-issuer is an https:// URL, and needs --oidc-client-id")
 
 
+@dataclass(slots=True)
+class Signed:
+    """A user who signed in, and what renews the session; "" where the provider gave nothing that does."""
+
+    name: str
+    refresh: str = ""
+    asked_at: float = 0.0
+    renewal: asyncio.Task[bool] | None = None
+
+
 class Oidc:
     """One provider. `base` is the hub's own address as browsers know it."""
 
@@ -62,6 +75,7 @@ class Oidc:
         self._configuration: Mapping[str, Any] = {}
         self._keys: jwt.PyJWKSet | None = None
         self._keys_at = 0.0
+        self._signed: dict[str, Signed] = {}  # by session; on no disk, so a session outlives the hub without renewal
         self._secret = secrets.token_bytes(32)  # of flows under way: they end with this process
 
     async def begin(self, _request: Request, *, secure: bool) -> Response:
@@ -77,7 +91,7 @@ class Oidc:
             "response_type": "code",
             "client_id": self._settings.client_id,
             "redirect_uri": self._back,
-            "scope": "openid email profile",
+            "scope": " ".join(["openid", "email", "profile", *_offline(configuration)]),
             "state": state,
             "nonce": nonce,
             "code_challenge": challenge,
@@ -91,8 +105,8 @@ class Oidc:
         )
         return response
 
-    async def end(self, request: Request) -> str | None:
-        """Back from it: the user's name, None where anything is not as it should be."""
+    async def end(self, request: Request) -> Signed | None:
+        """Back from it: the user, None where anything is not as it should be."""
         flow = self._opened(request.cookies.get(_COOKIE, ""))
         state, code = request.query_params.get("state", ""), request.query_params.get("code", "")
         if not flow or not code or not hmac.compare_digest(str(flow["state"]), state):
@@ -109,10 +123,51 @@ class Oidc:
                     "code_verifier": str(flow["verifier"]),
                 },
             )
-            return await self.user_of(str(told["id_token"]), nonce=str(flow["nonce"]))
+            name = await self.user_of(str(told["id_token"]), nonce=str(flow["nonce"]))
         except (OSError, ValueError, KeyError) as error:
             _log.warning("signing in by the identity provider failed: %s", error)
             return None
+        return Signed(name, str(told.get("refresh_token") or "")) if name else None
+
+    def remember(self, session: str, signed: Signed) -> None:
+        """Keep what renews a session, the newest ones'."""
+        if not signed.refresh:
+            return
+        if len(self._signed) >= MOST_RENEWALS:
+            del self._signed[next(iter(self._signed))]
+        self._signed[session] = signed
+
+    def forget(self, session: str) -> None:
+        """It is over."""
+        self._signed.pop(session, None)
+
+    async def renewed(self, session: str, name: str) -> bool:
+        """Whether the provider still vouches for the session's user. It is asked once a minute at most; one that refuses is not
+        asked again."""
+        signed = self._signed.get(session)
+        if signed is None:
+            return False
+        if signed.renewal is None or time.time() - signed.asked_at >= AGAIN_SECONDS:
+            signed.asked_at = time.time()
+            signed.renewal = asyncio.create_task(self._renew(session, name, signed))
+        return await asyncio.shield(signed.renewal)  # requests that come together share one answer
+
+    async def _renew(self, session: str, name: str, signed: Signed) -> bool:
+        fields = {"grant_type": "refresh_token", "refresh_token": signed.refresh, "client_id": self._settings.client_id}
+        try:
+            told = await _post(str((await self._discover())["token_endpoint"]), fields)
+            user = await self.user_of(str(told["id_token"]))
+        except OSError as error:
+            _log.warning("the identity provider does not answer: %s", error)
+            return False
+        except (ValueError, KeyError) as error:
+            _log.info("a session was not renewed: %s", error)
+            user = None
+        if user != name:
+            self.forget(session)
+            return False
+        signed.refresh = str(told.get("refresh_token") or signed.refresh)
+        return True
 
     async def user_of(self, token: str, *, nonce: str | None = None) -> str | None:
         """Whose id token it is; None for one that is not to be believed."""
@@ -183,6 +238,12 @@ class Oidc:
         return flow if flow.get("until", 0) > time.time() else None
 
 
+def _offline(configuration: Mapping[str, Any]) -> list[str]:
+    """The scope by which a provider gives what renews a session, where it says that it knows it."""
+    known = configuration.get("scopes_supported")
+    return ["offline_access"] if isinstance(known, list) and "offline_access" in known else []
+
+
 def _page(text: str, *, onward: bool = False) -> str:
     go = '<meta http-equiv="refresh" content="0; url=/">' if onward else ""
     return f'<!doctype html><html lang="en"><meta charset="utf-8">{go}<title>dth hub</title><p>{text} <a href="/">Go on</a></p>'
@@ -204,7 +265,8 @@ def _ask(request: urllib.request.Request) -> Mapping[str, Any]:
             found = json.loads(answer.read(MAX_ANSWER))
     except urllib.error.HTTPError as error:
         error.close()
-        raise ValueError(f"it answered with status {error.code}") from None
+        kind = OSError if error.code in _LATER else ValueError
+        raise kind(f"it answered with status {error.code}") from None
     if not isinstance(found, dict):
         raise ValueError("it answered with no JSON object")  # noqa: TRY004 - a foreign answer
     return found

@@ -132,14 +132,17 @@ def problems(row: TaskRow, latest: RunRow | None) -> list[dict[str, Any]]:
     """The schema's `Problem`s: what a person should look at, the worst first."""
     found: list[dict[str, Any]] = []
     if row.pid:
-        found.append(_problem("INFO", "outside", "Running in a terminal", f"running in a terminal, pid {row.pid}"))
+        text = f"running in a terminal, pid {row.pid}"
+        found.append(_problem("INFO", "outside", "Running in a terminal", text, values={"pid": row.pid}))
     if row.state is TaskState.FAILED or (row.cause and row.state is TaskState.WAITING):
         hint = cause_of(row.cause).hint if row.cause in ALL else None
         found.append(_problem("ERROR", row.cause or "failed", words(row.cause or "failed"), row.detail, hint, "logs"))
     for code, cause in (latest.figures.causes if latest else {}).items():
         if cause.final:
             text = f"{cause.final:,} failed: {cause.text}"
-            found.append(_problem("ERROR", code, words(code), text, cause_of(code).hint, "failures", cause.final))
+            values = {"n": cause.final, "said": cause.text}
+            hint = cause_of(code).hint
+            found.append(_problem("ERROR", code, words(code), text, hint, "failures", cause.final, values))
     if latest and latest.ended_at and latest.figures.reconciles is False:
         found.append(
             _problem(
@@ -153,10 +156,30 @@ def problems(row: TaskRow, latest: RunRow | None) -> list[dict[str, Any]]:
 
 
 def _problem(
-    level: str, code: str, title: str, detail: str, hint: str | None = None, link: str | None = None, count: float = 1
+    level: str,
+    code: str,
+    title: str,
+    detail: str,
+    hint: str | None = None,
+    link: str | None = None,
+    count: float = 1,
+    values: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    title = title[:1].upper() + title[1:]
-    return {"level": level, "code": code, "title": title, "detail": detail, "hint": hint, "link": link, "count": count}
+    return {
+        "level": level,
+        "code": code,
+        "title": title[:1].upper() + title[1:],
+        "detail": detail,
+        "hint": hint,
+        "link": link,
+        "count": count,
+        "values": pairs(values or {}),
+    }
+
+
+def pairs(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The schema's `SettingValue`s."""
+    return [{"name": name, "value": str(value)} for name, value in values.items()]
 
 
 def run(row: RunRow) -> dict[str, Any]:
@@ -263,6 +286,7 @@ def priced(found: Mapping[str, Any]) -> dict[str, Any]:
         "pricesOf": f"{found['prices_of']}T00:00:00Z",
         "regions": [{"name": side, "value": region} for side, region in found["regions"].items() if region],
         "notPriced": list(found["not_priced"]),
+        "missing": [{"name": what, "value": region} for what, region in found.get("missing", ())],
     }
 
 

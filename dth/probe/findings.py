@@ -49,17 +49,18 @@ class Findings:
         self, name: str, question: Callable[[], Awaitable[Answer]], *, assumed: bool | None = None
     ) -> Verdict:
         """Ask, and tell; `assumed` is what dth takes for granted of this endpoint. Raises what makes all else pointless."""
+        code = ""
         try:
             answer, detail = await question()
             verdict = {True: Verdict.YES, False: Verdict.NO, None: Verdict.UNKNOWN}[answer]
         except HOPELESS:
             raise
         except AccessDenied as error:
-            verdict, detail = Verdict.DENIED, str(error)
+            verdict, detail, code = Verdict.DENIED, str(error), error.code
         except DthError as error:
-            verdict, detail = Verdict.BROKEN, str(error)
+            verdict, detail, code = Verdict.BROKEN, str(error), error.code
         self.verdicts[name] = verdict
-        self.emit(Probed(name, verdict.value, detail, assumed))
+        self.emit(Probed(name, verdict.value, detail, assumed, code))
         return verdict
 
     def missing(self, verdict: Verdict) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from tests.e2e.harness import FULL, command
 from tests.hub.hubs import alone, until
 from tests.hub.test_life import contents, new_bucket, puts
-from tests.hub.test_signing_in import CLIENT, provider
+from tests.hub.test_signing_in import CLIENT, provider, session_end, shorten
 
 from .site import Site, opened, settled
 from .words import LANGUAGES, Say, say, title
@@ -101,8 +102,10 @@ def test_a_session_of_a_provider_that_ends_in_the_middle_of_a_form_loses_nothing
                 expect(page.get_by_role("link", name=words("first.objects"))).to_be_visible()
                 assert urlsplit(page.url).path == "/"
 
+                shorten(hub, 60)
                 page.goto(f"{hub.base}/tasks/new")
                 settled(page)
+                until(lambda: session_end(hub) > time.time() + 3600, hub.complaint)  # renewed, and nobody was asked
                 bucket = page.get_by_label(title(language, "src_bucket"), exact=True).first
                 bucket.fill("from-here")
                 page.get_by_label(f"{words('edit.name')} {words('optional')}").fill("typed before")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from dth.errors import SettingsError
 from dth.hub.base import Refused
 from dth.hub.login import TRIES, Tries
-from dth.hub.oidc import Oidc, OidcSettings
+from dth.hub.oidc import Oidc, OidcSettings, Signed
 from dth.hub.password import hashed, matches
 from tests.e2e.harness import command
 
@@ -40,6 +41,18 @@ class Provider:
         self.claims: dict[str, Any] = {}
         self.challenges: dict[str, str] = {}
         self.nonces: dict[str, str] = {}
+        self.renewals: list[str] = []
+        self.renews = True
+        self.status = 200
+
+    def renewed(self, token: str) -> tuple[dict[str, str], int]:
+        """The answer to a refresh token: each may be used once, and brings the next."""
+        if self.status != 200:
+            return {"error": "temporarily_unavailable"}, self.status
+        self.renewals.append(token)
+        if not self.renews or token != f"refresh-{len(self.renewals)}":
+            return {"error": "invalid_grant"}, 400
+        return {"id_token": self.token(), "refresh_token": f"refresh-{len(self.renewals) + 1}"}, 200
 
     def token(self, key: Any = KEY, algorithm: str = "RS256", kid: str = "one", **others: Any) -> str:
         now = time.time()
@@ -51,7 +64,7 @@ class Provider:
         return jwt.encode(claims, key, algorithm, headers={"kid": kid})
 
 
-@contextmanager
+@contextlib.contextmanager
 def provider() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
@@ -87,12 +100,16 @@ def provider() -> Iterator[Provider]:
             import base64
             import hashlib
 
+            if "refresh_token" in sent:
+                self.send(*made.renewed(sent["refresh_token"][0]))
+                return
             code = sent["code"][0]
             verifier = hashlib.sha256(sent["code_verifier"][0].encode()).digest()
             if base64.urlsafe_b64encode(verifier).rstrip(b"=").decode() != made.challenges.get(code):
                 self.send({"error": "invalid_grant"}, 400)
                 return
-            self.send({"id_token": made.token(nonce=made.nonces[code]), "token_type": "Bearer"})
+            token = made.token(nonce=made.nonces[code])
+            self.send({"id_token": token, "token_type": "Bearer", "refresh_token": "refresh-1"})
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made = Provider(server)
@@ -241,6 +258,70 @@ async def test_only_tokens_that_are_right_in_everything_are_believed() -> None:
         assert await only.user_of(known.token()) is None
         assert await only.user_of(known.token(email="boss@example.org")) == "boss@example.org"
         assert await only.user_of(known.token(email="boss@example.org", email_verified=False)) is None
+
+
+async def test_a_session_is_renewed_while_the_provider_vouches_for_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dth.hub.oidc.AGAIN_SECONDS", 0.0)
+    with provider() as known:
+        oidc = Oidc(OidcSettings(known.issuer, CLIENT), "http://127.0.0.1:1")
+        oidc.remember("session", Signed("me@example.org", "refresh-1"))
+        assert await oidc.renewed("session", "me@example.org")
+        assert await oidc.renewed("session", "me@example.org"), "the provider gave another token for the next time"
+        assert known.renewals == ["refresh-1", "refresh-2"]
+        assert not await oidc.renewed("another session", "me@example.org")
+        known.status = 503
+        assert not await oidc.renewed("session", "me@example.org")
+        known.status = 200
+        assert await oidc.renewed("session", "me@example.org"), "a provider that was away is asked again"
+        known.renews = False
+        assert not await oidc.renewed("session", "me@example.org")
+        known.renews = True
+        assert not await oidc.renewed("session", "me@example.org"), "who was refused is not asked about again"
+
+        oidc.remember("session", Signed("me@example.org", f"refresh-{len(known.renewals) + 1}"))
+        known.claims = {"email": "somebody@else.example"}
+        assert not await oidc.renewed("session", "me@example.org"), "the token is another user's"
+
+
+def test_a_session_of_a_provider_is_renewed_on_the_way(tmp_path: Path) -> None:
+    with provider() as known:
+        hub = alone(tmp_path, "--oidc-issuer", known.issuer, "--oidc-client-id", CLIENT).start()
+        try:
+            _, headers, _ = hub.request("GET", "/login/oidc", None, {})
+            flow = headers["set-cookie"].partition(";")[0]
+            _, to_hub, _ = _located(known, headers["location"])
+            assert _with_all_cookies(hub, to_hub.removeprefix(hub.base), flow)[0] == 200
+            shorten(hub, 60)
+            assert hub.ask("{ hub { user } }")["hub"]["user"] == "me@example.org"
+            assert session_end(hub) > time.time() + 3600
+            assert known.renewals == ["refresh-1"]
+        finally:
+            hub.end()
+
+
+def _located(known: Provider, url: str) -> tuple[int, str, bytes]:
+    """Where the provider sends a browser that asks for this."""
+    import http.client
+
+    connection = http.client.HTTPConnection(urlsplit(known.issuer).netloc, timeout=60)
+    try:
+        connection.request("GET", url.removeprefix(known.issuer))
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location", ""), answer.read()
+    finally:
+        connection.close()
+
+
+def shorten(hub: HubProcess, seconds: float) -> None:
+    """Let the sessions of a provider's users end in so many seconds."""
+    with contextlib.closing(sqlite3.connect(hub.state / "hub" / "hub.db")) as database, database:
+        database.execute("UPDATE sessions SET until = ? WHERE who != 'local'", (time.time() + seconds,))
+
+
+def session_end(hub: HubProcess) -> float:
+    """When the session of a provider's user ends."""
+    with contextlib.closing(sqlite3.connect(hub.state / "hub" / "hub.db")) as database:
+        return float(database.execute("SELECT max(until) FROM sessions WHERE who != 'local'").fetchone()[0])
 
 
 def test_an_issuer_without_tls_is_refused() -> None:

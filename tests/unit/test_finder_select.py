@@ -29,7 +29,7 @@ def chosen(names: list[str], prefix: str = "", **rules: Any) -> list[str]:
     page = [entry(prefix + name) for name in names]
     out = select.rejected(names, page)
     for name, one in zip(names, page, strict=True):
-        assert bool(select.why_not(name, one)) is (one.key in out)
+        assert bool(select.why_not(name, one)[0]) is (one.key in out)
     return [name for name in names if prefix + name not in out]
 
 

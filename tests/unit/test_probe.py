@@ -133,7 +133,8 @@ async def test_every_question_has_one_answer_that_is_told_at_once(result: Answer
     findings = Findings(told.append, {"get"})
     assert await findings.ask("get", asked(result), assumed=True) is verdict
     detail = str(result) if isinstance(result, DthError) else result[1]
-    assert told == [Probed("get", verdict.value, detail, assumed=True)]
+    code = result.code if isinstance(result, DthError) else ""
+    assert told == [Probed("get", verdict.value, detail, assumed=True, code=code)]
     assert from_json(to_json(told[0])) == told[0]
     assert findings.missing(Verdict.DENIED) == (["get"] if verdict is Verdict.DENIED else [])
 

@@ -1,6 +1,6 @@
 /** Every question that the console asks. A test compares them with the hub's schema. */
 const PLACE = "provider endpoint region bucket prefix credential url";
-const COST = "cost { usd requestsUsd egressUsd estimate pricesOf notPriced }";
+const COST = "cost { usd requestsUsd egressUsd estimate pricesOf notPriced missing { name value } }";
 const RUN_ROW = "id kind state startedAt endedAt found done skipped failed bytes reconciles exitCode";
 const RUN = `id kind state startedAt endedAt listed { source destination } found foundBytes done skipped failed bytes
   deleted undecided notSelected bytesPerSecond objectsPerSecond etaSeconds reasons { name label count bytes }
@@ -11,8 +11,8 @@ const RECORD = `key destKey outcome reason size verifiedBy sourceEtag destEtag a
 const FACTS = "size etag modifiedAt storageClass versionId checksum";
 const PLAN = `id state listed { source destination } copies bytes deletes reasons { name label count bytes }
   sizes { name label count bytes } samples { action key destKey size reason }
-  warnings { level code title detail hint link count } ${COST} secondsAtRate error`;
-const CHECK = "id state findings { question answer ok hint } missingPermissions policy";
+  warnings { level code title detail hint link count values { name value } } ${COST} secondsAtRate error errorCode`;
+const CHECK = "id state findings { name question answer ok hint code } missingPermissions policy";
 
 export const HUB = `query {
   hub { kind version user canWrite demo pollSeconds regions(provider: "Amazon_S3") providers { name label endpointNeeded notes } }
@@ -34,7 +34,7 @@ export const TASK = `query($id: ID!) {
   getTask(id: $id) {
     id name type state description revision createdAt schedule nextRunAt lagSeconds command
     source { ${PLACE} } destination { ${PLACE} } settings { name value } parameters { ParameterKey ParameterValue }
-    problems { level code title detail hint link count }
+    problems { level code title detail hint link count values { name value } }
     queue { waiting inHand deadLetters oldestSeconds }
     workers { name host pid state objectsInFlight bytesInFlight bytesPerSecond objectsPerSecond cpu memory since seenAt }
     latest { ${RUN} }
@@ -50,7 +50,7 @@ export const RECORDS = `query($taskId: ID!, $runId: ID, $outcomes: [Outcome!], $
   }
 }`;
 export const STORY = `query($taskId: ID!, $key: String!) {
-  story(taskId: $taskId, key: $key) { key rule action source { ${FACTS} } destination { ${FACTS} } sourceError destinationError records { ${RECORD} } }
+  story(taskId: $taskId, key: $key) { key rule code setting action source { ${FACTS} } destination { ${FACTS} } sourceError destinationError records { ${RECORD} } }
 }`;
 export const LOGS = `query($taskId: ID!, $process: String, $level: LogLevel, $contains: String, $limit: Int, $after: String) {
   logs(taskId: $taskId, process: $process, level: $level, contains: $contains, limit: $limit, after: $after) {

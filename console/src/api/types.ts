@@ -32,6 +32,7 @@ export type Problem = {
   hint: string | null;
   link: string | null;
   count: number;
+  values: Pair[];
 };
 export type Failure = {
   code: string;
@@ -49,6 +50,7 @@ export type Cost = {
   estimate: boolean;
   pricesOf: string;
   notPriced: string[];
+  missing: Pair[];
 };
 export type RunKind = "SYNC" | "VERIFY" | "PLAN" | "REDRIVE" | "IMAGES" | "EVENTS";
 export type RunState = "LISTING" | "SEALED" | "OVER" | "ABANDONED" | "STANDING";
@@ -208,11 +210,12 @@ export type Plan = {
   cost: Cost | null;
   secondsAtRate: number | null;
   error: string | null;
+  errorCode: string | null;
 };
 export type Check = {
   id: string;
   state: AnswerState;
-  findings: { question: string; answer: string; ok: boolean; hint: string | null }[];
+  findings: { name: string; question: string; answer: string; ok: boolean; hint: string | null; code: string | null }[];
   missingPermissions: string[];
   policy: string | null;
 };
@@ -252,6 +255,8 @@ export type Facts = {
 export type Story = {
   key: string;
   rule: string;
+  code: string;
+  setting: string | null;
   action: string;
   source: Facts | null;
   destination: Facts | null;

@@ -4,6 +4,7 @@ import { usePrefs } from "../prefs";
 import { en } from "./en";
 import { catalogue as english } from "./en-catalogue";
 import { fill, type Values } from "./fill";
+import { type Said, speaker } from "./said";
 
 export type Key = keyof typeof en;
 export type Texts = Record<Key, string>;
@@ -13,6 +14,7 @@ export type Catalogue = {
   causes: Record<string, [string, string]>;
   phrases: Record<string, string>;
   refusals: Record<string, [string, string]>;
+  said: Said | null;
 };
 
 const Context = createContext<{ texts: Texts; catalogue: Catalogue; lang: format.Lang }>({
@@ -43,10 +45,12 @@ export function Language({ children }: { children: ReactNode }) {
 export function useText() {
   const { texts, catalogue, lang } = useContext(Context);
   const { zone } = usePrefs();
-  return useMemo(
-    () => ({
+  return useMemo(() => {
+    const t = (key: Key, values?: Values) => fill(texts[key], values, lang);
+    return {
       lang,
-      t: (key: Key, values?: Values) => fill(texts[key], values, lang),
+      t,
+      ...speaker(catalogue.said, lang, (side) => t(side === "source" ? "source" : "destination")),
       setting: (name: string, title: string, help: string): [string, string] =>
         catalogue.settings[name] ?? [title, help],
       cause: (code: string, label: string, hint: string): [string, string] => catalogue.causes[code] ?? [label, hint],
@@ -64,7 +68,6 @@ export function useText() {
       money: (value: number | null | undefined) => format.money(value, lang),
       moment: (value: string | number | null | undefined, seconds = false) => format.moment(value, lang, zone, seconds),
       clock: (value: number, seconds = false) => format.clock(value, lang, zone, seconds),
-    }),
-    [texts, catalogue, lang, zone],
-  );
+    };
+  }, [texts, catalogue, lang, zone]);
 }

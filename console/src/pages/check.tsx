@@ -16,7 +16,7 @@ export function CheckSide({
   values: () => { name: string; value: string }[];
   disabled: boolean;
 }) {
-  const { t, phrase } = useText();
+  const { t, phrase, cause, question, lang } = useText();
   const begin = useChange<{ checkLocation: Check }>(CHECK_LOCATION);
   const [write, setWrite] = useState(false);
   const id = begin.data?.checkLocation.id ?? "";
@@ -51,13 +51,14 @@ export function CheckSide({
       {check && check.findings.length > 0 && (
         <ul className="findings" aria-label={t("check.findings")}>
           {check.findings.map((one) => (
-            <li key={one.question} style={{ color: one.ok ? "var(--ok)" : "var(--bad)" }}>
+            <li key={one.name} style={{ color: one.ok ? "var(--ok)" : "var(--bad)" }}>
               <span style={{ marginTop: 2 }}>
                 <Icon name={one.ok ? "check" : "cross"} />
               </span>
               <span style={{ color: "var(--text)" }}>
-                {phrase(one.question)} <strong>{phrase(one.answer)}</strong>
-                {one.hint && <span className="muted small"> {one.hint}</span>}
+                {question(one.name, one.question)} <strong>{phrase(one.answer)}</strong>
+                {one.code && lang !== "en" && <span className="small"> {cause(one.code, "", "").join("。")}</span>}
+                {one.hint && (lang === "en" || one.code) && <span className="muted small"> {one.hint}</span>}
               </span>
             </li>
           ))}

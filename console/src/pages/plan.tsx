@@ -3,11 +3,11 @@ import type { Plan } from "../api/types";
 import { useText } from "../i18n";
 import { Bars } from "../ui/chart";
 import { Count, KeyText, Size } from "../ui/numbers";
-import { Alert } from "../ui/parts";
+import { Alert, Rich } from "../ui/parts";
 
 /** What a run would do. */
 export function PlanView({ plan, children }: { plan: Plan; children?: ReactNode }) {
-  const { t, exact, money, duration, moment, phrase } = useText();
+  const { t, exact, money, duration, moment, phrase, cause, notice, unpriced } = useText();
   const listing = plan.state === "LISTING";
   return (
     <div className="stack" aria-busy={listing}>
@@ -16,7 +16,7 @@ export function PlanView({ plan, children }: { plan: Plan; children?: ReactNode 
           {t("plan.listing", { source: exact(plan.listed.source), destination: exact(plan.listed.destination) })}
         </p>
       )}
-      {plan.error && <Alert tone="bad" title={plan.error} />}
+      {plan.error && <PlanError plan={plan} />}
       {!plan.error && (
         <>
           <dl className="stats">
@@ -55,11 +55,14 @@ export function PlanView({ plan, children }: { plan: Plan; children?: ReactNode 
               {t("plan.deletesText")}
             </Alert>
           )}
-          {plan.warnings.map((one) => (
-            <Alert key={`${one.code} ${one.detail}`} tone="warn" title={phrase(one.title)}>
-              {one.detail}
-            </Alert>
-          ))}
+          {plan.warnings.map((one) => {
+            const [title, text] = notice(one, cause(one.code, one.title, ""));
+            return (
+              <Alert key={`${one.code} ${one.detail}`} tone="warn" title={title}>
+                {text}
+              </Alert>
+            );
+          })}
           {plan.reasons.length > 0 && (
             <div className="stack tight">
               <h3>{t("plan.reasons")}</h3>
@@ -96,12 +99,25 @@ export function PlanView({ plan, children }: { plan: Plan; children?: ReactNode 
                 egress: money(plan.cost.egressUsd),
                 of: moment(plan.cost.pricesOf),
               })}{" "}
-              {plan.cost.notPriced.length > 0 && t("cost.notPriced", { what: plan.cost.notPriced.join(", ") })}
+              {plan.cost.notPriced.length > 0 &&
+                t("cost.notPriced", { what: unpriced(plan.cost.missing, plan.cost.notPriced) })}
             </p>
           )}
         </>
       )}
       {children}
     </div>
+  );
+}
+
+/** Why there is no plan: what the code means and what to do, and the words of whoever refused. */
+function PlanError({ plan }: { plan: Plan }) {
+  const { cause } = useText();
+  const [title, hint] = cause(plan.errorCode ?? "", plan.error ?? "", "");
+  return (
+    <Alert tone="bad" title={title}>
+      {hint && <Rich text={hint} />}
+      {title !== plan.error && <div className="muted">{plan.error}</div>}
+    </Alert>
   );
 }

@@ -33,12 +33,18 @@ class SqliteKeep:
             lambda db: db.execute("INSERT INTO sessions VALUES (?, ?, ?)", (hashed, who, until)), durable=False
         )
 
-    async def session(self, hashed: str, now: float) -> str | None:
+    async def session(self, hashed: str) -> tuple[str, float] | None:
         """See `login.Keep`."""
         row = await self._database.read(
-            lambda db: db.execute("SELECT who FROM sessions WHERE hash = ? AND until > ?", (hashed, now)).fetchone()
+            lambda db: db.execute("SELECT who, until FROM sessions WHERE hash = ?", (hashed,)).fetchone()
         )
-        return str(row[0]) if row else None
+        return (str(row[0]), float(row[1])) if row else None
+
+    async def extend_session(self, hashed: str, until: float) -> None:
+        """See `login.Keep`."""
+        await self._database.write(
+            lambda db: db.execute("UPDATE sessions SET until = ? WHERE hash = ?", (until, hashed)), durable=False
+        )
 
     async def end_session(self, hashed: str) -> None:
         """See `login.Keep`."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
-from dth.hub.shapes import priced
+from dth.hub.here.questions import QUESTIONS
+from dth.hub.shapes import pairs, priced
 
 SAMPLES_KEPT = 100
 _SIZES = (("0 bytes", 0), ("up to 10 KiB", 10 << 10), ("up to 1 MiB", 1 << 20), ("up to 16 MiB", 16 << 20),
@@ -15,8 +16,6 @@ _SIZES = (("0 bytes", 0), ("up to 10 KiB", 10 << 10), ("up to 1 MiB", 1 << 20), 
 _LARGEST = "over 100 GiB"
 _ACTIONS = {"list": "s3:ListBucket", "get": "s3:GetObject", "put": "s3:PutObject", "multipart": "s3:PutObject",
             "delete": "s3:DeleteObject", "tags": "s3:GetObjectTagging", "put_tags": "s3:PutObjectTagging"}  # fmt: skip
-_QUESTIONS = {"list": "Can objects be listed?", "get": "Can objects be read?", "put": "Can objects be written?",
-              "multipart": "Can large objects be written in parts?", "delete": "Can objects be deleted?"}  # fmt: skip
 
 
 class Reckoning(Protocol):
@@ -62,6 +61,7 @@ class PlanReckoning:
     warnings: list[dict[str, Any]] = field(default_factory=list)
     estimate: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    error_code: str = ""
 
     def take(self, event: Mapping[str, Any]) -> None:
         """See `Reckoning`."""
@@ -73,11 +73,11 @@ class PlanReckoning:
             case "RunSealed":
                 self.source_listed = max(self.source_listed, event["compared"])
             case "Notice" if event.get("level") == "warning" and len(self.warnings) < SAMPLES_KEPT:
-                self.warnings.append({"code": event["code"], "text": event["text"]})
+                self.warnings.append({name: event.get(name) for name in ("code", "text", "values")})
             case "Estimated":
                 self.estimate = {name: event.get(name) for name in ("cost", "rate", "seconds", "requests")}
             case "error":
-                self.error = event["message"]
+                self.error, self.error_code = event["message"], event["code"]
             case _:
                 pass
 
@@ -121,6 +121,7 @@ class PlanReckoning:
             "secondsAtRate": self.bytes / self.bandwidth if self.bandwidth else self.estimate.get("seconds"),
             "parallelism": None,
             "error": self.error or None,
+            "errorCode": self.error_code or None,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -151,12 +152,16 @@ class CheckReckoning:
             case "Probed":
                 name, verdict = event["name"], event["verdict"]
                 ok = verdict not in {"denied", "broken"}
-                self.findings.append({"name": name, "verdict": verdict, "detail": event["detail"], "ok": ok})
+                code = event.get("code", "")
+                self.findings.append(
+                    {"name": name, "verdict": verdict, "detail": event["detail"], "ok": ok, "code": code}
+                )
                 if verdict == "denied" and name in _ACTIONS and _ACTIONS[name] not in self.denied:
                     self.denied.append(_ACTIONS[name])
             case "error":
                 self.error = event["message"]
-                self.findings.append({"name": event["code"], "verdict": "broken", "detail": self.error, "ok": False})
+                told = {"name": "reach", "verdict": "broken", "detail": self.error, "ok": False, "code": event["code"]}
+                self.findings.append(told)
             case _:
                 pass
 
@@ -169,10 +174,12 @@ class CheckReckoning:
         return {
             "findings": [
                 {
-                    "question": _QUESTIONS.get(one["name"], one["name"].replace("_", " ")),
+                    "name": one["name"],
+                    "question": QUESTIONS.get(one["name"], one["name"].replace("_", " ")),
                     "answer": one["verdict"],
                     "ok": one["ok"],
                     "hint": one["detail"] or None,
+                    "code": one.get("code") or None,
                 }
                 for one in self.findings
             ],
@@ -204,9 +211,10 @@ def _tally(name: str, count: int, size: int) -> dict[str, Any]:
 
 
 def _warning(one: Mapping[str, Any]) -> dict[str, Any]:
-    title = one["code"].replace("_", " ")
+    title = one["code"].replace("_", " ").capitalize()
     return {
         "level": "WARNING", "code": one["code"], "title": title, "detail": one["text"], "hint": None, "link": None, "count": 1,
+        "values": pairs(one.get("values") or {}),
     }  # fmt: skip
 
 

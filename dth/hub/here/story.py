@@ -37,6 +37,8 @@ class Story:
             return {
                 "key": key,
                 "rule": str(error),
+                "code": error.code,
+                "setting": None,
                 "action": "unknown",
                 **_side("source", error),
                 **_side("destination", error),
@@ -46,6 +48,8 @@ class Story:
             "key": one.key,
             "destKey": one.dest_key,
             "rule": one.rule,
+            "code": one.code,
+            "setting": one.setting or None,
             "action": one.action,
             **_side("source", told.source),
             **_side("destination", told.destination),

@@ -231,7 +231,7 @@ function Images({ rows }: { rows: ObjectRecord[] }) {
 }
 
 function OneKey({ task, value, onClose }: { task: Task; value: string; onClose: () => void }) {
-  const { t, phrase } = useText();
+  const { t, phrase, cause, rule, setting } = useText();
   const asked = useAsk<{ story: Story }>(STORY, { taskId: task.id, key: value }, { stale: 30_000 });
   const story = asked.data?.story;
   return (
@@ -251,7 +251,10 @@ function OneKey({ task, value, onClose }: { task: Task; value: string; onClose: 
             <dt>{t("story.action")}</dt>
             <dd>{phrase(story.action)}</dd>
             <dt>{t("story.rule")}</dt>
-            <dd>{phrase(story.rule)}</dd>
+            <dd>
+              {story.action === "unknown" && `${cause(story.code, "", "")[0]} `}
+              {rule(story.code, story.rule, setting(story.setting ?? "", story.setting ?? "", "")[0])}
+            </dd>
           </dl>
           <div className="grid2">
             <Side title={t("source")} facts={story.source} error={story.sourceError} />

@@ -30,16 +30,11 @@ export function Overview({ task }: { task: Task }) {
   );
 }
 
-/** A problem's detail; what the hub says around it in English is said by the title, or in the chosen language. */
-function inWords({ code, detail }: Problem, failed: string): string {
-  return code === "outside"
-    ? detail.replace("running in a terminal, ", "")
-    : detail.replace(/^[\d,]+ failed: /, failed);
-}
-
 function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
-  const { t, cause } = useText();
-  const [title, hint] = cause(problem.code, problem.title, problem.hint ?? "");
+  const { t, cause, notice } = useText();
+  const [label, hint] = cause(problem.code, problem.title, problem.hint ?? "");
+  const [title, text] = notice(problem, [label, hint]);
+  const said = problem.values.find((one) => one.name === "said");
   const tone = problem.level === "ERROR" ? "bad" : problem.level === "WARNING" ? "warn" : "info";
   return (
     <Alert
@@ -53,7 +48,7 @@ function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
         ) : undefined
       }
     >
-      {inWords(problem, t("overview.failedOf", { n: problem.count }))}
+      {said ? t("overview.failedOf", { n: problem.count }) + said.value : text}
       {hint && (
         <div className="muted">
           <Rich text={hint} />
@@ -64,7 +59,7 @@ function ProblemAlert({ task, problem }: { task: Task; problem: Problem }) {
 }
 
 function Newest({ task, run }: { task: Task; run: Run }) {
-  const { t, duration, money, exact } = useText();
+  const { t, duration, money, exact, unpriced } = useText();
   const ended = run.done + run.skipped + run.failed;
   const verify = run.kind === "VERIFY";
   return (
@@ -143,7 +138,9 @@ function Newest({ task, run }: { task: Task; run: Run }) {
             <Stat name={t("overview.cost")}>
               <span
                 title={
-                  run.cost?.notPriced.length ? t("cost.notPriced", { what: run.cost.notPriced.join(", ") }) : undefined
+                  run.cost?.notPriced.length
+                    ? t("cost.notPriced", { what: unpriced(run.cost.missing, run.cost.notPriced) })
+                    : undefined
                 }
               >
                 {money(run.cost?.usd)}
@@ -174,7 +171,7 @@ function Stat({ name, children }: { name: string; children: React.ReactNode }) {
 }
 
 function Details({ run }: { run: Run }) {
-  const { t, exact, money, moment } = useText();
+  const { t, exact, money, moment, unpriced } = useText();
   const cost = run.cost;
   return (
     <div className="grid2">
@@ -218,7 +215,7 @@ function Details({ run }: { run: Run }) {
               egress: money(cost.egressUsd),
               of: moment(cost.pricesOf),
             })}{" "}
-            {cost.notPriced.length > 0 && t("cost.notPriced", { what: cost.notPriced.join(", ") })}
+            {cost.notPriced.length > 0 && t("cost.notPriced", { what: unpriced(cost.missing, cost.notPriced) })}
           </p>
         )}
       </Card>

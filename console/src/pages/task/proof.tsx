@@ -6,7 +6,8 @@ import { useText } from "../../i18n";
 import { RunBadge, When } from "../../ui/numbers";
 import { Alert, Badge, Button, Card, Empty, Failed, Loading } from "../../ui/parts";
 
-const DIFFERENCES = ["missing", "extra", "differs", "unreadable", "unproven"];
+/** Comparisons that make the two sides differ: those of `dth.states.Comparison`, which a test compares with these. */
+const DIFFERENCES = ["missing", "extra", "size", "content", "metadata", "changed", "needs_restore", "failed"];
 const RUN = `query($id: ID!) { run(id: $id) { id kind state startedAt endedAt listed { source destination } found done skipped failed bytes
   proofs { name label count } exitCode reconciles } }`;
 
@@ -121,7 +122,7 @@ function Statement({ task, run }: { task: Task; run: Run }) {
           <dd className="row">
             {proven.map((one) => (
               <Badge key={one.name} tone="ok" dot={false}>
-                {one.label}: {exact(one.count)}
+                {phrase(`proof ${one.label}`)}: {exact(one.count)}
               </Badge>
             ))}
             {proven.length === 0 && "–"}
