@@ -216,6 +216,7 @@ def places(kind: TaskType, settings: Mapping[str, str]) -> tuple[dict[str, Any] 
                 "bucket": one.bucket,
                 "prefix": one.prefix,
                 "credential": credential,
+                "profile": None if one.credentials else one.profile or None,
                 "url": one.url(),
             }
         )
@@ -236,6 +237,7 @@ def _registry(settings: Mapping[str, str], side: str) -> dict[str, Any]:
         "bucket": named,
         "prefix": prefix,
         "credential": settings.get(f"{side}_credentials") or None,
+        "profile": None if settings.get(f"{side}_credentials") else settings.get(f"{side}_profile") or None,
         "url": f"{named}/{prefix}".rstrip("/"),
     }
 

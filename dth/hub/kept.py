@@ -82,6 +82,7 @@ def _location(one: Saved) -> dict[str, Any]:
         "bucket": bucket,
         "prefix": "",
         "credential": named.get("credentials") or (f"profile {profile}" if profile else None),
+        "profile": None if named.get("credentials") else profile,
         "url": f"s3://{bucket}",
     }
     check = one.check and {**one.check, "at": shapes.when(one.check["at"])}

@@ -135,14 +135,15 @@ def problems(row: TaskRow, latest: RunRow | None) -> list[dict[str, Any]]:
         text = f"running in a terminal, pid {row.pid}"
         found.append(_problem("INFO", "outside", "Running in a terminal", text, values={"pid": row.pid}))
     if row.state is TaskState.FAILED or (row.cause and row.state is TaskState.WAITING):
-        hint = cause_of(row.cause).hint if row.cause in ALL else None
-        found.append(_problem("ERROR", row.cause or "failed", words(row.cause or "failed"), row.detail, hint, "logs"))
+        known = cause_of(row.cause) if row.cause in ALL else None
+        title, hint = (known.label, known.hint) if known else (words(row.cause or "failed"), None)
+        found.append(_problem("ERROR", row.cause or "failed", title, row.detail, hint, "logs"))
     for code, cause in (latest.figures.causes if latest else {}).items():
         if cause.final:
             text = f"{cause.final:,} failed: {cause.text}"
             values = {"n": cause.final, "said": cause.text}
-            hint = cause_of(code).hint
-            found.append(_problem("ERROR", code, words(code), text, hint, "failures", cause.final, values))
+            known = cause_of(code)
+            found.append(_problem("ERROR", code, known.label, text, known.hint, "failures", cause.final, values))
     if latest and latest.ended_at and latest.figures.reconciles is False:
         found.append(
             _problem(

@@ -1,5 +1,5 @@
 /** Every question that the console asks. A test compares them with the hub's schema. */
-const PLACE = "provider endpoint region bucket prefix credential url";
+const PLACE = "provider endpoint region bucket prefix credential profile url";
 const COST = "cost { usd requestsUsd egressUsd estimate pricesOf notPriced missing { name value } }";
 const RUN_ROW = "id kind state startedAt endedAt found done skipped failed bytes reconciles exitCode";
 const RUN = `id kind state startedAt endedAt listed { source destination } found foundBytes done skipped failed bytes

@@ -22,6 +22,7 @@ export type Place = {
   bucket: string;
   prefix: string;
   credential: string | null;
+  profile: string | null;
   url: string;
 };
 export type Problem = {

@@ -54,9 +54,13 @@ export function Stores() {
                       <strong>{store.place.bucket}</strong>
                       <div className="small muted">{store.place.endpoint}</div>
                     </td>
-                    <td>{store.place.provider.replaceAll("_", " ")}</td>
+                    <td>{phrase(store.place.provider.replaceAll("_", " "))}</td>
                     <td>{store.place.region ?? "–"}</td>
-                    <td>{store.place.credential ?? t("stores.ambient")}</td>
+                    <td>
+                      {store.place.profile
+                        ? t("stores.profile", { name: store.place.profile })
+                        : (store.place.credential ?? t("stores.ambient"))}
+                    </td>
                     <td>
                       <LastCheck place={store.place} saved={saved} />
                     </td>

@@ -18,7 +18,17 @@ MAX_LINES = 1000
 READ_BYTES = 4 << 20  # a page is found within so much of the file, or its cursor says where to look on
 TAIL_BYTES = 256 << 10
 _RANK = {LogLevel.ERROR: 0, LogLevel.WARNING: 1, LogLevel.INFO: 2, LogLevel.DEBUG: 3}
-_DEBUG = {"Moved", "BytesMoved", "InFlight", "ListingProgress", "VerifyProgress", "SortProgress", "Planned"}
+_DEBUG = {
+    "Moved",
+    "BytesMoved",
+    "InFlight",
+    "ListingProgress",
+    "VerifyProgress",
+    "SortProgress",
+    "Planned",
+    "Requests",
+    "Vitals",
+}
 
 
 class FileLogs:
@@ -141,6 +151,13 @@ def _text(kind: str, event: Mapping[str, Any]) -> str:
         case "ObjectFailed":
             again = "failed" if event.get("final") else "failed, and will be tried again"
             return f"{json.dumps(event.get('key'))} {again}: {event.get('error')}"
+        case "WorkerStarted":
+            return f"worker started, pid {event.get('pid')}"
+        case "WorkerStopped":
+            return f"worker ended, exit code {event.get('exit_code')}"
+        case "RunOver" | "Summary" if "done" in event:
+            counts = ", ".join(f"{event.get(name)} {name}" for name in ("found", "done", "skipped", "failed"))
+            return f"{'the run is over' if kind == 'RunOver' else 'the command is over'}: {counts}, {event.get('bytes')} bytes"
         case _:
             rest = {name: value for name, value in event.items() if name not in {"event", "process", "at"}}
             return f"{kind} {json.dumps(rest, separators=(', ', ': '))}"[:4000]

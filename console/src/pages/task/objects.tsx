@@ -167,7 +167,9 @@ function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => v
               <td className="num">
                 <Size value={row.size} />
               </td>
-              <td>{row.verifiedBy ? <code>{row.verifiedBy}</code> : "–"}</td>
+              <td title={row.verifiedBy ? phrase(`proof ${row.verifiedBy.replaceAll("_", " ")}`) : undefined}>
+                {row.verifiedBy ? <code>{row.verifiedBy}</code> : "–"}
+              </td>
               {timed && (
                 <td>
                   <When at={row.at} seconds />

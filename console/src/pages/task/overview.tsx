@@ -78,7 +78,7 @@ function Newest({ task, run }: { task: Task; run: Run }) {
       actions={
         <span className="muted">
           <When at={run.startedAt} />
-          {run.endedAt && ` · ${duration((Date.parse(run.endedAt) - Date.parse(run.startedAt)) / 1000)}`}
+          {verify && run.endedAt && ` · ${duration(took(run.startedAt, run.endedAt))}`}
         </span>
       }
     >
@@ -126,14 +126,25 @@ function Newest({ task, run }: { task: Task; run: Run }) {
             <Stat name={t("overview.moved")}>
               <Size value={run.bytes} />
             </Stat>
-            <Stat name={t("overview.rate")}>
-              <Size value={run.bytesPerSecond} rate />
-            </Stat>
-            <Stat name={t("overview.left")}>{duration(run.etaSeconds)}</Stat>
-            <Stat name={t("overview.workers")}>{run.endedAt ? "–" : exact(task.workers.length)}</Stat>
-            <Stat name={t("overview.waiting")}>
-              <Count value={task.queue?.waiting} />
-            </Stat>
+            {run.endedAt ? (
+              <>
+                <Stat name={t("runs.took")}>{duration(took(run.startedAt, run.endedAt))}</Stat>
+                <Stat name={t("overview.meanRate")}>
+                  <Size value={run.bytes / Math.max(took(run.startedAt, run.endedAt), 1)} rate />
+                </Stat>
+              </>
+            ) : (
+              <>
+                <Stat name={t("overview.rate")}>
+                  <Size value={run.bytesPerSecond} rate />
+                </Stat>
+                <Stat name={t("overview.left")}>{duration(run.etaSeconds)}</Stat>
+                <Stat name={t("overview.workers")}>{exact(task.workers.length)}</Stat>
+                <Stat name={t("overview.waiting")}>
+                  <Count value={task.queue?.waiting} />
+                </Stat>
+              </>
+            )}
             {task.lagSeconds != null && <Stat name={t("overview.lag")}>{duration(task.lagSeconds)}</Stat>}
             <Stat name={t("overview.cost")}>
               <span
@@ -159,6 +170,11 @@ function Newest({ task, run }: { task: Task; run: Run }) {
       </div>
     </Card>
   );
+}
+
+/** Seconds between two moments. */
+function took(startedAt: string, endedAt: string): number {
+  return (Date.parse(endedAt) - Date.parse(startedAt)) / 1000;
 }
 
 function Stat({ name, children }: { name: string; children: React.ReactNode }) {
@@ -251,9 +267,7 @@ function Runs({ task }: { task: Task }) {
                 <td>
                   <RunBadge run={run} />
                 </td>
-                <td className="num">
-                  {run.endedAt ? duration((Date.parse(run.endedAt) - Date.parse(run.startedAt)) / 1000) : "–"}
-                </td>
+                <td className="num">{run.endedAt ? duration(took(run.startedAt, run.endedAt)) : "–"}</td>
                 <td className="num">
                   <Count value={run.done} />
                 </td>
