@@ -143,21 +143,29 @@ def _level(kind: str, event: Mapping[str, Any]) -> tuple[LogLevel, str]:
 
 def _text(kind: str, event: Mapping[str, Any]) -> str:
     """A sentence where the event has one, else its fields. Keys are shown as JSON shows them: nothing raw."""
+    if found := _sentence(kind, event):
+        return found
+    rest = {name: value for name, value in event.items() if name not in {"event", "process", "at"}}
+    return f"{kind} {json.dumps(rest, separators=(', ', ': '))}"[:4000]
+
+
+def _sentence(kind: str, event: Mapping[str, Any]) -> str:
+    found = ""
     match kind:
         case "Notice":
-            return str(event.get("text", ""))
+            found = str(event.get("text", ""))
         case "error":
-            return str(event.get("message", ""))
+            found = str(event.get("message", ""))
         case "ObjectFailed":
             again = "failed" if event.get("final") else "failed, and will be tried again"
-            return f"{json.dumps(event.get('key'))} {again}: {event.get('error')}"
+            found = f"{json.dumps(event.get('key'))} {again}: {event.get('error')}"
         case "WorkerStarted":
-            return f"worker started, pid {event.get('pid')}"
+            found = f"worker started, pid {event.get('pid')}"
         case "WorkerStopped":
-            return f"worker ended, exit code {event.get('exit_code')}"
+            found = f"worker ended, exit code {event.get('exit_code')}"
         case "RunOver" | "Summary" if "done" in event:
             counts = ", ".join(f"{event.get(name)} {name}" for name in ("found", "done", "skipped", "failed"))
-            return f"{'the run is over' if kind == 'RunOver' else 'the command is over'}: {counts}, {event.get('bytes')} bytes"
+            found = f"the {'run' if kind == 'RunOver' else 'command'} is over: {counts}, {event.get('bytes')} bytes"
         case _:
-            rest = {name: value for name, value in event.items() if name not in {"event", "process", "at"}}
-            return f"{kind} {json.dumps(rest, separators=(', ', ': '))}"[:4000]
+            pass
+    return found
