@@ -26,7 +26,7 @@ help:  ## This list
 	@touch $@
 
 .venv/dth.installed: $(SOURCES) .venv/demo.installed $(wildcard build/console.installed)
-	.venv/bin/python $(PIP) --no-deps --no-build-isolation --force-reinstall .
+	.venv/bin/python $(PIP) --no-compile --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result

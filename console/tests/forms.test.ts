@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Setting, SettingKind } from "../src/api/types";
 import { byField, given, readSize, writtenSize, wrongEmail, wrongValue } from "../src/forms/check";
+import { DEPLOYMENT, wrongDeployment } from "../src/forms/deployment";
 import { readSchedule, writeSchedule, wrongSchedule } from "../src/forms/schedule";
 import { ceiling, path } from "../src/ui/scale";
 
@@ -135,4 +136,15 @@ test("charts end at round numbers and break where nothing was measured", () => {
       (y) => y,
     ),
   ).toBe("M0.0 1.0M2.0 2.0L3.0 3.0");
+});
+
+test("what shapes a deployment is checked: capacities in order, ids as AWS writes them", () => {
+  const wrong = (values: Record<string, string>) =>
+    DEPLOYMENT.S3EC2.filter((name) => wrongDeployment(name, values)).join(" ");
+  expect(wrong({})).toBe("");
+  expect(wrong({ minCapacity: "1", desiredCapacity: "2", maxCapacity: "20" })).toBe("");
+  expect(wrong({ minCapacity: "3", desiredCapacity: "2" })).toBe("desiredCapacity");
+  expect(wrong({ maxCapacity: "many" })).toBe("maxCapacity");
+  expect(wrong({ ec2VpcId: "vpc-0123456789abcdef0", ec2Subnets: "subnet-01234567, subnet-89abcdef" })).toBe("");
+  expect(wrong({ ec2VpcId: "subnet-01234567", ec2Subnets: "subnet-01234567;x" })).toBe("ec2VpcId ec2Subnets");
 });

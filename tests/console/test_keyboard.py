@@ -83,13 +83,14 @@ FLOWS = [
             ("9 more settings", OPEN), ("Events", "CreateAndDelete"), ("Metadata", ON),
             ("When I start it", PRESS + "ArrowRight ArrowRight ArrowRight"), ("Cron expression", ALL), ("", "30 2 * * 1-5"),
             ("Alarm e-mail (optional)", "me@example.org"),
+            ("Capacity and network of a deployment", OPEN), ("Fewest workers", "1"), ("Most workers", "20"),
         ],
         "sync s3://photos/2026/ s3://backup/copies/ --src-type Amazon_S3 --src-region eu-west-1 --src-credentials src-keys"
         " --src-request-payer --dest-region eu-central-1 --dest-credentials dest-keys --dest-storage-class INTELLIGENT_TIERING"
         " --dest-acl bucket-owner-full-control --dest-sse AWS_KMS --dest-sse-kms-key-id 1234abcd --src-event CreateAndDelete"
         " --no-include-metadata",
         "30 2 * * 1-5 Europe/Berlin",
-        extras={"alarmEmail": "me@example.org"},
+        extras={"alarmEmail": "me@example.org", "minCapacity": "1", "maxCapacity": "20"},
     ),
     Flow(
         "Aliyun OSS, once",

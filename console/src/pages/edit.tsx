@@ -5,6 +5,8 @@ import { GET_PLAN, PLAN_TASK, RUN_TASK, SAVE_TASK, SECRETS } from "../api/questi
 import type { Panel, Plan, Setting, Task, TaskType } from "../api/types";
 import { useAsk, useChange, useHub, usePanels, useTask } from "../api/use";
 import { byField, given, type Values, wrongEmail, wrongValue } from "../forms/check";
+import { DEPLOYMENT, wrongDeployment } from "../forms/deployment";
+import { DeploymentFields } from "../forms/deployment-fields";
 import { Field, SettingField } from "../forms/field";
 import { readSchedule, type Schedule, writeSchedule, wrongSchedule } from "../forms/schedule";
 import { ScheduleField } from "../forms/schedule-field";
@@ -57,13 +59,21 @@ export function Edit() {
   return <Form key={`${from} ${type}`} panels={panels.data.settings} type={type} there={task ?? null} clone={!id} />;
 }
 
-type Draft = { name: string; description: string; email: string; schedule: Schedule; values: Values };
+type Draft = {
+  name: string;
+  description: string;
+  email: string;
+  schedule: Schedule;
+  values: Values;
+  deployment: Values;
+};
 
 function draftOf(there: Task | null, clone: boolean, copyOf: (name: string) => string): Draft {
   return {
     name: there ? (clone ? copyOf(taskName(there)) : (there.name ?? "")) : "",
     description: decodeURIComponent(there?.description ?? ""),
     email: there?.parameters.find((one) => one.ParameterKey === "alarmEmail")?.ParameterValue ?? "",
+    deployment: Object.fromEntries((there?.parameters ?? []).map((one) => [one.ParameterKey, one.ParameterValue])),
     schedule: readSchedule(there?.schedule ?? ""),
     values: Object.fromEntries((there?.settings ?? []).map((one) => [one.name, one.value])),
   };
@@ -99,13 +109,18 @@ function Form({ panels, type, there, clone }: { panels: Panel[]; type: TaskType;
     !email &&
     !wrongSchedule(draft.schedule) &&
     draft.description.length <= 250 &&
+    DEPLOYMENT[type].every((name) => !wrongDeployment(name, draft.deployment)) &&
     settings.every((one) => !wrongValue(one, draft.values));
   const input = () => ({
     type,
     name: draft.name.trim(),
     description: draft.description,
     schedule: writeSchedule(draft.schedule),
-    settings: [...given(settings, draft.values), { name: "alarmEmail", value: draft.email }],
+    settings: [
+      ...given(settings, draft.values),
+      { name: "alarmEmail", value: draft.email },
+      ...DEPLOYMENT[type].map((name) => ({ name, value: draft.deployment[name] ?? "" })),
+    ],
   });
   const set = (name: string, value: string) => {
     setRefused(null);
@@ -245,6 +260,14 @@ function Form({ panels, type, there, clone }: { panels: Panel[]; type: TaskType;
               </Field>
             </div>
           </Card>
+          <DeploymentFields
+            type={type}
+            values={draft.deployment}
+            tried={tried}
+            onChange={(name, value) =>
+              setDraft((old) => ({ ...old, deployment: { ...old.deployment, [name]: value } }))
+            }
+          />
         </div>
         <aside className="stack" aria-label={t("plan.title")}>
           <Card title={t("plan.title")}>

@@ -237,7 +237,9 @@ class LiveOutput(PlainOutput):
         super().error(code, message, exit_code)
 
 
-_TOLD = {"settings", "resuming", "stopping", "demo"}  # infos that everyone wants to read
+_TOLD = {  # infos that everyone wants to read
+    "settings", "resuming", "stopping", "demo", "hub_address", "hub_link", "hub_demo", "hub_password",
+}  # fmt: skip
 _HOME = "\x1b[H\x1b[J"  # to the first column of the first line, and clear the rest
 _SPINNER = Spinner("dots", text="looking at both sides")
 
