@@ -7,7 +7,6 @@ Reports, dead letters, the ledger and `--json` name errors by code; whoever show
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from dth.errors import (
@@ -22,9 +21,10 @@ from dth.errors import (
     Throttled,
     TimedOut,
 )
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cause:
     """One code in words. `label` names what happened, `hint` says what to do; `retriable`: the same may succeed later
     although nobody changed anything."""

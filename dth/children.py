@@ -16,12 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dth import errors
 from dth.errors import DthError, StartFailed
 from dth.events import Emit, Notice, WorkerFailed, WorkerStopped, from_json
+from dth.values import value
 from dth.zygote import LINE_BYTES, Zygote
 
 REPLACEMENTS = 20  # deaths in a row, each of a child that had lived for less than STEADY_SECONDS
@@ -35,7 +35,7 @@ HUNG_SECONDS = 15.0  # of silence at least: children say something each second, 
 WORDS = "worker_died"  # the code of the notice by which a child tells what it dies of
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChildTask:
     """What a child is told: its name among the children, the settings, whether runs of other settings are refused
     (`strict`), and whether it ends when the job's runs are over."""

@@ -23,11 +23,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dth.errors import DthError, LedgerError, QueueError
+from dth.values import value
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -49,7 +50,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Schema:
     """What a file must be. `application_id` marks it as ours, `version` is raised by every change of `statements`;
     `upgrades` holds, by version, what makes a file of that version one of the next."""
@@ -62,7 +63,7 @@ class Schema:
     upgrades: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Call:
     """One piece of work on the way to the thread. It may run twice, so it changes nothing but the database."""
 

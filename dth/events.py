@@ -9,16 +9,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from dth.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Event:
     """Base of all events."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunStarted(Event):
     """A finder began. `noun` is what it counts: object or image."""
 
@@ -28,7 +30,7 @@ class RunStarted(Event):
     noun: str = "object"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListingProgress(Event):
     """Objects listed so far on each side, changes found among them, and source objects that the selection leaves out."""
 
@@ -40,7 +42,7 @@ class ListingProgress(Event):
     not_selected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SortProgress(Event):
     """A listing that is not in byte order goes through the sort on disk."""
 
@@ -49,7 +51,7 @@ class SortProgress(Event):
     spilled_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunSealed(Event):
     """The finder ended; totals are exact. `reasons` counts changes by reason, `not_selected` source objects left out,
     `undecided` ones that were kept although nothing proves them equal."""
@@ -63,7 +65,7 @@ class RunSealed(Event):
     undecided: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Explained(Event):
     """What `--explain` says of one key: what would be done (`copy`, `keep`, `delete`, `skip` or `nothing`), and the rule
     that decides so. `code` is the rule's stable word; `setting` names the setting that left the key out ("": none did)."""
@@ -76,7 +78,7 @@ class Explained(Event):
     setting: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunAbandoned(Event):
     """A finder died or gave up; what it sent is still worked."""
 
@@ -84,7 +86,7 @@ class RunAbandoned(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerStarted(Event):
     """A worker process is receiving."""
 
@@ -92,7 +94,7 @@ class WorkerStarted(Event):
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerStopped(Event):
     """A worker process ended; `exit_code` is negative for a signal."""
 
@@ -101,7 +103,7 @@ class WorkerStopped(Event):
     exit_code: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerFailed(Event):
     """A worker process gave up for a reason of its own (not an object's); its parent raises it."""
 
@@ -110,7 +112,7 @@ class WorkerFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Moved(Event):
     """Entries that reached an outcome in one message, and bytes; `deleted` of those done were deletes. `gone` of those skipped
     were deleted at the source since they were listed; of `untrue` ones the listing told another size or ETag than the object."""
@@ -125,7 +127,7 @@ class Moved(Event):
     untrue: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BytesMoved(Event):
     """Bytes of parts of objects that are still under way; not counted in `Moved` yet."""
 
@@ -133,7 +135,7 @@ class BytesMoved(Event):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InFlight(Event):
     """What a worker process has in its hands, now and then."""
 
@@ -142,7 +144,7 @@ class InFlight(Event):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ObjectFailed(Event):
     """One object ended FAILED (`final`), or failed and will be tried again."""
 
@@ -154,7 +156,7 @@ class ObjectFailed(Event):
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Planned(Event):
     """A dry run's line: what would be done."""
 
@@ -165,7 +167,7 @@ class Planned(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Estimated(Event):
     """What the plan of a dry run would cost and take. `sizes` are classes of objects by size, each with `up_to` (bytes, 0 for
     the last one), `objects` and `bytes`; `requests` are by side and operation; `cost` holds the fields of `prices.Cost`, None
@@ -178,7 +180,7 @@ class Estimated(Event):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Requests(Event):
     """All HTTP requests of one process so far, by side and operation, said every few seconds and when it ends. `retries` are
     those that had to be made again, by side and cause (`causes.RETRIES`); `regions` says by side where AWS has the bucket, ""
@@ -192,7 +194,7 @@ class Requests(Event):
     storage_class: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Vitals(Event):
     """How a process does, said every few seconds: how many objects and parts its limiter lets be in flight, how often a
     store made it slow down so far, how old events were when they were done with (the fields of a `stats.Lag`; None where
@@ -205,7 +207,7 @@ class Vitals(Event):
     oldest_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Notice(Event):
     """Something worth a line: `level` is info or warning, `code` a stable word. `values` holds the numbers and names that the
     text mentions, for who says it in other words."""
@@ -216,14 +218,14 @@ class Notice(Event):
     values: Mapping[str, str | int] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Buried(Event):
     """A message was put into the dead letters as it came: it is garbage, or no run has signed it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunOver(Event):
     """A run's totals, as the ledger has them at the end of a command; `causes`, `skips`, `proofs` and `reasons` are those of
     `stats.Breakdown`."""
@@ -242,7 +244,7 @@ class RunOver(Event):
     reasons: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Difference(Event):
     """`dth verify` found one: `kind` is a `states.Comparison`. Of an extra object, `key` is what the source lacks."""
 
@@ -252,7 +254,7 @@ class Difference(Event):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VerifyProgress(Event):
     """Where a `dth verify` stands: objects listed on each side, keys compared, differences among them, bytes that were
     read at both sides."""
@@ -264,7 +266,7 @@ class VerifyProgress(Event):
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Probed(Event):
     """One answer of `dth probe`: `verdict` is a `probe.findings.Verdict`, `assumed` what dth takes for granted of this
     endpoint (None: nothing), `code` the error code where the answer was an error ("": it was none)."""
@@ -276,7 +278,7 @@ class Probed(Event):
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProbeOver(Event):
     """All was asked. `provider` is the profile that dth uses there; `left` names what could not be removed again."""
 

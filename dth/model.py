@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dth.errors import KeyRefused
@@ -10,7 +9,7 @@ from dth.states import Outcome, Reason, RestoreState, Side, VerifiedBy
 from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Location:
     """One side of a job: where, and the *names* of what opens it. Holds no secret, so it may be stored and shown.
 
@@ -124,7 +123,7 @@ class ObjectHead:
     restore: RestoreState = RestoreState.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Counts:
     """How many entries ended how. `bytes` counts the bytes of DONE objects."""
 
@@ -167,7 +166,7 @@ class ObjectRecord:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ImageRecord:
     """One line of the report of an image job: what became of one image. Bytes are of its blobs; `skipped_bytes` needed no
     upload. `referrer_of` is the digest that a signature or the like belongs to; `removed` says that the destination's tag was
@@ -192,7 +191,7 @@ class ImageRecord:
     removed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ImageEnd:
     """How an image that a worker was sent has ended: DONE where anything was written, SKIPPED where nothing had to be. `bytes`
     are those that moved; `records` its line of the report and one for each referrer."""
@@ -202,7 +201,7 @@ class ImageEnd:
     records: tuple[ImageRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyMapping:
     """How source keys become destination keys. Replacing one prefix by another keeps the order of keys, which is what
     lets two ordered listings be merge-joined.

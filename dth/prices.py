@@ -16,9 +16,9 @@ stores that are not AWS's, and AWS's partitions with prices of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from dth.partitions import partition_of
+from dth.values import value
 
 DATE = "2026-11-28"
 HOME = "us-east-1"
@@ -39,7 +39,7 @@ NEVER_PRICED = ("storage", "compute", "retrieval")
 GIGABYTE = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Region:
     """Prices of one region: a read and a write request (STANDARD; a listing costs as much as a write), in dollars for 1,000;
     a gigabyte to another region, and to the internet."""
@@ -85,7 +85,7 @@ _WRITES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Cost:
     """About what it costs, in US dollars. `requests_usd` is by side, for those sides whose prices are known; `egress_usd` is
     what leaves the source's region, None where that is not known. `regions` are those whose prices were taken, by side;

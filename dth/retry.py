@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from dth.errors import DthError, StoreError
+from dth.values import value
 
 T = TypeVar("T")
 
 _DOUBLINGS = 30
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RetryPolicy:
     """At most `attempts` tries in all; the wait before try n is random up to `min(cap, base * 2**(n-1))` seconds.
 

@@ -14,9 +14,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from dth.values import value
 
 KINDS = ("causes", "skips", "proofs", "reasons")
 """The parts of a `Breakdown`."""
@@ -25,7 +27,7 @@ _GROWTH = 1.02  # from one bucket of a sketch to the next: a quantile is wrong b
 _SHORTEST_SECONDS = 0.01
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Breakdown:
     """What stands behind a run's counters.
 
@@ -62,7 +64,7 @@ class Breakdown:
 NOTHING = Breakdown()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failure:
     """An object (or an image, by its name) that ended FAILED. `failed_at` is in seconds since the epoch."""
 
@@ -77,7 +79,7 @@ class Failure:
     failed_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failures:
     """A page of them, in the order in which they were written. `after` leads to the next page, "" at the end."""
 
@@ -95,7 +97,7 @@ class ProcessState(StrEnum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lag:
     """How long events had waited when they were done with, in seconds. `sketch` counts those of the last hour by bucket
     (see `bucket_of`); `last_at` is when the last one ended, in seconds since the epoch."""
@@ -140,7 +142,7 @@ BySide = Mapping[str, Mapping[str, int]]
 """Counts by `states.Side` and name."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProcessRow:
     """What one process is, and what it has done for one run; only that process writes it, over what it wrote before.
 

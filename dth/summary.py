@@ -7,7 +7,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 
 from dth.events import (
@@ -27,6 +26,7 @@ from dth.events import (
 )
 from dth.prices import Cost, cost_of
 from dth.states import Comparison, RunState
+from dth.values import value
 
 FAILURES_KEPT = 20  # named in the summary; all are in the report
 
@@ -42,7 +42,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunTotals:
     """One run as far as this command saw it. `found` is None until the run is sealed; `deleted` of those done were deletes, `gone` of
     those skipped had been deleted since they were listed, and of `untrue` ones the listing told another size or ETag than the
@@ -66,7 +66,7 @@ class RunTotals:
         return self.state == RunState.SEALED and self.found is not None and ended >= self.found
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FailedObject:
     """One object that ended FAILED."""
 
@@ -75,7 +75,7 @@ class FailedObject:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Summary:
     """The end of a command. Sums are over `runs`; `compared` counts source objects looked at, of which the selection
     left `not_selected` out; `requests` are HTTP requests by side and operation, `retries` those that had to be made again, by
@@ -168,7 +168,7 @@ class Summary:
         return json.dumps({"event": "Summary", **fields}, separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verified:
     """The end of a `dth verify`. `counts` is by `states.Comparison`, `verified_by` says what proved the equal ones;
     `bytes` were read at each side. Not `complete`: it was interrupted, and what was not compared is unknown."""

@@ -22,6 +22,7 @@ from dth.events import BytesMoved, Emit, Event, ListingProgress, Moved, Requests
 from dth.ledgers.base import Ledger
 from dth.states import Side
 from dth.stats import Lag, ProcessRow, ProcessState, bucket_of
+from dth.values import value
 
 BEAT_SECONDS = 5.0  # between two rows while something changes
 BEAT_MESSAGES = (
@@ -56,7 +57,7 @@ class Asked(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hands:
     """What a process has in its hands at the moment, how much its limiter lets it have, and how often a store made it slow
     down so far."""

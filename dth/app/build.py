@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ from dth.transfer.context import Job, OneStore
 from dth.transfer.options import CopyOptions, Verify
 from dth.transfer.tags import TagCarrier
 from dth.transport.pace import Pace
+from dth.values import value
 from dth.worker.events import FindRules
 from dth.worker.images import Images
 from dth.worker.run import WorkerSettings, work
@@ -75,7 +75,7 @@ def make_job(job: TransferJob, sides: Sides) -> Job:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Embedded:
     """A job's queue and ledger, and its folder on this machine; `lock` is -1 where no lock is held."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from dth.embedded import StateFolder
 from dth.ledgers import base as ledgers
@@ -12,12 +11,13 @@ from dth.ledgers.sqlite import SqliteLedger
 from dth.queues import base as queues
 from dth.queues.sqlite import SqliteQueue
 from dth.settings import JobBase, TransferJob
+from dth.values import value
 
 POLL_SECONDS = 0.1  # how long a worker waits before it asks an empty embedded queue again
 LONG_POLL_SECONDS = 20.0  # SQS's longest: an idle worker costs three requests a minute
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ports:
     """Both, open. `poll_seconds`: how long one receive waits."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dth import settings
 from dth.finder.select import Rules, Selection, selection
 from dth.model import Entry
 from dth.settings import TransferJob
+from dth.values import value
 
 
 def selection_of(job: TransferJob) -> Selection | None:
@@ -24,7 +23,7 @@ def selection_of(job: TransferJob) -> Selection | None:
     return selection(rules, settings.mapping(job).source_prefix)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Chosen:
     """A selection as workers ask it, by whole keys of the source. See `transfer.context.Choice`."""
 

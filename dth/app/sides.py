@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -17,13 +16,14 @@ from dth.settings import TransferJob
 from dth.states import Side
 from dth.stores.s3 import S3Store
 from dth.transport.pace import Pace
+from dth.values import value
 
 LISTING_CONNECTIONS = 16  # per side; listers are few
 MOVING_CONNECTIONS = 256  # per side and process: at 100 ms round trip, some thousand small objects a second
 ASKING_CONNECTIONS = 32  # besides, where a finder asks about single objects
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sides:
     """Both stores of a job, open."""
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dth.finder.ranges import KeyRange
 from dth.ledgers.base import Ledger
 from dth.states import RunState
+from dth.values import value
 
 OLDEST_SECONDS = 86_400.0
 """Since the first run of a chain of taken-over ones began. What changes behind a checkpoint is seen by the run after, so a
@@ -33,7 +34,7 @@ _CONTINUES = "continues/"
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Checkpoint:
     """What is left to list of a run, in order and without overlaps. `runs` led to it, the oldest first; the first of them
     began at `began_at`. `needs_restore` archived objects lie behind it: no message names them."""
@@ -96,7 +97,7 @@ def beginning(job_settings: str, run_id: str, now: float) -> Checkpoint:
     return Checkpoint(hashlib.sha256(job_settings.encode()).hexdigest(), now, (run_id,))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stored:
     """What the ledger holds: something at all, and what a run may go on from."""
 

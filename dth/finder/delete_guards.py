@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from dth.finder.plan import Extras, Tally
 from dth.finder.spool import Spool
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason
+from dth.values import value
 
 _BLOCK_ENTRIES = 1024  # of a range in memory
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeleteRules:
     """How much may be deleted. `most` is a number of objects or a share of those that the destination lists (`10%`), ""
     for any number; `from_empty` allows it although the source lists nothing; `moved`: objects are kept elsewhere, so their

@@ -15,15 +15,14 @@ A listing cannot tell an MD5 from an ETag made under KMS, so it is believed wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dth.etags import IMPOSSIBLE
 from dth.model import Entry, ObjectHead
 from dth.states import Comparison, VerifiedBy
 from dth.stores.base import Capabilities
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Judgement:
     """How a pair compares. `detail` is for people; `offset` is the first byte that differs, where the bytes were read."""
 
@@ -45,7 +44,7 @@ UNPROVEN = Judgement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Evidence:
     """What the ETags and checksums of this pair of stores can prove."""
 
@@ -120,11 +119,11 @@ def _by_checksum(ours: ObjectHead, theirs: ObjectHead) -> Judgement | None:
     if ours.checksum_type != "FULL_OBJECT" or theirs.checksum_type != "FULL_OBJECT":
         return None
     kept = dict(theirs.checksums)
-    for name, value in ours.checksums:
+    for name, checksum in ours.checksums:
         if name in kept:
-            if value == kept[name]:
+            if checksum == kept[name]:
                 return Judgement(Comparison.EQUAL, "", VerifiedBy.CRC)
-            return Judgement(Comparison.CONTENT, f"{name} {value} at the source, {kept[name]} at the destination")
+            return Judgement(Comparison.CONTENT, f"{name} {checksum} at the source, {kept[name]} at the destination")
     return None
 
 

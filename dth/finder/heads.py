@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dth.model import Change
 from dth.stores.base import Reader, Restorer
+from dth.values import value
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class Source(Reader, Restorer, Protocol):
     """A source that can be asked about its objects."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stores:
     """Both sides, to be asked about single objects."""
 

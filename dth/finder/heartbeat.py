@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dth.errors import LedgerError
 from dth.events import Emit, Notice
 from dth.finder.checkpoint import Checkpoint, beginning, forget, keep, note_continued, take_over
 from dth.finder.ranges import EVERYTHING, KeyRange
 from dth.ledgers.base import Ledger
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """How far the run had got at one moment; true of the queue, too, once it has taken message `number`."""
 

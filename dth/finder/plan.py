@@ -25,6 +25,7 @@ from dth.finder.listing import Feed, Listing
 from dth.finder.select import Selection
 from dth.model import Change, Entry, KeyMapping
 from dth.states import Reason, Side
+from dth.values import value
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Extras:
         """Nothing that was taken counts: the listings begin again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decisions:
     """What all ranges of a run share: how keys map, what decides, where decisions go, and what is left out of them."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dth.errors import DthError, NoSuchKey
 from dth.finder.compare import ARCHIVED_CLASSES
@@ -13,9 +12,10 @@ from dth.finder.plan import Tally
 from dth.model import Change
 from dth.states import Reason, RestoreState
 from dth.stores.base import Restorer
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RestoreRules:
     """How archived objects are restored: see `Restorer.restore`. `ask` False only looks."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from dth.errors import DeletesRefused, ListingFailed, RestoresFailed
@@ -10,9 +9,10 @@ from dth.events import Emit, Notice
 from dth.finder.plan import Tally
 from dth.finder.restore import Restores
 from dth.states import Reason
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """A finished listing: `found` entries of `found_bytes` were sent; `reasons` says why, and counts archived ones too,
     which were not sent (`needs_restore`). `compared` source objects and `dest_objects` were listed; `extra` of these the

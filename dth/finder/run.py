@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dth.columns import Uniform
 from dth.error_groups import first_error
@@ -38,6 +38,7 @@ from dth.model import Change, Counts, KeyMapping
 from dth.queues.base import Queue
 from dth.states import Reason, RunState
 from dth.stores.base import Lister
+from dth.values import value
 
 LISTERS_BY_ITSELF = 16
 """Listers a side where nobody said. A page of 1,000 keys costs some 2 ms of CPU, so at 100 ms a page these keep a third of
@@ -48,7 +49,7 @@ _FLUSH_SECONDS = 1.0  # a message that is not full waits no longer, so that work
 _ABANDON_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FinderSettings:
     """What a run of the finder needs to know. `finder` names this process; `job_settings` is the JSON text that goes with
     the run, without secrets. Sizes in bytes; `high_water` counts messages; `listers` list at once on each side (0: as many as

@@ -17,18 +17,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import translate
 
 from dth.model import Entry
+from dth.values import value
 
 STANDARD = "STANDARD"
 
 Match = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rules:
     """What was asked for. Empty and None mean: every object. Sizes in bytes, bounds included; times are at or after
     `modified_after` and before `modified_before`, so that windows that follow each other leave nothing out."""

@@ -6,11 +6,12 @@ Every field may be absent: then what the processes were started with holds.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from dth.errors import SettingsError
 from dth.flow.timetable import Timetable
+from dth.values import value
 
 ROW = "limits"
 """The name of the note that holds it."""
@@ -18,7 +19,7 @@ ROW = "limits"
 MOST_PROCESSES, MOST_IN_FLIGHT = 256, 1000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Limits:
     """`bandwidth` is for all machines together: a rate or a timetable (see `flow.timetable`) with its `time_zone`.
     `processes` are those of each machine; `worker_number` is the number of objects in flight in each process, 0: adaptive.
@@ -62,11 +63,11 @@ class Limits:
             raise SettingsError("the row is no JSON") from None
         if not isinstance(fields, dict):
             raise SettingsError("the row is no JSON object")
-        for name, value in fields.items():
+        for name, held in fields.items():
             if name not in _KINDS:
                 raise SettingsError(f"the row holds {name!r}, which this version does not know")
-            if type(value) not in _KINDS[name]:
-                raise SettingsError(f"the row holds a {name} that is a {type(value).__name__}")
+            if type(held) not in _KINDS[name]:
+                raise SettingsError(f"the row holds a {name} that is a {type(held).__name__}")
         return cls(**fields)
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from dth.values import value
 
 LEASE_SECONDS = 8.0
 FORGOTTEN_SECONDS = 120.0  # then whoever sees it removes the word of a machine that died
@@ -20,7 +21,7 @@ FORGOTTEN_SECONDS = 120.0  # then whoever sees it removes the word of a machine 
 _FIELDS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Word:
     """What a machine says: how many of its processes are at work, how many are not, and how often it has said so."""
 
@@ -43,7 +44,7 @@ class Word:
         return cls(*found) if whole and min(found) >= 0 else None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rates:
     """Bytes a second of one process: of those at work, and of those that are not."""
 

@@ -15,12 +15,12 @@ clocks needs no rule: what the clock shows counts, the repeated hour twice and t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dth.errors import SettingsError
 from dth.settings.units import parse_size
+from dth.values import value
 
 LEAST_RATE = 1024
 """Bytes a second. Below this requests only time out; to stop there is a pause."""
@@ -35,7 +35,7 @@ _FORM = "write a rate (20MB/s), off, or a timetable such as `08:00-18:00=50MB/s,
 _ENTRY = re.compile(r"(?:(?P<days>[a-z, -]+?)\s+)?(?P<start>\d{1,2}:\d\d)-(?P<stop>\d{1,2}:\d\d)\s*=\s*(?P<rate>[^,]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Window:
     """A rate on some days of the week (0 = Monday) from one minute of the day to another, which may be the next day's."""
 
@@ -52,7 +52,7 @@ class Window:
         return began_today or ((weekday - 1) % 7 in self.days and minute < self.stop)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timetable:
     """Rates in bytes a second (0: no limit) by the clock of a time zone."""
 

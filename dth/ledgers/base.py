@@ -7,15 +7,15 @@ that. Times are seconds since the epoch.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dth.model import Counts, Generation
 from dth.states import RunState
 from dth.stats import NOTHING, Breakdown, Failure, Failures, ProcessRow
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Run:
     """One run's row with its counters summed.
 
@@ -44,7 +44,7 @@ class Run:
         return self.state is RunState.SEALED and self.counts.ended >= (self.found or 0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutcomeRow:
     """What became of one message: written once, by the first who finishes.
 
@@ -59,7 +59,7 @@ class OutcomeRow:
     remainder: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sharing:
     """What makes an upload one that all workers move: `message` is the JSON of the `objects` message, of one entry, that
     the upload stands for, `message_id` its id. The entry's outcome is recorded under this id when the upload ends.
@@ -80,7 +80,7 @@ class Sharing:
     missing: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UploadRow:
     """An upload's intent and owner. Written before CreateMultipartUpload; one per job and destination key.
 
@@ -115,7 +115,7 @@ def claimable(present: UploadRow, wanted: UploadRow, now: float) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MovedPart:
     """What one part of a shared upload is known by: see `multipart.parts.SentPart`. `crc` is None where none was computed."""
 
@@ -126,7 +126,7 @@ class MovedPart:
     opaque_etag: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartsRow:
     """The store holds the parts from `first` on, as many as `parts` has: the work of one `parts` message."""
 

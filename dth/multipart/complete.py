@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Protocol
 
 from dth.errors import (
@@ -34,6 +34,7 @@ from dth.multipart.parts import SentPart
 from dth.retry import RetryPolicy
 from dth.states import VerifiedBy
 from dth.stores.base import UploadedPart, Writer, Written
+from dth.values import value
 
 COMPLETE_POLICY = RetryPolicy(attempts=4, base_seconds=0.5, cap_seconds=20)
 COMES_ABOUT_SECONDS = 300.0
@@ -45,7 +46,7 @@ _GATEWAYS = {502, 504}  # the word of somebody in front of the store
 SWEEP_SECONDS = 60.0  # how long a sweep holds a row
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Completing:
     """Written before Complete is asked for, so that whoever comes after a lost answer, or a death, can tell by looking
     whether this upload became the object: by the ETag that it must get, or, where that can't be known, because the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from dth.errors import BodyMismatch, DigestRefused, DthError, LeaseLost, Throttled, TimedOut, TransferError
@@ -14,6 +14,7 @@ from dth.model import ObjectHead
 from dth.multipart.checksum import Crc
 from dth.states import VerifiedBy
 from dth.stores.base import Capabilities, ObjectStore, PutOptions, Reader
+from dth.values import value
 
 
 class Budget(Protocol):
@@ -55,7 +56,7 @@ class Flow(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UploadContext:
     """Where an upload runs. `owner` is unique to this attempt, so that two deliveries of one message, be it in one
     process, never share an upload; `lease_until` says (epoch seconds) how long it may be held from now."""
@@ -81,7 +82,7 @@ class UploadContext:
         return replace(theirs, part_max=min(theirs.part_max, max(theirs.part_min, self.budget.total // 2)))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UploadTask:
     """One large object: which generation of it (`head`, from a HEAD pinned to it), where to, and with what.
 
@@ -111,7 +112,7 @@ class UploadTask:
         return tuple(name for name in (self.crc, self.answer, self.digest) if name)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Uploaded:
     """A completed upload: the destination's ETag, our checksum over all that was sent (None where some parts were kept
     from an earlier attempt, or none was asked for), and what is proven so far."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dth.errors import AccessDenied, NoSuchBucket, NotFound
 from dth.stores.base import ObjectStore, listed_alone
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seen:
     """An object at the destination. `last_modified` is the store's text, to be compared only with its like."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from dth.errors import BodyMismatch, ObjectChanged, PreconditionFailed
 from dth.events import BytesMoved
@@ -15,12 +14,13 @@ from dth.multipart.plan import PartPlan
 from dth.multipart.relay import STREAM_WINDOW, relayed
 from dth.retry import RetryPolicy, retrying
 from dth.stores.base import ObjectStream, PutOptions, UploadedPart, Written
+from dth.values import value
 
 PARTS_AT_ONCE = 32  # tasks per object, whatever its number of parts; the limiter says how many really move
 PART_POLICY = RetryPolicy(attempts=6, base_seconds=0.5, cap_seconds=20)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SentPart:
     """A part that the store holds. `crc` is ours over its bytes, None where it was kept from an earlier attempt;
     `answered`: the store's answer holds a checksum of ours. `digest` is what the source's composite checksum is made of,

@@ -7,11 +7,11 @@ number say which bytes a part has, whoever sends it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from dth.errors import TransferError
 from dth.model import ByteSpan
 from dth.stores.base import Capabilities
+from dth.values import value
 
 MIB = 1 << 20
 DEFAULT_PART = 16 * MIB  # small enough that a retry is cheap, large enough that requests cost nothing beside bytes
@@ -29,7 +29,7 @@ class PlanImpossible(TransferError):
     code = "part_plan"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartPlan:
     """`count` parts of `part_size` bytes, the last one shorter or equal. Parts are numbered from 1."""
 

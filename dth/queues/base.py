@@ -7,11 +7,12 @@ order. Bodies are ASCII text of at most `message_bytes`. A queue may hold messag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from dth.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Delivery:
     """One message under lease. `receipt` proves the lease and is new with every delivery; `deliveries` counts them,
     this one included; `leased_at` is `time.monotonic()` at receipt, from which the lease runs.
@@ -27,7 +28,7 @@ class Delivery:
     sent_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class QueueDepth:
     """Messages waiting, under lease, and in the dead letters. `exact` is False where the service only estimates;
     `oldest_seconds` is how long the oldest of those waiting has done so, None where there is none, or nobody can know."""
@@ -39,7 +40,7 @@ class QueueDepth:
     oldest_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadLetter:
     """A message that was given up, with the reason. `receipt` removes it."""
 

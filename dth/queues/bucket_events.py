@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
@@ -34,6 +34,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from dth.messages import MessageInvalid
+from dth.values import value
 
 _LATEST = 9e10  # seconds: no message's time is later
 _NESTED = 8  # envelopes within envelopes; no more than that are opened
@@ -47,7 +48,7 @@ class Happened(Enum):
     OTHER = auto()  # nothing that changes what a copy should be: tags, ACLs, transitions
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyEvent:
     """Something happened to a key. `bucket` is "" where the message doesn't say; `size` is -1 and `etag` "" where it
     doesn't either. `other_key` is what the key would be if its writer encodes keys the other way, "" where that is the same.
@@ -64,7 +65,7 @@ class KeyEvent:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heard:
     """What a body says: events, and records that are none, each as a body of its own with the reason."""
 

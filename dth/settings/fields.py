@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -17,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from dth.settings.units import format_size, parse_size
 from dth.settings.urls import parse_endpoint, parse_proxy
+from dth.values import value
 
 Scope = Literal["job", "process"]
 
@@ -73,7 +73,7 @@ _ALLOWED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Setting:
     """One setting as flags, help and documentation need it. `kind` is what a value looks like: `flag`, `size`, `list`, `choice`, `time`,
     `integer`, `number` or `text`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +22,7 @@ from dth.settings.image import ImageJob, image_problems
 from dth.settings.jobfile import MEANINGLESS, ORIGINAL, read_job_file
 from dth.settings.transfer import JobBase, TransferJob, default_state, settings_of
 from dth.settings.urls import redacted
+from dth.values import value
 
 _PREFIX = "DTH_"
 BUCKETS = ("src_bucket", "dest_bucket")
@@ -32,7 +32,7 @@ _MODELS: tuple[type[JobBase], ...] = (TransferJob, ImageJob)
 J = TypeVar("J", bound=JobBase)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Given:
     value: Any
     origin: str
@@ -96,15 +96,15 @@ def _load(
         job_file = Path(environ[_PREFIX + "JOB"])
     given = _from_file(job_file, known, notes) if job_file else {}
     given |= _from_environment(environ, known)
-    for name, value in flags.items():
-        if value is not None:
-            given[name] = _Given(value, (origins or {}).get(name) or known[name].flag)
+    for name, said in flags.items():
+        if said is not None:
+            given[name] = _Given(said, (origins or {}).get(name) or known[name].flag)
     return _validated(model, given, known, environ), {name: one.origin for name, one in given.items()}
 
 
 def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) -> dict[str, _Given]:
     given: dict[str, _Given] = {}
-    for variable, value in environ.items():
+    for variable, said in environ.items():
         if not variable.startswith(_PREFIX) or variable == _PREFIX + "JOB":
             continue
         name = variable.removeprefix(_PREFIX).lower()
@@ -112,8 +112,8 @@ def _from_environment(environ: Mapping[str, str], known: Mapping[str, Setting]) 
             if any(name in settings_of(model) for model in _MODELS):
                 continue  # one environment serves all commands
             raise SettingsError(f"the environment variable {variable} is no setting{_closest(name, known, upper=True)}")
-        if _meant(value, known[name]):
-            given[name] = _Given(value, variable)
+        if _meant(said, known[name]):
+            given[name] = _Given(said, variable)
     return given
 
 
@@ -121,9 +121,9 @@ def _from_file(path: Path, known: Mapping[str, Setting], notes: list[str]) -> di
     by_guide = {written: name for written, name in ORIGINAL.items() if name in known}
     by_guide |= {setting.guide: name for name, setting in known.items() if setting.guide}
     given: dict[str, _Given] = {}
-    for written, value in read_job_file(path).items():
+    for written, said in read_job_file(path).items():
         if written in MEANINGLESS:
-            if value != "":
+            if said != "":
                 notes.append(f"{written} in {path} means nothing here: {MEANINGLESS[written]}")
             continue
         name = by_guide.get(written, written)
@@ -131,14 +131,14 @@ def _from_file(path: Path, known: Mapping[str, Setting], notes: list[str]) -> di
             raise SettingsError(f"{written} in {path} is no setting{_closest(written, {**known, **by_guide})}")
         if name in given:
             raise SettingsError(f"{path} sets {name} twice: {given[name].origin}, and {written}")
-        if _meant(value, known[name]):
-            given[name] = _Given(value, f"{written} in {path}")
+        if _meant(said, known[name]):
+            given[name] = _Given(said, f"{written} in {path}")
     return given
 
 
-def _meant(value: object, setting: Setting) -> bool:
+def _meant(said: object, setting: Setting) -> bool:
     """False for an empty text where only something else makes sense: parameter files and compose files write such."""
-    return value != "" or setting.kind == "text" or "" in setting.choices
+    return said != "" or setting.kind == "text" or "" in setting.choices
 
 
 def _closest(name: str, names: Mapping[str, object], *, upper: bool = False) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -45,7 +44,7 @@ class Question:
     head: bool = False  # a HEAD's answer has no body, so no code
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refusal:
     """What the store said. `code`, `message`, `region` and `endpoint` (of a redirect, for people to read) are "" where it did
     not say."""

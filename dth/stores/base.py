@@ -14,7 +14,6 @@ hold for all of them:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from dth.errors import DthError
@@ -24,7 +23,7 @@ from dth.transport.base import Body
 from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KeyRules:
     """Keys that a destination refuses or folds into others. `max_segment_bytes` 0 means unlimited."""
 
@@ -66,7 +65,7 @@ class KeyRules:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Capabilities:
     """What a kind of store can do: the engine's view of a provider profile. Sizes in bytes.
 
@@ -137,7 +136,7 @@ class Written:
     opaque_etag: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UploadedPart:
     """One part that the store holds. `number` counts from 1."""
 
@@ -146,7 +145,7 @@ class UploadedPart:
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenUpload:
     """A multipart upload as ListMultipartUploads names it; `initiated` is the store's ISO 8601 text."""
 

@@ -12,7 +12,6 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from dth.causes import retry_cause
@@ -66,7 +65,7 @@ class Call:
             raise KeyRefused("an empty key names no object, but the bucket itself")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Door:
     """Where requests go and who signs them: one per region."""
 

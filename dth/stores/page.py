@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from dth.columns import Columns, is_rising, keys_of
 from dth.model import Entry
 from dth.stores.encode import decode_listed
 from dth.stores.xml import Element, XmlInvalid, parse, unquoted
+from dth.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListPage:
     """One page. `truncated` is None where the page does not say, or says it in a way that cannot be understood. `token` and
     `marker` are what the store says to go on with, "" where it says nothing. `folded` counts CommonPrefixes, which nobody

@@ -7,7 +7,6 @@ SeaweedFS 4.48 and ministack 1.5. Where nothing is known, the careful value stan
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from dth.errors import SettingsError
 from dth.partitions import SUFFIXES, partition_of
 from dth.stores.base import Capabilities, KeyRules
 from dth.transport.base import Origin
+from dth.values import value
 
 _MIB, _GIB, _TIB = 1 << 20, 1 << 30, 1 << 40
 AMAZON_S3, S3_COMPATIBLE = "Amazon_S3", "S3_Compatible"
@@ -28,7 +28,7 @@ class PartsFrom(StrEnum):
     ATTRIBUTES = "attributes"  # GetObjectAttributes: the size of each
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProviderProfile:
     """What a kind of store can do and how it wants to be asked. Sizes in bytes.
 

@@ -11,10 +11,12 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from operator import itemgetter
+
+from dth.values import value
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256(b"").hexdigest()
@@ -26,7 +28,7 @@ _SHAPES_KEPT = 512  # user metadata makes new shapes; past this many the cache s
 Header = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Credentials:
     """Who signs. `expires_at` is seconds since the epoch, None for keys that don't expire. `repr` shows no secret."""
 
@@ -36,7 +38,7 @@ class Credentials:
     expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Shape:
     """What all requests with the same header names share: which of them are signed, in which order. `names` are those of the
     signed request."""
@@ -63,7 +65,7 @@ class _KeyedHash:
         return outer.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Day:
     """What one key's requests of one day share."""
 

@@ -15,6 +15,7 @@ from dth.stores.base import Express, ObjectStore
 from dth.transfer.options import CopyOptions
 from dth.transfer.result import Copied
 from dth.transfer.tags import TagCarrier
+from dth.values import value
 
 NEVER_WORKED, WORKED_BEFORE = 1, 10
 """Refusals in a row after which a store is not asked any more to copy by itself: at once where it has copied nothing yet; where
@@ -77,7 +78,7 @@ class Choice(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Job:
     """Everything that moving an object of one job needs; made once per job by `app`, from the run's stored settings.
     `delete_to` is the destination's prefix to which objects are moved instead of being deleted, "" where they are deleted.
@@ -122,7 +123,7 @@ class Sharing(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CopyContext:
     """One delivery's surroundings. `process` names this worker process; `lease_until` says (epoch seconds) until when the
     message is held, extensions included; `redelivered`: somebody may have copied the object already. `sharing` is None where every object

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
 
 from dth.errors import BodyMismatch, ObjectChanged, PreconditionFailed
 from dth.model import ByteSpan, Generation, ObjectHead
@@ -15,6 +14,7 @@ from dth.retry import RetryPolicy, retrying
 from dth.states import VerifiedBy
 from dth.stores.base import Capabilities, ObjectStream, PutOptions, Reader, Written
 from dth.transfer.context import CopyContext
+from dth.values import value
 
 READ_POLICY = RetryPolicy(attempts=4, base_seconds=0.3, cap_seconds=10)
 READ_SPAN = 64 << 20  # a cut connection costs at most this much reading again
@@ -130,7 +130,7 @@ async def read_hashes(reader: Reader, key: str, generation: Generation, algorith
     return hashes.crc, hashes.md5.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Hashes:
     crc: Crc
     md5: hashlib._Hash

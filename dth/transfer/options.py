@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from dth.values import value
 
 
 class Verify(StrEnum):
@@ -14,7 +15,7 @@ class Verify(StrEnum):
     FULL = "full"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CopyOptions:
     """The job's settings that shape a copy. Empty text means: not sent. Sizes in bytes; `part_size` 0 lets the plan
     choose; objects above `giant_threshold` are shared among all workers."""

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from dth.errors import TransportError
+from dth.values import value
 
 Body = bytes | AsyncIterable[bytes | bytearray | memoryview]
 """A request's body: whole, or streamed once. A stream's buffers are only borrowed until the next one is asked for."""
@@ -57,7 +58,7 @@ class Lender(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Where connections go. `host` is a name or an address without brackets."""
 
@@ -66,7 +67,7 @@ class Origin:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timeouts:
     """Seconds. `first_byte` runs from the end of the request to the answer's head; `idle` bounds every silence in a
     body, sent or received."""

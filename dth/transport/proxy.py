@@ -6,7 +6,7 @@ import asyncio
 import socket
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,11 +14,12 @@ from dth.errors import ConnectFailed, ProtocolViolation, ProxyRefused, Transport
 from dth.text import printable
 from dth.transport.base import Origin
 from dth.transport.framing import HEAD_LIMIT, Malformed, parse_head
+from dth.values import value
 
 _UNAUTHORIZED: Final = (401, 407)  # tinyproxy 1.11 says 401 where the password is wrong
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proxy:
     """Where to connect instead, and what to say there. Its text never shows the password."""
 

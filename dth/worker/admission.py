@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dth.ledgers.base import Ledger
 from dth.messages import DeleteMessage, Message, ObjectsMessage, PartsMessage
 from dth.signing import is_signed, signed
 from dth.states import Reason, RunState
 from dth.transfer.context import Job
+from dth.values import value
 
 UNSIGNED_SECONDS = 14 * 86_400.0  # SQS's longest retention: an older run's messages are gone
 _RUNS_KEPT = 1000  # of which this process remembers keys
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Known:
     """What is known of a run."""
 

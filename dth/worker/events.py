@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
 from pydantic import ValidationError
@@ -29,6 +29,7 @@ from dth.transfer.delete import Copy, at_source, delete_object
 from dth.transfer.gone import GONE
 from dth.transfer.result import Copied
 from dth.transfer.single import skipped
+from dth.values import value
 
 _NOT_SELECTED = "not selected"
 _LOOKS = 5  # an object that changes faster than it can be copied has later events to come
@@ -38,7 +39,7 @@ Letter = tuple[str, str]
 """A dead letter: its body, and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventRules:
     """Which events a worker acts on. `run_id` is the job's standing run; `takes_key` are the patterns of its selection, whose
     other rules need the object."""
@@ -80,7 +81,7 @@ FindRules = Callable[[], Awaitable[EventRules | None]]
 """Which events this worker acts on; None where it knows of no job that has any."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meant:
     """What a foreign message means: entries, a row that counts events which ask for nothing, records that are to be buried, or
     why all of it is garbage."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from dth.errors import NoSuchImage, StoreError
@@ -26,6 +25,7 @@ from dth.model import ImageEnd, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
 from dth.usage import Asked
+from dth.values import value
 from dth.worker import outcomes
 from dth.worker.breakdown import failed_image, of_image
 from dth.worker.leases import Held
@@ -68,7 +68,7 @@ OpenImages = Callable[[str], Awaitable[Images]]
 """The images of a run id; raises as `OpenJob`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Turn:
     """One image after its turn; `end` where it was copied."""
 

@@ -21,6 +21,7 @@ from dth.stats import NOTHING, Breakdown, Failure
 from dth.text import printable
 from dth.transfer.context import CopyContext, Job
 from dth.usage import Hands, Usage
+from dth.values import value
 from dth.worker import outcomes
 from dth.worker.admission import Admission, forbidden
 from dth.worker.leases import Held, Leases
@@ -37,7 +38,7 @@ OpenJob = Callable[[str], Awaitable[Job]]
 """The job of a run id. Raises WrongJob where this process was started for another; LedgerError for an unknown run."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WorkerSettings:
     """Settings of one worker process. `worker_number` 0 adapts what is in flight, up to `max_in_flight`; bytes and
     seconds otherwise. `until_empty`: return when the job's runs are over; `stall_seconds`: how long an empty queue is

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from dth.cli.output.format import counted, short_bytes, short_count, shown_bytes, shown_seconds
 from dth.events import BytesMoved, Event, InFlight, Moved, VerifyProgress, WorkerStopped
 from dth.summary import Tally
+from dth.values import value
 
 WINDOW_SECONDS = 10.0  # rates are means over this time: calm enough to read, quick enough to show a stall
 MIN_WINDOW_SECONDS = 0.5
 LONGEST_LEFT = 100 * 86_400.0  # seconds; more is no forecast
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class View:
     """One moment. `found` and `found_bytes` grow while listing goes on, until `listed_all`. Rates are per second;
     `left_seconds` is None while nobody can know."""

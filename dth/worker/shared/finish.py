@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dth.errors import (
     Archived,
@@ -35,6 +35,7 @@ from dth.transfer.context import CopyContext
 from dth.transfer.large import pinned_head, proven, upload_context, upload_task
 from dth.transfer.result import Copied
 from dth.transfer.single import skipped
+from dth.values import value
 from dth.worker import outcomes
 from dth.worker.breakdown import breakdown_of, failures_of
 from dth.worker.outcomes import Ended
@@ -60,7 +61,7 @@ def ended_by(error: Exception, attempt: int, max_attempts: int) -> Ended:
     return Ended(None, attempt + 1, None, code, text)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Ending:
     """An upload in our hands, and the message that it stands for."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dth.ledgers.base import Ledger, UploadRow
 from dth.messages import ObjectsMessage, PartsMessage, decode, encode
@@ -13,11 +13,12 @@ from dth.states import Outcome
 from dth.transfer.context import CopyContext
 from dth.transfer.large import copy_large, pinned_head, upload_context, upload_task
 from dth.transfer.result import Copied
+from dth.values import value
 from dth.worker import outcomes
 from dth.worker.shared.messages import whole_message
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageSharing:
     """The uploads that one message's objects may have. `stands_for` is the message of one entry that such an upload will
     stand for; None where the objects have to travel alone. See `transfer.context.Sharing`."""
