@@ -6,9 +6,10 @@ Typer's own help draws boxes with rich, whose import is a quarter of the start, 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from importlib import import_module
+from inspect import isfunction
 from typing import Any
 
 from typer import Typer
@@ -86,15 +87,24 @@ class Group(TyperGroup):
         return list(self.summaries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """The command, imported; None where there is none of that name."""
-        if cmd_name not in self.summaries:
+        """The command, imported, with all its options; None where there is none of that name."""
+        if cmd_name not in self.commands and (command := self._made(cmd_name, None)):
+            self.commands[cmd_name] = command
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: Any) -> Any:
+        """The command that runs. It has those options that its words name, unless help or an error needs them all."""
+        command = self._made(args[0], args[1:]) if args and not ctx.resilient_parsing else None
+        return (args[0], command, args[1:]) if command else super().resolve_command(ctx, args)
+
+    def _made(self, name: str, words: Sequence[str] | None) -> Any:
+        if name not in self.summaries:
             return None
-        if cmd_name not in self.commands:
-            name = cmd_name.replace("-", "_")
-            alone = Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-            alone.command(cmd_name, cls=Command)(getattr(import_module(f"dth.cli.{name}"), name))
-            self.commands[cmd_name] = get_command(alone)
-        return self.commands[cmd_name]
+        module = name.replace("-", "_")
+        found = getattr(import_module(f"dth.cli.{module}"), module)
+        alone = Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        alone.command(name, cls=Command)(found if isfunction(found) else found.function(words))
+        return get_command(alone)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Options, then the commands with the first sentence of each."""

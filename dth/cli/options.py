@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -74,33 +74,70 @@ def with_settings(
     without: tuple[str, ...] = (),
     model: type[JobBase] = TransferJob,
     hidden: Mapping[str, str] = NOT_YET,
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+) -> Callable[[Callable[..., None]], Configured]:
     """Decorates a command: its `flags` argument receives the settings given as options, by name, as raw text.
 
     Settings that this version cannot honour are options too, so that they are refused by name, but stay out of the help.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        known = {
-            one.name: one
+    def decorate(command: Callable[..., None]) -> Configured:
+        known = [
+            one
             for one in sorted(settings_of(model).values(), key=lambda one: PANELS.index(one.panel))
             if one.name not in without and (only is None or one.name in only)
-        }
+        ]
+        return Configured(command, known, hidden)
+
+    return decorate
+
+
+class Configured:
+    """A command that takes settings as options."""
+
+    def __init__(self, command: Callable[..., None], settings: Sequence[Setting], hidden: Mapping[str, str]) -> None:
+        self._command = command
+        self._settings = settings
+        self._hidden = hidden
+        self._own = [
+            one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "flags"
+        ]
+
+    def function(self, words: Sequence[str] | None = None) -> Callable[..., None]:
+        """The command as a function with a parameter for each option. With `words`, what was typed behind its name, only for
+        the settings among them, which are all that can be given: a hundred options take a fifth of the start of a command.
+        """
+        typed = {word.partition("=")[0] for word in words or () if word.startswith("-")}
+        spelt = {one.name: {one.flag, _off(one)} for one in self._settings}
+        own = {spelling for one in self._own for spelling in _spellings(one)}
+        if words is None or not typed <= own.union(*spelt.values()):  # help, or something that an error will be about
+            return self._with(self._settings)
+        return self._with([one for one in self._settings if spelt[one.name] & typed])
+
+    def _with(self, settings: Sequence[Setting]) -> Callable[..., None]:
+        command = self._command
 
         def run(**given: Any) -> None:
-            flags = {name: _listed(given.pop(name)) for name in known}
+            flags = {one.name: _listed(given.pop(one.name)) for one in settings}
             command(**given, flags={name: value for name, value in flags.items() if value not in (None, [])})
 
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
-        options = [_parameter(one, hidden) for one in known.values()]
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own + options]
+        options = [_parameter(one, self._hidden) for one in settings]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in self._own + options]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         run.__doc__ = command.__doc__
         run.__name__ = command.__name__
         return run
 
-    return decorate
+
+def _spellings(own: inspect.Parameter) -> tuple[str, ...]:
+    """`-v`, `--verbose`, where the option says so: typer keeps the first as its default for now."""
+    (option,) = own.annotation.__metadata__
+    return tuple(one for one in (option.default, *(option.param_decls or ())) if isinstance(one, str))
+
+
+def _off(one: Setting) -> str:
+    """`--no-tags`; `--overwrite` of `--no-overwrite`."""
+    return "--" + one.flag.removeprefix("--no-") if one.name.startswith("no_") else f"--no-{one.flag[2:]}"
 
 
 def _listed(value: Any) -> Any:
@@ -111,8 +148,7 @@ def _listed(value: Any) -> Any:
 
 
 def _parameter(one: Setting, hidden: Mapping[str, str]) -> inspect.Parameter:
-    off = "--" + one.flag.removeprefix("--no-") if one.name.startswith("no_") else f"--no-{one.flag[2:]}"
-    flag = f"{one.flag}/{off}" if one.kind == "flag" else one.flag
+    flag = f"{one.flag}/{_off(one)}" if one.kind == "flag" else one.flag
     option = typer.Option(
         flag,
         help=one.text + _note(one),

@@ -66,8 +66,9 @@ def _tls_reason(exc: ssl.SSLError) -> str:
 async def _resolve(origin: Origin) -> list[Address]:
     """The host's addresses, families in turn, shuffled within each: the load spreads over all that a store publishes."""
     loop = asyncio.get_running_loop()
+    host = origin.host.encode("ascii") if origin.host.isascii() else origin.host  # text loads the tables of IDNA, always
     try:
-        found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, origin.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
         raise ConnectFailed(f"{origin.host} has no address: {reason}", sent=False) from exc

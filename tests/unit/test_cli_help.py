@@ -18,6 +18,7 @@ from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
+import dth
 from dth.cli import main
 from dth.cli.help import COLUMNS
 from dth.settings import NOT_YET, TransferJob, settings_of
@@ -108,11 +109,10 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "most", "without"),
     [
-        (["--version"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
         (["--help"], 190, ["asyncio", "pydantic", "dth.settings", "rich", "yaml", "ssl"]),
         (["sync", "--help"], 370, ["dth.app", "uvloop", "aioboto3", "botocore", "dth.finder", "rich", "yaml"]),
     ],
-    ids=["version", "help", "help of sync"],
+    ids=["help", "help of sync"],
 )
 def test_a_start_imports_no_more_than_it_needs(words: list[str], most: int, without: list[str]) -> None:
     """Most of a start's time is imports."""
@@ -122,6 +122,34 @@ def test_a_start_imports_no_more_than_it_needs(words: list[str], most: int, with
     assert "dth.cli.main" in imported
     assert not set(without) & set(imported)
     assert len(imported) <= most
+
+
+def test_the_version_needs_nothing() -> None:
+    """A script that asks for it waits for the interpreter alone."""
+    command = [sys.executable, "-X", "importtime", "-m", "dth", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"dth {dth.__version__}\n"
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "dth" in imported
+    assert not {"typer", "typing", "threading", "dth.cli"} & imported
+
+
+def test_a_command_makes_the_options_that_its_words_name() -> None:
+    group = get_command(main.app)
+    assert isinstance(group, TyperGroup)
+
+    def made(*words: str) -> set[str]:
+        _, command, left = group.resolve_command(Context(group), ["sync", *words])
+        assert command
+        assert left == list(words)
+        return {option for one in command.params for option in one.opts}
+
+    own = {"source", "dest", "--dry-run", "--job", "--json", "--verbose"}
+    few = made("s3://a", "s3://b", "--src-region=eu-west-1", "--clobber", "-v")
+    assert own | {"--src-region", "--no-clobber"} <= few
+    assert "--dest-region" not in few
+    for words in (["--help"], ["-h"], ["--src-regoin", "x"], ["--src-prefix", "-x"], ["-vh"]):
+        assert few < made(*words), words  # help and errors know all of them
 
 
 def test_a_job_on_this_machine_needs_no_aws_library() -> None:

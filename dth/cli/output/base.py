@@ -59,9 +59,13 @@ def choose(*, as_json: bool, verbose: bool, log: str = "text") -> Output:
         from dth.cli.output.json import JsonOutput  # noqa: PLC0415 - each output is paid for only where it is used
 
         return JsonOutput(sys.stdout)
-    from dth.cli.output.console import LiveOutput, PlainOutput  # noqa: PLC0415
+    if sys.stderr.isatty():
+        from dth.cli.output.live import LiveOutput  # noqa: PLC0415
 
-    return LiveOutput(verbose=verbose) if sys.stderr.isatty() else PlainOutput(verbose=verbose)
+        return LiveOutput(verbose=verbose)
+    from dth.cli.output.console import PlainOutput  # noqa: PLC0415
+
+    return PlainOutput(verbose=verbose)
 
 
 def _quiet(*, as_json: bool, verbose: bool) -> Output:

@@ -1,4 +1,4 @@
-"""The outputs for people: a live display on a terminal, a plain line every few seconds elsewhere.
+"""The output for people: a plain line every few seconds. On a terminal `dth.cli.output.live` moves.
 
 Progress, notices and failures go to standard error; what was asked for (the summary, a plan, a status) to standard output.
 """
@@ -9,13 +9,6 @@ import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
-
-from rich.console import Console, Group
-from rich.live import Live
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
-from rich.text import Text
 
 from dth.cli.output.format import shown_bytes, shown_key
 from dth.cli.output.probe import answer, probed
@@ -46,8 +39,6 @@ if TYPE_CHECKING:
     from dth.stats import Failure
 
 PLAIN_SECONDS = 5.0
-SPINNER_COLUMNS = 2
-BAR_COLUMNS = 60
 WIDE = 160  # columns where nobody's terminal says
 
 
@@ -63,7 +54,6 @@ class PlainOutput:
         self._planned = 0
         self._said = time.monotonic()
         self._last = ""
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
     def __enter__(self) -> PlainOutput:
         return self
@@ -126,7 +116,10 @@ class PlainOutput:
         """Whatever is in the line, a terminal obeys none of it; `lines`: line feeds in it are dth's own."""
         if self._silent:
             return
-        self._err.print(Text(printable(line, lines=lines), style))
+        self._print(printable(line, lines=lines), style)
+
+    def _print(self, line: str, style: str) -> None:  # noqa: ARG002 - a terminal has styles
+        sys.stderr.write(line + "\n")
 
     def tick(self) -> None:
         """A line of progress, unless nothing changed since the last one."""
@@ -176,72 +169,10 @@ class PlainOutput:
         sys.stderr.write(text)
 
 
-class LiveOutput(PlainOutput):
-    """The same, with a display that moves, on a terminal."""
-
-    def __init__(self, *, verbose: bool) -> None:
-        super().__init__(verbose=verbose)
-        self._live = Live(
-            get_renderable=self._picture,
-            console=self._err,
-            refresh_per_second=5,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> LiveOutput:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the display down."""
-        self._live.stop()
-
-    def tick(self) -> None:
-        """The display draws itself; only rates need a beat."""
-        self._meter.sample()
-
-    def _picture(self) -> Group | Spinner:
-        if self._meter.verifying:
-            return Spinner("dots", text=self._meter.line(self._err.width - SPINNER_COLUMNS))
-        view = self._meter.view()
-        if not view.found and not view.listed_source:
-            return _SPINNER
-        total = view.found_bytes or view.found
-        done = view.bytes if view.found_bytes else view.ended
-        columns = self._err.width
-        bar = ProgressBar(total=total, completed=done, width=min(columns, BAR_COLUMNS), pulse=not view.listed_all)
-        line = view.line_in(columns)
-        lined = Padding(bar, 0)  # a bar alone does not end its line
-        return Group(lined, Text(line, "red" if view.failed else "", no_wrap=True, overflow="ellipsis"))
-
-    def summary(self, summary: Summary | Verified) -> None:
-        """As lines, below where the display was."""
-        self._live.stop()
-        super().summary(summary)
-
-    def status(self, now: Status, *, again: bool = False) -> None:
-        """Below where the display was."""
-        self._live.stop()
-        super().status(now, again=again)
-
-    def failure(self, one: Failure) -> None:
-        """Below where the display was."""
-        self._live.stop()
-        super().failure(one)
-
-    def error(self, code: str, message: str, exit_code: int) -> None:
-        """Below where the display was."""
-        self._live.stop()
-        super().error(code, message, exit_code)
-
-
 _TOLD = {  # infos that everyone wants to read
     "settings", "resuming", "stopping", "demo", "hub_address", "hub_link", "hub_demo", "hub_password",
 }  # fmt: skip
 _HOME = "\x1b[H\x1b[J"  # to the first column of the first line, and clear the rest
-_SPINNER = Spinner("dots", text="looking at both sides")
 
 
 def _out(text: str, *, lines: bool = False) -> None:
