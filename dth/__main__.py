@@ -15,9 +15,7 @@ def run() -> None:
     if os.getpid() == 1:  # of a container: the kernel keeps signals from it unless it handles them
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda received, _: os._exit(128 + received))
-    os.environ.setdefault(
-        "PYDANTIC_DISABLE_PLUGINS", "__all__"
-    )  # dth has none, and looking for them reads every package
+    _without_plugins()
     if sys.argv[1:] == ["--version"]:  # all that a script wants to know of most programs
         _say_version()
     from dth.cli.gc_tuning import collect_less  # noqa: PLC0415
@@ -28,6 +26,27 @@ def run() -> None:
         command()
     except SystemExit as end:
         _leave(end)
+
+
+def _without_plugins() -> None:
+    """Keep pydantic from looking for plugins, which dth has none of: that reads every package that is installed. It would
+    still load the library that does so, a tenth of a command's start, so what it would ask is answered here."""
+    if os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__") != "__all__":
+        return
+    name = "pydantic.plugin._loader"
+
+    def real(wanted: str) -> object:
+        """Should pydantic ask for anything else one day."""
+        if wanted.startswith("__"):  # the import itself asks whether this is a package
+            raise AttributeError(wanted)
+        from importlib import import_module  # noqa: PLC0415
+
+        sys.modules.pop(name, None)
+        return getattr(import_module(name), wanted)
+
+    stand_in = type(sys)(name)
+    stand_in.__dict__.update(get_plugins=tuple, __getattr__=real)
+    sys.modules[name] = stand_in
 
 
 def _say_version() -> None:

@@ -69,7 +69,9 @@ class MessageInvalid(DthError):
 
 
 class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, defer_build=True
+    )  # what comes is checked by one for all of them
 
 
 class ObjectEntry(_Wire):

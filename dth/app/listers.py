@@ -10,17 +10,19 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from dth import settings
 from dth.app.sides import LISTING_CONNECTIONS, Sides, open_store
 from dth.errors import SettingsError
 from dth.events import Emit, Notice
-from dth.finder.from_list import KeyList, ListedSide
-from dth.finder.list_formats import Open, entries_of
 from dth.settings import TransferJob, parse_s3_url
 from dth.stores.base import Lister
 from dth.stores.s3 import S3Store
+
+if TYPE_CHECKING:
+    from dth.finder.from_list import KeyList
+    from dth.finder.list_formats import Open
 
 
 @contextlib.asynccontextmanager
@@ -30,6 +32,8 @@ async def listers(job: TransferJob, sides: Sides, directory: str, emit: Emit) ->
     if not job.from_file and not job.src_prefix_list:
         yield sides.source, sides.destination
         return
+    from dth.finder.from_list import KeyList, ListedSide  # noqa: PLC0415 - few jobs have a list
+
     mapping = settings.mapping(job)
     keys = KeyList(
         prefixes=bool(job.src_prefix_list),
@@ -66,6 +70,8 @@ async def _read(job: TransferJob, keys: KeyList, directory: str) -> None:
                 _local(Path(name)) if name != "-" else os.fdopen(os.dup(sys.stdin.fileno()), "rb")
             )
             open_data = _data_beside(Path(name))
+        from dth.finder.list_formats import entries_of  # noqa: PLC0415 - as above
+
         await keys.read(entries_of(name, file, open_data))
 
 

@@ -6,7 +6,6 @@ CloudFormation parameter files of the original are read as well.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +76,8 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
             except ValueError as exc:
                 raise SettingsError(f"{path} is no JSON: {exc}") from exc
         case ".toml":
+            import tomllib  # noqa: PLC0415 - for who has such a file
+
             try:
                 return tomllib.loads(text)
             except tomllib.TOMLDecodeError as exc:

@@ -63,7 +63,13 @@ def _number_as_text(value: object) -> object:
 class JobBase(BaseModel):
     """What every kind of job has."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=False,
+        hide_input_in_errors=True,
+        defer_build=True,  # a command checks the settings of one kind of job, help those of none
+    )
 
     job_id: str = setting(
         "", "Job id", "Name of the job; empty: a hash of both locations and the key mapping.",

@@ -6,7 +6,6 @@ import contextlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from dth.errors import (
     AccessDenied,
@@ -173,6 +172,8 @@ def _elsewhere(refusal: Refusal) -> str:
 
 def date_of(headers: Mapping[str, str]) -> float | None:
     """The store's clock as its `Date` header has it, in seconds since the epoch; None where it has none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - for answers about clocks and waiting alone
+
     try:
         then = parsedate_to_datetime(headers["date"])
         return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()

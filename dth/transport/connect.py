@@ -66,9 +66,8 @@ def _tls_reason(exc: ssl.SSLError) -> str:
 async def _resolve(origin: Origin) -> list[Address]:
     """The host's addresses, families in turn, shuffled within each: the load spreads over all that a store publishes."""
     loop = asyncio.get_running_loop()
-    host = origin.host.encode("ascii") if origin.host.isascii() else origin.host  # text loads the tables of IDNA, always
     try:
-        found = await loop.getaddrinfo(host, origin.port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(_as_bytes(origin.host), origin.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as exc:
         reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
         raise ConnectFailed(f"{origin.host} has no address: {reason}", sent=False) from exc
@@ -79,6 +78,11 @@ async def _resolve(origin: Origin) -> list[Address]:
         random.shuffle(addresses)
     in_turn = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
     return [address for address in in_turn if address is not None]
+
+
+def _as_bytes(host: str) -> str | bytes:
+    """The loop passes text through the tables of IDNA, which each process would load for it."""
+    return host.encode("ascii") if host.isascii() else host
 
 
 async def _open_socket(origin: Origin) -> socket.socket:
@@ -127,7 +131,7 @@ async def _connected(address: Address) -> socket.socket:
     try:
         sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        await asyncio.get_running_loop().sock_connect(sock, target)
+        await asyncio.get_running_loop().sock_connect(sock, (_as_bytes(target[0]), *target[1:]))
     except BaseException:
         sock.close()
         raise
