@@ -37,6 +37,14 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
         if past or not _goes_on(bucket, page, begin, token):
             return
         begin, token = _next(bucket, page, begin)
+        _keep_freed()
+
+
+def _keep_freed() -> None:
+    """Pages follow one another. Imported here: whoever lists one page, or none, has nothing from it."""
+    from dth.transport.memory import keep_freed  # noqa: PLC0415 - see above
+
+    keep_freed()
 
 
 def _between(entries: Sequence[Entry], after: str, until: str) -> Sequence[Entry]:

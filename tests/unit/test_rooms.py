@@ -14,6 +14,7 @@ MOST_LINES, LEAST_LINES = 400, 30
 SMALL_FOR_A_REASON = {
     "cli.completion": "one file a verb",
     "cli.output.probe": "the words of one verb, beside those of the others",
+    "transport.memory": "it imports ctypes, which only who lists many pages pays for",
 }
 
 
