@@ -12,6 +12,7 @@ from bench.bounds import BOUNDS, Verdict
 from bench.charts import Bar, Block, chart
 from bench.floors import FLOORS, floor_of
 from bench.interpreter import named
+from bench.profiles import profile_of
 from bench.results import ROOT, Report, Result, Row, load, newest
 from bench.table import in_words, proof_in_words
 
@@ -162,6 +163,8 @@ def _result(result: Result) -> str:
     ]
     if line := _floor(result):
         lines += ["", line]
+    if profile := profile_of(result.name):
+        lines += ["", f"What is left ({profile.how}): {profile.said}"]
     hashes = dict.fromkeys(row.hashes for row in result.rows)
     lines += ["", *(f"- ({letter}) {text}" for letter, text in zip("abcdefgh", hashes, strict=False))]
     lines += [f"- dth's report ({row.setting}): {proof_in_words(row)}" for row in result.rows if row.proof]

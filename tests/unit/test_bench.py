@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import bounds, build, catalogue, floors, report, small, startup
+from bench import bounds, build, catalogue, floors, profiles, report, small, startup
 from bench.all import refusal
 from bench.bounds import Bound, Verdict
 from bench.catalogue import Entry
@@ -119,6 +119,7 @@ def test_every_bound_and_floor_is_of_a_workload_and_every_workload_has_its_place
     names = {entry.name for entry in catalogue.CATALOGUE} - {"images"} | {"images-cold", "images-warm"}
     assert {bound.workload for bound in bounds.BOUNDS} <= names
     assert {name for floor in floors.FLOORS for name in floor.workloads} <= names
+    assert {name for profile in profiles.PROFILES for name in profile.workloads} <= names
     shown = [name for family in report.FAMILIES for name in family.workloads]
     assert sorted(shown) == sorted(names)
     assert all(entry.bound for entry in catalogue.CATALOGUE if entry.name in {one.workload for one in bounds.BOUNDS})
