@@ -10,7 +10,15 @@ from dth import __version__
 
 
 def run() -> None:
-    """Run `dth`."""
+    """Run `dth`, and end the process without taking it apart: nothing after this is done."""
+    try:
+        start()
+    except SystemExit as end:
+        _leave(end)
+
+
+def start() -> None:
+    """Run `dth` for a caller that has something to do afterwards. Raises SystemExit at its end."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the event loop takes it over
     if os.getpid() == 1:  # of a container: the kernel keeps signals from it unless it handles them
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -22,10 +30,7 @@ def run() -> None:
     from dth.cli.main import run as command  # noqa: PLC0415 - a quarter of a second of imports, with what these import
 
     collect_less()
-    try:
-        command()
-    except SystemExit as end:
-        _leave(end)
+    command()
 
 
 def _without_plugins() -> None:

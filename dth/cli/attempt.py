@@ -22,11 +22,11 @@ def main() -> None:
     if not claim(folder, f"{own} {birth(own)}\n"):
         sys.exit(TAKEN_BACK)
     sys.argv = ["dth", *arguments]
-    from dth.__main__ import run  # noqa: PLC0415 - after the claim
+    from dth.__main__ import start  # noqa: PLC0415 - after the claim; `run` would end the process before it says how
 
     code: object = 1
     try:
-        run()
+        start()
     except SystemExit as ended:
         code = ended.code
         raise
