@@ -23,7 +23,8 @@ def value(cls: type[T]) -> type[T]:
     made = dataclass(slots=True, repr=False, eq=False)(cls)
     all_fields = fields(made)  # type: ignore[arg-type] # made a dataclass just now
     methods = {"__repr__": _repr(tuple(one.name for one in all_fields if one.repr))}
-    equal, hashed = _equality(tuple(one.name for one in all_fields if one.compare))
+    equal = _equal(tuple(one.name for one in all_fields if one.compare))
+    hashed = _hash(tuple(one.name for one in all_fields if (one.compare if one.hash is None else one.hash)))
     methods |= {"__eq__": equal, "__hash__": hashed}
     for name, method in methods.items():
         if name not in vars(cls) or (name == "__hash__" and vars(cls)[name] is None):  # None: it defines `__eq__` alone
@@ -31,16 +32,26 @@ def value(cls: type[T]) -> type[T]:
     return made
 
 
-def _equality(names: tuple[str, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    values: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
+def _values(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    return attrgetter(*names) if names else lambda _: ()
+
+
+def _equal(names: tuple[str, ...]) -> Callable[..., Any]:
+    values = _values(names)
 
     def equal(self: Any, other: object) -> bool:
         return bool(values(self) == values(other)) if other.__class__ is self.__class__ else NotImplemented
 
+    return equal
+
+
+def _hash(names: tuple[str, ...]) -> Callable[..., Any]:
+    values = _values(names)
+
     def hashed(self: Any) -> int:
         return hash(values(self))
 
-    return equal, hashed
+    return hashed
 
 
 def _repr(names: tuple[str, ...]) -> Callable[..., Any]:
