@@ -170,12 +170,13 @@ class Generator:
         query, method = request.query, request.method
         if not request.key:
             return ("list", self._list(request)) if method == "GET" else ("bucket", Answer())
+        if method == "GET" and "uploadId" in query:
+            return "parts", self._parts(query["uploadId"])
         if method in {"GET", "HEAD"}:
             return method.lower(), self._get(request)
-        if method == "POST" and "uploads" in query:
-            return "create", self._create(request)
         if method == "POST":
-            return "complete", self._complete(request)
+            created = "uploads" in query
+            return ("create", self._create(request)) if created else ("complete", self._complete(request))
         if method == "DELETE":
             return "abort" if self._uploads.pop(query.get("uploadId", ""), None) else "delete", Answer(204)
         return ("part", self._part(request)) if "uploadId" in query else ("put", self._put(request))
@@ -253,6 +254,17 @@ class Generator:
             return error(404, "NoSuchUpload")
         upload.parts[int(request.query["partNumber"])] = body
         return Answer(headers={"ETag": f'"{body.md5}"'})
+
+    def _parts(self, upload_id: str) -> Answer:
+        upload = self._uploads.get(upload_id)
+        if upload is None:
+            return error(404, "NoSuchUpload")
+        assert len(upload.parts) <= 1000, "the generator lists one page; a lister has more"
+        entries = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{part.md5}&quot;</ETag><Size>{part.size}</Size></Part>"
+            for number, part in sorted(upload.parts.items())
+        )
+        return xml(f"<ListPartsResult><IsTruncated>false</IsTruncated>{entries}</ListPartsResult>")
 
     def _complete(self, request: Request) -> Answer:
         asked = request.body()
