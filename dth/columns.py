@@ -7,6 +7,7 @@ where somebody asks for one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from operator import lt
@@ -76,6 +77,14 @@ def keys_of(page: Sequence[Entry]) -> list[str]:
 def is_rising(page: Sequence[Entry], keys: list[str]) -> bool:
     """Whether each key is after the one before it; `keys` are the page's."""
     return page.rising if isinstance(page, Columns) else all(map(lt, keys, islice(keys, 1, None)))
+
+
+def between(page: Sequence[Entry], after: str, until: str) -> Sequence[Entry]:
+    """The page's entries after `after` up to `until` ("": the end)."""
+    if isinstance(page, Columns) and page.rising:
+        keys = page.keys
+        return page[bisect_right(keys, after) : bisect_right(keys, until) if until else len(keys)]
+    return [entry for entry in page if entry.key > after and not (until and entry.key > until)]
 
 
 class Uniform(Sequence[Change]):

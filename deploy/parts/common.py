@@ -10,6 +10,9 @@ from aws_cdk import ICfnRuleConditionExpression as Expression
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+LOG_GROUPS = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/dth/${AWS::StackName}/"
+"""For `Fn.sub`: how the ARNs of the stack's log groups begin."""
+
 Statement = dict[str, Any]
 Parameters = Mapping[str, CfnParameter]
 
@@ -55,6 +58,11 @@ def choose_list(condition: CfnCondition, yes: Any, no: Any) -> list[str]:
 def allow(sid: str, actions: Iterable[str], *resources: Any, **more: Any) -> Statement:
     """A statement of a policy."""
     return {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": list(resources), **more}
+
+
+def writes_logs(groups: str) -> Statement:
+    """Writing to these log groups (an ARN, which may be a pattern)."""
+    return allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], groups)
 
 
 def document(*statements: Statement) -> dict[str, Any]:

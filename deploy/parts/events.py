@@ -9,7 +9,7 @@ from aws_cdk import aws_lambda as functions
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from deploy.parts.common import Parameters, Statement, allow, choose_list, ref, role, when
+from deploy.parts.common import Parameters, Statement, allow, choose_list, ref, role, when, writes_logs
 from deploy.parts.queue import Queue
 from deploy.parts.tasks import RETENTION_DAYS
 
@@ -57,7 +57,7 @@ class Events(Construct):
                 ["s3:GetBucketNotification", "s3:PutBucketNotification"],
                 Fn.sub("arn:${AWS::Partition}:s3:::${srcBucket}"),
             ),
-            allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], group.attr_arn),
+            writes_logs(group.attr_arn),
             source=False,
         )
         function = functions.CfnFunction(

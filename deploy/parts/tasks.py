@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from deploy.parts.common import Parameters, Statement, allow, choose, ref, role, task_settings
+from deploy.parts.common import LOG_GROUPS, Parameters, Statement, allow, choose, ref, role, task_settings, writes_logs
 from dth import __version__
 
 TASKS = ("ecs-tasks.amazonaws.com",)
@@ -29,14 +29,13 @@ class Containers(Construct):
         there = f"${{AWS::AccountId}}.dkr.ecr.${{AWS::Region}}.${{AWS::URLSuffix}}/dth:{__version__}"
         self.image = choose(own, Fn.sub(there), ref("image"))
         pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        groups = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/dth/${AWS::StackName}/*"
         self.execution = role(
             self,
             "Execution",
             TASKS,
             allow("Login", ["ecr:GetAuthorizationToken"], "*"),
             allow("Image", pull, Fn.sub("arn:${AWS::Partition}:ecr:*:*:repository/*")),
-            allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], Fn.sub(groups)),
+            writes_logs(Fn.sub(f"{LOG_GROUPS}*")),
         )
 
     def task(

@@ -15,7 +15,7 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from deploy.parts.common import Parameters, allow, attach, choose, number, ref, when
+from deploy.parts.common import LOG_GROUPS, Parameters, allow, attach, choose, number, ref, when, writes_logs
 from deploy.parts.network import Network
 from deploy.parts.queue import Queue
 from deploy.parts.tasks import Containers, placement
@@ -69,10 +69,8 @@ class Workers(Construct):
     def _instances(self, own: iam.CfnRole, settings: Mapping[str, Any]) -> None:
         profile = iam.CfnInstanceProfile(self, "Profile", roles=[own.ref])
         only = {"Condition": {"StringEquals": {"cloudwatch:namespace": NAMESPACE}}}
-        group = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:/dth/${AWS::StackName}/worker*"
-        tell = allow("Logs", ["logs:CreateLogStream", "logs:PutLogEvents"], Fn.sub(group))
         vitals = allow("Vitals", ["cloudwatch:PutMetricData"], "*", **only)
-        attach(self, "Vitals", [own], [vitals, tell], self._on_ec2)
+        attach(self, "Vitals", [own], [vitals, writes_logs(Fn.sub(f"{LOG_GROUPS}worker*"))], self._on_ec2)
         template = ec2.CfnLaunchTemplate(
             self,
             "Template",

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from dth.columns import is_rising, keys_of
+from dth.columns import between, is_rising, keys_of
 from dth.errors import DthError, ListingBroken
 from dth.events import Emit, Notice, SortProgress
 from dth.finder.ranges import EVERYTHING as EVERYTHING  # noqa: PLC0414 - for readers of one whole side
@@ -141,7 +141,7 @@ class Listing:
                 async for page in pages:
                     self._belong(keys_of(page))
                     if after or until:
-                        page = [entry for entry in page if entry.key > after and (not until or entry.key <= until)]  # noqa: PLW2901
+                        page = between(page, after, until)  # noqa: PLW2901
                     await entries.add(page)
             await entries.finish()
         except BaseException:

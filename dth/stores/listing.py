@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 
-from dth.columns import Columns
+from dth.columns import between
 from dth.errors import AnswerInvalid, ListingBroken
 from dth.model import Entry
 from dth.stores.bucket import Bucket, Call
@@ -31,7 +30,7 @@ async def list_pages(bucket: Bucket, prefix: str, *, after: str, until: str) -> 
         entries = page.entries
         past = bool(entries and until and bucket.profile.ordered and entries[-1].key > until)
         if entries and (page.least <= after or (until and page.greatest > until)):  # a range's first or last page
-            entries = _between(entries, after, until)
+            entries = between(entries, after, until)
         if entries:
             yield entries
         if past or not _goes_on(bucket, page, begin, token):
@@ -45,14 +44,6 @@ def _keep_freed() -> None:
     from dth.transport.memory import keep_freed  # noqa: PLC0415 - see above
 
     keep_freed()
-
-
-def _between(entries: Sequence[Entry], after: str, until: str) -> Sequence[Entry]:
-    """Those after `after` up to `until` ("": the end)."""
-    if isinstance(entries, Columns) and entries.rising:
-        keys = entries.keys
-        return entries[bisect_right(keys, after) : bisect_right(keys, until) if until else len(keys)]
-    return [entry for entry in entries if entry.key > after and not (until and entry.key > until)]
 
 
 async def probe(bucket: Bucket, prefix: str) -> None:

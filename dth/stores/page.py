@@ -153,7 +153,7 @@ def _read_by(pattern: re.Pattern[str], text: str, *, bare: bool) -> ListPage | N
     column = {name: pieces[group::stride] for name, group in pattern.groupindex.items()}
     absent = [""] * count
     etags = column.get("ETag", absent)
-    if bare and any(mark in joined for joined in ["".join(etags)] for mark in _MARKS):
+    if bare and _marked("".join(etags)):
         return None
     entries = Columns(
         _decoded(_texts(column["Key"]), encoded=_is_encoded(root)),
@@ -163,6 +163,10 @@ def _read_by(pattern: re.Pattern[str], text: str, *, bare: bool) -> ListPage | N
         _texts(column.get("StorageClass", absent)),
     )
     return _page(root, entries)
+
+
+def _marked(text: str) -> bool:
+    return any(mark in text for mark in _MARKS)
 
 
 def _decoded(keys: list[str], *, encoded: bool) -> list[str]:

@@ -24,6 +24,7 @@ from dth.messages import ImageMessage
 from dth.model import ImageEnd, ImageRecord
 from dth.retry import RetryPolicy
 from dth.states import Outcome
+from dth.transfer.gone import GONE
 from dth.usage import Asked
 from dth.values import value
 from dth.worker import outcomes
@@ -106,11 +107,12 @@ class ImageWorker:
             return await process.queue.release([held.delivery])
         if turn and turn.end:
             await process.report.write_images(turn.end.records)
+        breakdown = of_image(ended.outcome if ended else None, ended.error_code if ended else "", message.reason.value)
         row = await process.record(
             outcomes.image_row(message, ended, turn.end.bytes if turn and turn.end else 0),
-            of_image(ended.outcome if ended else None, ended.error_code if ended else "", message.reason.value),
+            breakdown,
             failed_image(turn.end.records[0], message) if turn and turn.end else (),
-            gone=int(ended is not None and ended.outcome is Outcome.SKIPPED and bool(ended.error_code)),
+            gone=breakdown.skips.get(GONE, 0),
         )
         reason = f"{ended.error_code}: {ended.error}" if ended and ended.error else ""
         return await self._finish(held, message, row, reason)
