@@ -12,24 +12,25 @@ from dth.settings import settings_of
 from dth.settings.fields import Setting
 
 JOB_FILE = "job.toml"
+LINE = 72  # characters that a command may have in one line
 
 
 def command(kind: TaskType, settings: Mapping[str, str]) -> str:
     """What does the same in a terminal, wherever the credentials that it names are known. What flags cannot say stands in the
-    job file."""
+    job file. A long one has a line for each flag, as a shell reads it."""
     left = dict(settings)
     if kind is TaskType.ECR:
-        words = ["dth", "ecr-sync"]
+        verb = "dth ecr-sync"
     else:
         prefixes = [left.get(f"{side}_prefix", "") for side in ("src", "dest")]
         stays = left.pop("strip_src_prefix", "false").lower() != "true" and prefixes[0]
         if stays or any(prefix and not prefix.endswith("/") for prefix in prefixes):  # URLs mean what lies below them
             return f"dth sync --job {JOB_FILE}"
-        words = ["dth", "sync", *(_url(left, side) for side in ("src", "dest"))]
+        verb = shlex.join(["dth", "sync", *(_url(left, side) for side in ("src", "dest"))])
     known = settings_of(forms.model_of(kind))
-    for name, value in sorted(left.items()):
-        words += _flag(known[name], value)
-    return shlex.join(words)
+    parts = [verb, *(shlex.join(_flag(known[name], value)) for name, value in sorted(left.items()))]
+    line = " ".join(parts)
+    return line if len(line) <= LINE else " \\\n  ".join(parts)
 
 
 def _url(left: dict[str, str], side: str) -> str:

@@ -223,7 +223,7 @@ def test_a_task_is_made_by_keyboard_as_the_command_line_would_make_it(
     ways = {
         "as somebody types it": shlex.split(flow.command),
         "by its job file": [verb, "--job", "job.toml"],
-        "by its command": shlex.split(spelt["command"])[1:],
+        "by its command": shlex.split(spelt["command"].replace("\\\n", ""))[1:],
     }
     for way, argv in ways.items():
         with pytest.MonkeyPatch.context() as patch:

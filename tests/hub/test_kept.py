@@ -85,7 +85,7 @@ def test_a_task_can_be_taken_to_a_terminal_and_to_a_job_file(hub: HubProcess, tm
     assert json.loads(spelt["template"]) == spelt["parameters"]
     assert {"ParameterKey": "srcBucket", "ParameterValue": "photos"} in spelt["parameters"]
     (tmp_path / "job.toml").write_text(spelt["jobFile"])
-    words = shlex.split(spelt["command"])
+    words = shlex.split(spelt["command"].replace("\\\n", ""))  # as a shell reads it
     assert (words[2] == "--job") == (prefix == "raw")
     argv = [*command(), *words[1:], "--dry-run", "--state", str(tmp_path / "state")]
     done = subprocess.run(

@@ -151,7 +151,7 @@ class SqliteSamples:
     async def series(
         self, task_id: str, names: Sequence[SeriesName], start: float | None, end: float | None, points: int
     ) -> Sequence[Drawn]:
-        """See `base.Samples`. Without a start, all that is known, or the last hour of it."""
+        """See `base.Samples`. Without a start and an end, all that is known, or the last hour of it."""
         return await self._database.read(lambda db: _series(db, task_id, names, start, end, points))
 
 
@@ -165,15 +165,19 @@ def _series(
 ) -> list[Drawn]:
     points = max(1, min(points, MAX_POINTS))
     now = time.time()
+    known = "SELECT min(t), max(t) + width FROM series WHERE task_id = ? AND width = 5"
+    oldest, newest = db.execute(known, (task_id,)).fetchone()
+    newest = min(newest or now, now)
     stop = min(end or now, now)
     if start is None:
-        oldest = db.execute("SELECT min(t) FROM series WHERE task_id = ? AND width = 5", (task_id,)).fetchone()[0]
+        stop = min(end or newest, newest)  # a chart of a run that is over ends with it
         start = max(oldest or stop - 600, stop - 3600)
     start = min(start, stop)
-    age = now - start
+    age = newest - start  # old buckets go as new ones come
     width = next((w for w in WIDTHS if (stop - start) / w <= points and age <= KEPT * w), WIDTHS[-1])
     first = int(start // width) * width
-    count = max(min(int((stop - first) // width), points), 1)
+    last = int(min(-(-stop // width), now // width)) * width  # what is still being counted is left out
+    count = max(min((last - first) // width, points), 1)
     return [_drawn(db, task_id, name, width, first, count) for name in dict.fromkeys(names)]
 
 
