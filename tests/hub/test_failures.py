@@ -37,9 +37,10 @@ def test_refused_objects_are_one_group_that_a_redrive_empties(
     assert set(group["examples"]) == refusing.keys
     assert group["hint"]
     assert any(one["code"] == "access_denied" for one in failed["problems"])
-    query = """query($id: ID!) { records(taskId: $id, outcomes: [FAILED], code: "access_denied") { items { key code error } } }"""
+    query = """query($id: ID!) { records(taskId: $id, outcomes: [FAILED], code: "access_denied") { items { key code label error } } }"""
     records = api.ask(query, id=task["id"])["records"]["items"]
     assert {one["key"] for one in records} == refusing.keys
+    assert {one["label"] for one in records} == {group["label"]}
 
     refusing.keys = set()
     redrive = "mutation($id: ID!, $codes: [String!]) { redriveTask(id: $id, codes: $codes) { id kind } }"

@@ -6,7 +6,7 @@ const RUN = `id kind state startedAt endedAt listed { source destination } found
   deleted undecided notSelected bytesPerSecond objectsPerSecond etaSeconds reasons { name label count bytes }
   failures { code label hint count final retriable examples } proofs { name label count bytes }
   requests { side operation count } ${COST} exitCode reconciles`;
-const RECORD = `key destKey outcome reason size verifiedBy sourceEtag destEtag attempts code error runId at
+const RECORD = `key destKey outcome reason size verifiedBy sourceEtag destEtag attempts code label error runId at
   image { repository tag digest platforms referrers bytes mounted }`;
 const FACTS = "size etag modifiedAt storageClass versionId checksum";
 const PLAN = `id state listed { source destination } copies bytes deletes reasons { name label count bytes }

@@ -232,6 +232,7 @@ export type ObjectRecord = {
   destEtag: string | null;
   attempts: number;
   code: string | null;
+  label: string | null;
   error: string | null;
   runId: string;
   at: string | null;

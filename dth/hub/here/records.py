@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dth.causes import cause_of
 from dth.database import Database
 from dth.hub.base import Page, RecordQuery, TaskRow
 from dth.hub.here.folder import HubFolder
@@ -168,6 +169,7 @@ def _record(raw: bytes, run_id: str) -> dict[str, Any] | None:
         "destEtag": line.get("dest_etag") or None,
         "attempts": line.get("attempt") or 1,
         "code": line.get("error_code") or None,
+        "label": cause_of(line["error_code"]).label if line.get("error_code") else None,
         "error": line.get("error") or line.get("detail") or None,
         "runId": run_id,
         "at": None,

@@ -161,7 +161,7 @@ function Rows({ rows, onKey }: { rows: ObjectRecord[]; onKey: (key: string) => v
               </td>
               <td title={row.error ?? undefined}>
                 {row.code
-                  ? cause(row.code, phrase(row.code.replaceAll("_", " ")), "")[0]
+                  ? cause(row.code, row.label ?? row.code, "")[0]
                   : phrase((row.reason ?? "–").replaceAll("_", " "))}
               </td>
               <td className="num">
@@ -212,7 +212,7 @@ function Images({ rows }: { rows: ObjectRecord[] }) {
                 {row.image ? row.image.digest.slice(0, 19) : "–"}
               </td>
               <td title={row.error ?? undefined}>
-                <OutcomeBadge record={row} /> {row.code && cause(row.code, row.code, "")[0]}
+                <OutcomeBadge record={row} /> {row.code && cause(row.code, row.label ?? row.code, "")[0]}
               </td>
               <td>{row.image?.platforms.join(", ") || "–"}</td>
               <td className="num">
