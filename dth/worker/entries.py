@@ -88,12 +88,13 @@ class EntriesWorker:
             ]
         )
         mine = outcomes.row_of(message, ended)
+        breakdown = breakdown_of(message, ended)
         row = await process.record(
             mine,
-            breakdown_of(message, ended),
+            breakdown,
             failures_of(message, ended),
             deletes=isinstance(message, DeleteMessage),
-            gone=outcomes.coded(ended, GONE),
+            gone=breakdown.skips.get(GONE, 0),
             untrue=outcomes.coded(ended, UNTRUE),
         )
         if row.remainder != mine.remainder and (parts := outcomes.split_in(ended)):
