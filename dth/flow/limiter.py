@@ -1,9 +1,15 @@
 """How much a worker process has in flight: a fixed number, or as much as the two stores take and throughput rewards.
 
-The adaptive limit is additive increase, multiplicative decrease (Chiu and Jain, 1989), with three additions: it starts by
-doubling while that pays, it goes back where more in flight moved nothing more, because past that point requests only
-wait for each other, and it doesn't grow while more requests would only wait for a processor: because this process could use
-more of a core than it gets, or because a store runs on the same machine and all its cores are taken.
+The adaptive limit doubles with each turn of its slots while that pays (the slow start of TCP), and then grows by small
+steps. A growth pays where objects take about as long as before: a slot that is given to each of twice as many then moves as
+much as before, so that all together move twice as much (Little's law). Where they take longer, because they wait for
+each other, the limit goes back. A store that asks to slow down halves it (Chiu and Jain, 1989). It doesn't grow while more
+requests would only wait for a processor: because this process could use more of a core than it gets, or because a store
+runs on the same machine and all its cores are taken.
+
+Only objects that set out and ended within the window are looked at, and of these the median. A connection that
+had to be opened first, or a packet that was lost and sent again a fifth of a second later, says nothing of how much a store
+takes. Counting what ended in a window would: few windows hold a whole number of turns.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from types import TracebackType
 
@@ -22,19 +28,23 @@ START = (
     16  # keeps a core busy where the store is near, in few connections (TLS: a handshake each); doubles where it isn't
 )
 WINDOW_SECONDS = 0.5  # shortest time over which throughput is judged
-DOUBLING_SECONDS = 0.25  # and while doubling, so that far stores are soon met with enough
-DOUBLING_TURNS = 2  # but each slot has so many, or the rate is one of halves of turns
+DOUBLING_SECONDS = 0.2  # and while doubling, so that far stores are soon met with enough
+JUDGED = 8  # so many objects at least are judged, and half as many as may be in flight; or as many as may be
 CORE_BUSY = 0.7  # of a window running or waiting for the processor; the rest of a busy core is the kernel's
 CROWDED = 0.2  # of a window waiting for the processor, and longer than running: the machine has too much to do
 PATIENCE_SECONDS = 5.0  # how long a limit that did not grow stands before it is probed again
-GAIN_DOUBLING = 1.2  # doubling goes on while it brings this much throughput
-GAIN_PROBING = 1.02  # an additive step stays where it brings this much
+PAYS = 0.2  # a growth stays where it brings this much of what was put in
+NEAR_TURNS = 2  # of each slot in a window, or what ended in it tells of halves of turns
+DOUBTS = 2  # windows in a row that say that a growth did not pay, before it is believed
+CAREFUL = 1 / 8  # a step's share of the limit, once doubling has ended
+HEADROOM = 1.25  # beyond what far stores took, when the limit goes back
+INSTANT = 1e-6  # seconds: nothing takes less, even where the clock did not move
 PAUSE_CAP_SECONDS = 30.0  # a Retry-After is honoured up to here
 WEIGHT_BYTES = 1 << 20  # throughput counts an object as one plus its mebibytes
 
 FULL = 0.1  # of the machine's processor time idle, or less: a store that runs here can do no more
-NEAR_SECONDS = 0.03  # if no object ever took less, what answers on this machine asks elsewhere: a tunnel, a gateway
-QUEUED = 4  # times as long as the fastest took the mean one: most of that it stood in a line
+NEAR_SECONDS = 0.03  # if no object ever took less, the stores are far, even where something on this machine answers
+QUEUED = 4  # times as long as the fastest took the median one: most of that it stood in a line
 
 THREADS = "/proc/self/task"
 MACHINE_STAT = "/proc/stat"
@@ -70,6 +80,12 @@ def machine_ticks() -> tuple[int, int]:
         return ticks[3] + ticks[4], sum(ticks)
     except (OSError, IndexError, ValueError):
         return 0, 0
+
+
+def _median(values: Iterable[float]) -> float:
+    """The lower one of two. The library's would load much that a worker does without."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 Turn = asyncio.Future[bool]
@@ -116,13 +132,15 @@ class Limiter:
         self._opened = clock()
         self._processor_opened = processor()
         self._machine_opened = machine()
-        self._ended = 0
-        self._work = 0.0
+        self._trips: list[tuple[float, int]] = []  # of the window: how long each took, and its size
+        self._first_turn = self._limit  # objects of it that have not ended
+        self._ended, self._work = 0, 0.0
         self._saturated = False
-        self._warm = False
-        self._doubling = True
-        self._last_rate = 0.0
+        self._share = 1.0  # of the limit, that the next step adds
+        self._rate_before = 0.0  # the step that is being judged
+        self._best_pace = 0.0  # work a second of a slot, while doubling
         self._step_back_to = 0  # the limit before the last step, 0 where no step is being judged
+        self._doubts = 0
         self._stand_until = 0.0
         self._halved_at = -WINDOW_SECONDS
         self.throttles = 0
@@ -145,7 +163,7 @@ class Limiter:
             return
         self._adaptive = adaptive
         self._limit = min(fixed or self._limit, self._upper)
-        self._doubling = False
+        self._share = CAREFUL
         self._step_back_to = 0
         self._open_window(self._clock())
         self._admit()
@@ -165,7 +183,7 @@ class Limiter:
             return
         self._halved_at = now
         self._limit = max(1, self._limit // 2)
-        self._doubling = False
+        self._share = CAREFUL
         self._step_back_to = 0
         self._stand_until = now + PATIENCE_SECONDS
         self._open_window(now)
@@ -206,10 +224,7 @@ class Limiter:
         """Give the slot back, held `since` then; what succeeded counts as throughput."""
         self._in_flight -= 1
         if succeeded and self._adaptive:
-            self._fastest = min(self._fastest, self._clock() - since)
-            self._ended += 1
-            self._work += 1 + size / WEIGHT_BYTES
-            self._judge()
+            self._judge(size, since)
         self._admit()
 
     def _admit(self) -> None:
@@ -232,55 +247,83 @@ class Limiter:
         self._wake = None
         self._admit()
 
-    def _judge(self) -> None:
-        """Close the window once it is long enough and each slot had its turn; then grow, stand or go back. The first turn
-        is not judged: connections are opened in it, and stores make what they need for a new bucket."""
-        if not self._warm and self._ended >= self._limit:
-            self._warm = True
-            self._open_window(self._clock())
-            return
-        if self._ended < self._limit * (DOUBLING_TURNS if self._doubling else 1):
-            return
+    def _judge(self, size: int, since: float) -> None:
+        """Take note of an object; close the window once it is long enough and has seen enough of them. The first turn is not
+        judged: connections are opened in it, and stores make what they need for a new bucket."""
         now = self._clock()
-        seconds = now - self._opened
-        if seconds < (DOUBLING_SECONDS if self._doubling else WINDOW_SECONDS):
+        took = now - since
+        self._fastest = min(self._fastest, took)
+        if self._first_turn:
+            self._first_turn -= 1
+            if not self._first_turn:
+                self._open_window(now)
             return
-        rate, saturated = self._work / seconds, self._saturated
-        if saturated and now >= self._stand_until:
-            self._step(rate, now, busy=self._is_busy(seconds))
-        self._last_rate = rate
+        self._ended += 1
+        self._work += 1 + size / WEIGHT_BYTES
+        if since >= self._opened:
+            self._trips.append((took, size))
+        seconds = now - self._opened
+        if seconds < (DOUBLING_SECONDS if self._share == 1 else WINDOW_SECONDS) or not self._has_seen_enough():
+            return
+        if self._saturated and now >= self._stand_until:
+            self._step(self._rate(seconds), now, busy=self._is_busy(seconds))
         self._open_window(now)
+
+    def _is_near(self) -> bool:
+        return self._fastest < NEAR_SECONDS
+
+    def _has_seen_enough(self) -> bool:
+        whole = len(self._trips) >= max(self._limit // 2, min(self._limit, JUDGED))
+        return whole and (self._ended >= NEAR_TURNS * self._limit or not self._is_near())
+
+    def _rate(self, seconds: float) -> float:
+        """Work a second in this window: counted where the stores are near, so that it holds many turns; else the median's."""
+        if self._is_near():
+            return self._work / seconds
+        return self._limit * _median((1 + size / WEIGHT_BYTES) / max(took, INSTANT) for took, size in self._trips)
 
     def _is_busy(self, seconds: float) -> bool:
         """Whether more in flight would only wait for the processor, as the window's `seconds` went."""
         ran, waited = (now - then for now, then in zip(self._processor(), self._processor_opened, strict=True))
-        if ran + waited >= CORE_BUSY * seconds or waited >= max(CROWDED * seconds, ran):
+        if ran + waited >= CORE_BUSY * seconds:
             return True
-        if not self.store_is_here or self._fastest >= NEAR_SECONDS:
-            return False
-        mean = self._limit * seconds / self._ended  # Little's law
         idle, ticks = (now - then for now, then in zip(self._machine(), self._machine_opened, strict=True))
-        return mean > QUEUED * self._fastest or (ticks > 0 and idle <= FULL * ticks)
+        full = self.store_is_here and ticks > 0 and idle <= FULL * ticks
+        if waited >= max(CROWDED * seconds, ran):
+            return full or self._is_near()
+        if not self.store_is_here or not self._is_near():
+            return False
+        return full or _median(took for took, _ in self._trips) > QUEUED * self._fastest
 
     def _step(self, rate: float, now: float, *, busy: bool) -> None:
-        if self._step_back_to:
-            gain = GAIN_DOUBLING if self._doubling else GAIN_PROBING
-            if rate < self._last_rate * gain:
-                self._limit, self._step_back_to = self._step_back_to, 0
-                self._doubling = False
-                self._stand_until = now + PATIENCE_SECONDS
-                return
-        if busy:
-            self._step_back_to = 0
+        """Judge the last step, and make the next one."""
+        if self._step_back_to and rate < self._rate_before * (1 + PAYS * (self._limit / self._step_back_to - 1)):
+            self._doubts += 1
+            if self._doubts >= DOUBTS:
+                self._step_back(rate, now)
             return
-        self._step_back_to = self._limit
-        step = self._limit if self._doubling else max(1, self._limit // 8)
-        self._limit = min(self._limit + step, self._upper)
-        if self._limit == self._step_back_to:
-            self._step_back_to = 0
+        self._doubts = self._step_back_to = 0
+        if busy:
+            return
+        self._best_pace = max(self._best_pace, rate / self._limit)
+        grown = min(self._limit + max(1, int(self._limit * self._share)), self._upper)
+        if grown > self._limit:
+            self._step_back_to, self._limit, self._rate_before = self._limit, grown, rate
+
+    def _step_back(self, rate: float, now: float) -> None:
+        """To the limit before the step. To less where doubling at a distance went on while a line was forming already: to what
+        would be under way if nobody waited, and a little more."""
+        back = self._step_back_to
+        if self._share == 1 and not self._is_near():
+            back = min(back, max(START, math.ceil(HEADROOM * rate / self._best_pace)))  # Little's law
+        self._limit, self._step_back_to, self._doubts = back, 0, 0
+        self._share = CAREFUL
+        self._stand_until = now + PATIENCE_SECONDS
 
     def _open_window(self, now: float) -> None:
-        self._opened, self._ended, self._work = now, 0, 0.0
+        self._opened = now
+        self._trips.clear()
+        self._ended, self._work = 0, 0.0
         self._processor_opened = self._processor()
         self._machine_opened = self._machine()
         self._saturated = bool(self._waiting)

@@ -154,51 +154,6 @@ async def test_retry_after_holds_new_work_back_and_lets_it_go_again() -> None:
     assert limiter.in_flight == 1
 
 
-async def _drive(limiter: Limiter, clock: Clock, rate_at: object, windows: int, took: float = 0.01) -> None:
-    """Let simulated time pass: `rate_at(limit)` objects a second, always more waiting than the limit lets through."""
-    assert callable(rate_at)
-    for _ in range(windows):
-        ends = max(limiter.limit, 1)
-        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(limiter.limit + 1)]
-        await _settle()
-        seconds = max(module.WINDOW_SECONDS, ends / rate_at(limiter.limit))
-        count = max(ends, int(rate_at(limiter.limit) * seconds))
-        for n in range(count):
-            if n == count - 1:
-                clock.now += seconds
-            limiter._in_flight += 1
-            limiter.release(since=clock.now - took)
-        for task in waiting:
-            task.cancel()
-        await asyncio.wait(waiting)
-        limiter._in_flight = 0
-
-
-async def test_the_limit_grows_while_throughput_grows_with_it() -> None:
-    clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock)
-    await _drive(limiter, clock, lambda limit: limit * 10, 12)
-    assert limiter.limit == 1000
-
-
-async def test_the_limit_settles_where_more_in_flight_moves_nothing_more() -> None:
-    clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock)
-    await _drive(limiter, clock, lambda limit: min(limit, 64) * 10, 30)
-    assert 32 <= limiter.limit <= 160
-
-
-async def test_the_limit_recovers_after_throttling_ends() -> None:
-    clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock)
-    for _ in range(8):
-        clock.now += 1
-        limiter.throttled()
-    assert limiter.limit == 1
-    await _drive(limiter, clock, lambda limit: limit * 10, 120)
-    assert limiter.limit > 64
-
-
 BURN = """
 import os, sys, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -251,61 +206,6 @@ def test_threads_that_wait_for_a_processor_are_counted_together(
         (tmp_path / thread).mkdir()
         (tmp_path / thread / "schedstat").write_text("5 1500000000 9\n")
     assert module.processor_seconds()[1] == pytest.approx(4.5)
-
-
-@pytest.mark.parametrize(("ran", "waited", "grows"), [
-    (0.5, 0.4, False),  # together they fill the window
-    (0.05, 0.3, False),  # it waits longer than it runs
-    (0.05, 0.1, True),  # a slow store, and now and then somebody else
-    (0.4, 0.25, True),
-])  # fmt: skip
-async def test_waiting_for_the_processor_is_not_waiting_for_the_stores(
-    ran: float, waited: float, *, grows: bool
-) -> None:
-    clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (ran * clock.now, waited * clock.now))
-    await _drive(limiter, clock, lambda limit: limit * 10, 12)
-    assert limiter.limit == (1000 if grows else module.START)
-
-
-async def test_the_limit_does_not_grow_while_the_process_has_its_core_busy() -> None:
-    clock = Clock()
-    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (0.8 * clock.now, 0.0))
-    await _drive(limiter, clock, lambda limit: limit * 10, 12)
-    assert limiter.limit == module.START
-
-
-async def test_the_limit_grows_once_the_core_has_time_again() -> None:
-    clock = Clock()
-    share = [0.8]
-    limiter = Limiter(fixed=0, upper=1000, clock=clock, processor=lambda: (share[0] * clock.now, 0.0))
-    await _drive(limiter, clock, lambda limit: limit * 10, 3)
-    share[0] = 0.1
-    await _drive(limiter, clock, lambda limit: limit * 10, 12)
-    assert limiter.limit == 1000
-
-
-@pytest.mark.parametrize(("here", "idle", "took", "grows"), [
-    (True, 0.05, 0.028, False),  # a store that shares the processors, and there is nothing left to share
-    (True, 0.5, 0.028, True),  # it waits for its disk, perhaps
-    (True, 0.5, 0.01, False),  # one object takes a tenth of what objects take on average: they stand in a line
-    (True, 0.05, 0.04, True),  # what answers on this machine has to ask elsewhere: a tunnel, a gateway
-    (False, 0.05, 0.01, True),  # elsewhere: what others do on this machine says nothing of it
-])  # fmt: skip
-async def test_a_store_on_this_machine_gets_more_requests_only_where_they_move_something(
-    *, here: bool, idle: float, took: float, grows: bool
-) -> None:
-    clock = Clock()
-    limiter = Limiter(
-        fixed=0,
-        upper=1000,
-        clock=clock,
-        processor=lambda: (0.0, 0.0),
-        machine=lambda: (int(idle * clock.now * 200), int(clock.now * 200)),
-    )
-    limiter.store_is_here = here
-    await _drive(limiter, clock, lambda limit: limit * 10, 12, took)
-    assert limiter.limit == (1000 if grows else module.START)
 
 
 async def test_a_slot_tells_how_long_it_was_held() -> None:
