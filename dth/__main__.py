@@ -26,11 +26,15 @@ def start() -> None:
     _without_plugins()
     if sys.argv[1:] == ["--version"]:  # all that a script wants to know of most programs
         _say_version()
-    from dth.cli.gc_tuning import collect_less  # noqa: PLC0415
-    from dth.cli.main import run as command  # noqa: PLC0415 - a quarter of a second of imports, with what these import
+    from dth.cli.gc_tuning import collect_less, collect_nothing  # noqa: PLC0415
 
-    collect_less()
-    command()
+    collect_nothing()
+    try:
+        from dth.cli.main import run as command  # noqa: PLC0415 - a quarter of a second of imports, with what these import
+
+        command()
+    finally:
+        collect_less()
 
 
 def _without_plugins() -> None:

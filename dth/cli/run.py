@@ -133,13 +133,13 @@ def guarded(
     forks belongs there."""
     import uvloop  # noqa: PLC0415 - help needs no event loop
 
-    collect_less()
     output = choose(as_json=common.as_json, verbose=common.verbose)
     code: int = ExitCode.BROKEN
     with contextlib.ExitStack() as shown:
         shown.enter_context(output)
         try:
             before()
+            collect_less()
             if common.log != "text":  # known only now: a job file may say so
                 shown.close()
                 output = choose(as_json=common.as_json, verbose=common.verbose, log=common.log)
