@@ -214,14 +214,22 @@ class Bucket:
         self, door: Door, call: Call, payload_hash: str, credentials: Credentials | None
     ) -> tuple[str, tuple[str, ...], Sequence[str]]:
         """The request's target, and the names and values of all its headers. It counts as sent."""
-        path = door.path if call.key is None else f"{door.path}/{encode_key(call.key)}"
-        path = path or "/"
+        path, target = self.target(door, call)
+        names, values = self.asked(door, call)
+        self.requests[call.operation] += 1
+        return target, *door.signer.sign(call.method, path, call.query, names, values, payload_hash, credentials)
+
+    def target(self, door: Door, call: Call) -> tuple[str, str]:
+        """The path that is signed, and the target that is sent."""
+        path = (door.path if call.key is None else f"{door.path}/{encode_key(call.key)}") or "/"
+        return path, f"{path}?{call.query}" if call.query else path
+
+    def asked(self, door: Door, call: Call) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names and values of the headers before they are signed."""
         names, values = zip(("host", door.host), *call.headers, strict=True)
         if self.location.request_payer:
             names, values = (*names, "x-amz-request-payer"), (*values, "requester")
-        self.requests[call.operation] += 1
-        target = f"{path}?{call.query}" if call.query else path
-        return target, *door.signer.sign(call.method, path, call.query, names, values, payload_hash, credentials)
+        return names, values
 
     async def ready(self) -> tuple[Door, Credentials | None]:
         """Where the next request goes, and who signs it."""

@@ -17,6 +17,7 @@ from dth.stores.base import PutOptions, Written
 from dth.stores.bucket import Bucket, Call, Door
 from dth.stores.s3 import S3Store
 from dth.stores.sign import EMPTY_SHA256, UNSIGNED, Credentials
+from dth.stores.stencil import Stencil, are_alike, cut
 from dth.transport.client import PooledClient
 from dth.transport.connection import Connection
 from dth.transport.pace import PacedClient
@@ -84,6 +85,8 @@ class _Side:
         self._credentials = credentials
         self._paced = door.client if isinstance(door.client, PacedClient) else None
         client = self._paced.client if self._paced else door.client
+        self._stencil: Stencil | None = None
+        self._last: Call | None = None  # that was made without it
         self.pooled = client if isinstance(client, PooledClient) and client.is_direct else None
 
     @property
@@ -103,11 +106,20 @@ class _Side:
 
     def send(self, connection: Connection, call: Call, body: bytes, trip: Trip) -> None:
         """Begin the exchange."""
+        head = self._head(call, UNSIGNED if body else EMPTY_SHA256)
+        connection.begin(call.method, head, body, trip)
+
+    def _head(self, call: Call, payload_hash: str) -> bytes:
+        """The head of the request, from a stencil where the last ones were alike."""
+        if self._stencil is not None and (head := self._stencil.fill(call, payload_hash)) is not None:
+            return head
         assert self.pooled is not None
-        payload_hash = UNSIGNED if body else EMPTY_SHA256
         target, names, values = self.bucket.signed(self._door, call, payload_hash, self._credentials)
         head = self.pooled.head(call.method, target, names, values, call.length)
-        connection.begin(call.method, head, body, trip)
+        last, self._last = self._last, call
+        if last is not None and self._credentials and are_alike(last, call):
+            self._stencil = cut(self.bucket, self._door, self.pooled, call, payload_hash, self._credentials)
+        return head
 
 
 class Trip:

@@ -15,6 +15,7 @@ from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from operator import itemgetter
+from typing import NamedTuple
 
 from dth.values import value
 
@@ -75,6 +76,26 @@ class _Day:
     key: _KeyedHash
 
 
+class Outline(NamedTuple):
+    """A request's headers before it is signed: all `names`, and the `values` of all but the last, which is `authorization`;
+    the value of that but for the signature; the `block` of the canonical request that holds the `signed` ones."""
+
+    names: tuple[str, ...]
+    values: list[str]
+    block: str
+    signed: str
+    stamp: str
+    day: _Day
+    authorization: str
+
+    def signature(self, method: str, path: str, query: str, block: str, payload_hash: str) -> str:
+        """That of a request with this `block`."""
+        canonical = f"{method}\n{path}\n{query}\n{block}\n{self.signed}\n{payload_hash}"
+        digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
+        day = self.day
+        return day.key.hexdigest(f"AWS4-HMAC-SHA256\n{self.stamp}\n{day.scope}\n{digest}".encode())
+
+
 class Signer:
     """Signs requests for one region. About 8 µs each: header order and the day's key are kept between requests.
 
@@ -113,7 +134,16 @@ class Signer:
         """
         if credentials is None:
             return names, values
-        stamp = self._now_stamp()
+        outline = self.outline(names, values, payload_hash, credentials)
+        signature = outline.signature(method, path, query, outline.block, payload_hash)
+        outline.values.append(outline.authorization + signature)
+        return outline.names, outline.values
+
+    def outline(
+        self, names: tuple[str, ...], values: Sequence[str], payload_hash: str, credentials: Credentials
+    ) -> Outline:
+        """What there is to sign in a request's headers, as of now; see `sign`."""
+        stamp = self.stamp()
         signed = [*values, payload_hash, stamp]
         if credentials.session_token:
             names = (*names, "x-amz-security-token")
@@ -125,14 +155,12 @@ class Signer:
         day = self._day
         if day.stamp != stamp[:8] or day.secret_key != credentials.secret_key:
             day = self._day = self._new_day(stamp[:8], credentials.secret_key)
-        canonical = f"{method}\n{path}\n{query}\n{block}\n{shape.signed}\n{payload_hash}"
-        digest = sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
-        signature = day.key.hexdigest(f"AWS4-HMAC-SHA256\n{stamp}\n{day.scope}\n{digest}".encode())
         who = f"Credential={credentials.access_key}/{day.scope}"
-        signed.append(f"AWS4-HMAC-SHA256 {who}, SignedHeaders={shape.signed}, Signature={signature}")
-        return shape.names, signed
+        authorization = f"AWS4-HMAC-SHA256 {who}, SignedHeaders={shape.signed}, Signature="
+        return Outline(shape.names, signed, block, shape.signed, stamp, day, authorization)
 
-    def _now_stamp(self) -> str:
+    def stamp(self) -> str:
+        """Now, as a signature says it: to the second."""
         second = int(self._clock() + self.offset)
         if second != self._second:
             self._stamp = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
