@@ -150,4 +150,6 @@ def test_dataclasses_has_nothing_against_the_values_of_a_sync() -> None:
     values = [each for each in found if is_dataclass(each)]
     assert len(values) > 100
     for each in values:
-        assert tuple(one.name for one in fields(each) if one.init) == getattr(each, "__match_args__", ()), each
+        assert tuple(one.name for one in fields(each) if one.init and not one.kw_only) == getattr(
+            each, "__match_args__", ()
+        ), each
