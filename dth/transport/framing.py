@@ -18,7 +18,7 @@ HEADERS_LIMIT: Final = 200
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 
-_CONTROLS = bytes(c for c in range(0x20) if c != 0x09) + b"\x7f"
+_CONTROLS = bytes(c for c in range(0x20) if c != ord("\t")) + b"\x7f"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _KNOWN_NAMES_LIMIT = 1024
 _known_names: dict[str, str] = {}  # header names as seen -> lower case; saves a regular expression per header
