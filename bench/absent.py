@@ -30,12 +30,12 @@ def workload(objects: int) -> Workload:
         pages=objects // 1000,
     )
     peers = (rclone_planning(), *juicefs_planning(tls=False))
-    slow = tuple(replace(one, rounds=2) for one in peers)
+    slow = tuple(replace(one, rounds=1) for one in peers)
     return Workload(job, (dth_planning(), *slow), spaces(objects, ("source",)), notes=(NOTE,))
 
 
 def main() -> None:
-    args = arguments(__doc__, objects=200_000).parse_args()
+    args = arguments(__doc__, objects=1_000_000).parse_args()
     work = workload(args.objects)
     show(measure([work.only(args.only)], args.rounds), work.job.name)
 

@@ -92,7 +92,7 @@ CATALOGUE = (
     Entry("bulk-tls", _tls(bulk.workload), 8, 2, 30, bound=True),
     Entry("5mib-tls", _mib(5, tls=True), 400, 60, 15, bound=True),
     Entry("unchanged-1m", unchanged.million, 1_000_000, 0, 45, bound=True),
-    Entry("missing", absent.workload, 200_000, 20_000, 20, bound=True),
+    Entry("missing", absent.workload, 1_000_000, 20_000, 90, bound=True),
     Entry("small-100ms", small.far, 5_000, 500, 80, bound=True),
     Entry("small-loss", small.lossy, 2_000, 300, 40, bound=True),
     Entry("processes", tuning.processes, 20_000, 0, 6, bound=True),

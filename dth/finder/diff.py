@@ -39,7 +39,7 @@ class Cursor:
     """One side: the page in hand, its keys without the side's prefix, and the place in it; where there is a selection, the
     full keys of the page that it leaves out. `columns`: pages may be `Columns`, which are dear to read entry by entry."""
 
-    __slots__ = ("_columns", "_cut", "_feed", "_select", "at", "keys", "page", "rejected")
+    __slots__ = ("_columns", "_cut", "_feed", "_keys", "_select", "at", "page", "rejected")
 
     def __init__(self, feed: Feed, prefix: str, select: Selection | None = None, *, columns: bool = False) -> None:
         self._feed = feed
@@ -48,13 +48,22 @@ class Cursor:
         self._columns = columns and not select
         self.rejected: set[str] = set()
         self.page: Sequence[Entry] = ()
-        self.keys: list[str] = []
+        self._keys: list[str] | None = []
         self.at = 0
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the page in hand, without the prefix: cut off where they are asked for, because a page of which the
+        other side has nothing is handed on as it is."""
+        if self._keys is None:
+            cut, keys = self._cut, keys_of(self.page)
+            self._keys = [key[cut:] for key in keys] if cut else keys
+        return self._keys
 
     @property
     def passed(self) -> str:
         """The last key of the page in hand that was looked at; "" where none was."""
-        return self.keys[self.at - 1] if self.at else ""
+        return self.page[self.at - 1].key[self._cut :] if self.at else ""
 
     async def fill(self) -> bool:
         """Have something in hand; False at the end of the listing."""
@@ -62,8 +71,7 @@ class Cursor:
             return True
         page = await self._feed.next_page()
         self.page = page if self._columns else list(page)
-        cut = self._cut
-        self.keys = [key[cut:] for key in keys_of(page)] if cut else keys_of(page)
+        self._keys = None
         if self._select:
             self.rejected = self._select.rejected(self.keys, self.page)
         self.at = 0
