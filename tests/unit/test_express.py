@@ -41,6 +41,8 @@ from tests.unit.store_fakes import KEYS
 BODY = b"the bytes of a small object"
 MD5 = hashlib.md5(BODY).hexdigest()
 TIMEOUTS = Timeouts(5.0, 60.0, 60.0)
+FULL = os.environ.get("DTH_TEST_FULL") == "1"
+USUAL = [200, 201, 204, 206, 299, 300, 301, 304, 307, *range(400, 418), 429, 451, *range(500, 506), 599, 999]
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +204,15 @@ async def test_answers_in_any_pieces_go_by_the_express(cuts: set[int]) -> None:
     assert express.objects == {"key": (BODY, "text/html")}
 
 
+async def test_answers_in_two_pieces_go_by_the_express_wherever_they_part() -> None:
+    """At each seventh byte, at every one under DTH_TEST_FULL=1."""
+    for cut in range(1, 140, 1 if FULL else 7):
+        ended = await copied_by("express", Peer(cuts=(cut,)), Peer(cuts=(cut,)))
+        assert ended.express
+        assert ended.copied == Copied(Outcome.DONE, len(BODY), MD5, MD5, VerifiedBy.CONTENT_MD5)
+        assert ended.objects == {"key": (BODY, "text/html")}
+
+
 async def test_one_get_and_one_put_are_asked() -> None:
     for data in (b"", BODY, BODY * 9_000):
         source, destination = Peer(), Peer()
@@ -212,7 +223,8 @@ async def test_one_get_and_one_put_are_asked() -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_every_status_ends_as_in_the_ordinary_way(method: str) -> None:
     good = GOOD_GET if method == "GET" else GOOD_PUT
-    for status in [200, 201, 204, 206, 299, 300, 301, 304, 307, *range(400, 418), 429, 451, *range(500, 506), 599, 999]:
+    """The usual ones, all of them under DTH_TEST_FULL=1."""
+    for status in range(200, 1000) if FULL else USUAL:
         said = answer(f"{status} X", good, BODY if method == "GET" else b"")
         get, put = (always("GET", said), None) if method == "GET" else (None, always("PUT", said))
         ordinary, express = await both(get, put)
@@ -287,7 +299,7 @@ async def test_odd_answers_end_as_in_the_ordinary_way(get: bytes | None, put: by
 
 async def test_random_objects_end_equal_by_both_ways() -> None:
     """100 of them, 1,000 under DTH_TEST_FULL=1: two in three meet a fault of the source or of the destination."""
-    for number in range(1000 if os.environ.get("DTH_TEST_FULL") == "1" else 100):
+    for number in range(1000 if FULL else 100):
         chance = random.Random(number)
         data = chance.randbytes(chance.choice([0, 1, 100, 5000, 70_000]))
         said = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'}
