@@ -4,14 +4,15 @@
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-PIP = -m pip --disable-pip-version-check --quiet --quiet install
+QUIETLY = --disable-pip-version-check --quiet --quiet
+PIP = -m pip $(QUIETLY) install
 # What a newcomer waits for is installed by uv where it is at hand: a second, where pip takes half a minute. `make hub UV=` does without.
 UV := $(shell command -v uv)
 ifdef UV
 BARE = --without-pip
 into = uv pip install --quiet --python $(1)/bin/python
 else
-into = .venv/bin/python -m pip --python $(1)/bin/python --disable-pip-version-check --quiet --quiet install --no-compile
+into = .venv/bin/python -m pip --python $(1)/bin/python $(QUIETLY) install --no-compile
 endif
 SOURCES := $(shell find dth -type f -not -name '*.pyc' -not -path 'dth/hub/console/assets/*') pyproject.toml
 CONSOLE := $(shell find console/src console/public -type f 2>/dev/null) console/index.html console/vite.config.ts console/tsconfig.json
@@ -168,13 +169,11 @@ know-faults: servers build/wheel.installed build/services.installed  ## What sta
 
 bench: .venv/dth.installed .venv/bench.installed build/services.installed  ## dth beside rclone, juicefs sync, s5cmd and others (an hour; BENCH="--minutes 25"), and docs/speed.md
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
-	@.venv/bin/python -m ensurepip >/dev/null  # with which the bench makes an environment for Debian's Python
 	.venv/bin/python -m bench.all $(BENCH)
 	.venv/bin/python -m bench.report
 
 bench-quick: .venv/dth.installed .venv/bench.installed  ## The same with few objects, once: under two minutes on two cores
 	@sh tests/servers/install.sh bench || true  # what is missing then, bench.all says
-	@.venv/bin/python -m ensurepip >/dev/null
 	.venv/bin/python -m bench.all --quick $(BENCH)
 
 # The image's packages for one version of Python on this processor; with a folder `wheels` its build needs no network.

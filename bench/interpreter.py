@@ -70,6 +70,9 @@ def _environment(python: Path) -> Path:
         subprocess.run(
             [str(python), "-m", "venv", "--clear", "--without-pip", str(folder)], check=True, capture_output=True
         )
+        subprocess.run(
+            [sys.executable, "-m", "ensurepip"], check=True, capture_output=True
+        )  # uv makes ours without pip
         for lock in locks:  # with our pip: Debian's Python may have none
             pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", str(inside), "install"]
             words = [*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]

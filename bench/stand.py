@@ -174,9 +174,8 @@ def run(command: Sequence[str], env: Mapping[str, str], seconds: float = 600) ->
         exit_code, rss, tree_rss = _wait(process, seconds)
         wall = time.monotonic() - start
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        out.seek(
-            max(out.seek(0, os.SEEK_END) - 4000, 0)
-        )  # all of it may be large, and what we take is counted as the next one's
+        # Not all of it: that may be large, and a process that we start begins with our peak of memory.
+        out.seek(max(out.seek(0, os.SEEK_END) - 4000, 0))
         output = out.read().decode(errors="replace")
     user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
     return Cost(user, system, wall, rss, max(rss, tree_rss), exit_code, output)
