@@ -12,7 +12,7 @@ ifdef UV
 BARE = --without-pip
 into = uv pip install --quiet --python $(1)/bin/python
 else
-into = .venv/bin/python -m pip --python $(1)/bin/python $(QUIETLY) install --no-compile
+into = { .venv/bin/python -c 'import pip' 2>/dev/null || .venv/bin/python -m ensurepip >/dev/null; } && .venv/bin/python -m pip --python $(1)/bin/python $(QUIETLY) install --no-compile
 endif
 SOURCES := $(shell find dth -type f -not -name '*.pyc' -not -path 'dth/hub/console/assets/*') pyproject.toml
 CONSOLE := $(shell find console/src console/public -type f 2>/dev/null) console/index.html console/vite.config.ts console/tsconfig.json
